@@ -1,0 +1,1 @@
+//! node.toml and flags into checked types.

@@ -1,0 +1,1 @@
+//! What an operator sees: events, metrics, health, the admin listener.

@@ -1,0 +1,1 @@
+//! PoolMap: nodes, shards, slots, epoch; its own Raft group.

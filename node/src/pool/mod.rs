@@ -1,0 +1,3 @@
+//! The pool: nodes, shards, slots, and where they are.
+
+pub mod map;

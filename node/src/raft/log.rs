@@ -1,0 +1,1 @@
+//! The write-ahead log: one file set per node, shared by all groups.

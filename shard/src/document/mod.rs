@@ -1,0 +1,3 @@
+//! Wire documents: parse into what commands carry, compose from views.
+
+pub mod pidf;

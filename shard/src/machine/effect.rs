@@ -1,0 +1,71 @@
+//! What the leader must do after an entry was applied.
+
+use std::sync::Arc;
+
+use crate::machine::command::Ticket;
+use crate::machine::outcome::Outcome;
+use crate::subscription::dialog::{Dialog, DialogKey, EndReason, Format};
+use crate::subscription::view::View;
+
+/// One thing the leader must do.
+#[derive(Clone, Debug)]
+pub enum Effect {
+    /// Answer the one who waits.
+    Reply {
+        /// Who waits.
+        ticket: Ticket,
+        /// What to tell.
+        outcome: Outcome,
+    },
+    /// Send one view to the dialogs entitled to it.
+    Notify {
+        /// What they may see.
+        view: Arc<View>,
+        /// Who is told, and with which sequence number.
+        notices: Vec<Notice>,
+    },
+}
+
+/// One NOTIFY to send.
+#[derive(Clone, Debug)]
+pub struct Notice {
+    /// Which dialog.
+    pub dialog: DialogKey,
+    /// Its CSeq, used for nothing else.
+    pub cseq: u32,
+    /// Which document.
+    pub format: Format,
+    /// The Subscription-State to show.
+    pub state: SubscriptionState,
+    /// As in [`Dialog::route`].
+    pub route: Arc<[u8]>,
+    /// As in [`Dialog::target`].
+    pub target: Arc<[u8]>,
+}
+
+/// Subscription-State (RFC 6665 §8.2.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SubscriptionState {
+    /// `active;expires=…`
+    Active {
+        /// Seconds left.
+        expires_s: u32,
+    },
+    /// `terminated;reason=…`
+    Terminated(EndReason),
+}
+
+impl Notice {
+    /// The notice that `dialog` is due, with the CSeq it has just taken.
+    #[must_use]
+    pub fn of(key: DialogKey, dialog: &Dialog, state: SubscriptionState) -> Notice {
+        Notice {
+            dialog: key,
+            cseq: dialog.local_cseq,
+            format: dialog.format,
+            state,
+            route: Arc::clone(&dialog.route),
+            target: Arc::clone(&dialog.target),
+        }
+    }
+}

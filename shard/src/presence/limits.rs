@@ -1,0 +1,27 @@
+//! How much one presentity may hold. Constants, because every replica must refuse alike: a limit that
+//! an operator may set has to come through the log.
+
+/// Live publications of one presentity and package. A person has a handful of devices; 64 leaves room
+/// for gateways and calendars, and bounds a composed document to 64 × [`CONTENT_BYTES_MAX`].
+pub const PUBLICATIONS_MAX: usize = 64;
+
+/// Bytes of one publication's content, as [`super::publication::Content`] stores it.
+pub const CONTENT_BYTES_MAX: usize = 64 * 1024;
+
+/// Registered endpoints of one address.
+pub const ENDPOINTS_MAX: usize = 32;
+
+/// Watchers of one presentity: 100,000 dialogs of 500 bytes are 50 MB.
+pub const WATCHERS_MAX: usize = 100_000;
+
+/// Requests in one log entry (house §4, step 7).
+pub const ENTRY_REQUESTS_MAX: usize = 512;
+
+/// Bytes of one log entry's requests.
+pub const ENTRY_BYTES_MAX: usize = 256 * 1024;
+
+/// How long an outcome is remembered, in milliseconds of entry time: 64·T1 of RFC 3261 §17.
+pub const REPLY_MEMORY_MS: u64 = 32_000;
+
+/// Outcomes remembered at most; at 64 bytes each this is 64 MB. The oldest go first.
+pub const REPLIES_MAX: usize = 1_000_000;

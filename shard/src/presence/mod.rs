@@ -1,0 +1,6 @@
+//! The rules of presence, on typed values: what is kept for one address and how it changes.
+
+pub mod endpoint;
+pub mod limits;
+pub mod presentity;
+pub mod publication;

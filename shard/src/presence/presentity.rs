@@ -1,0 +1,1 @@
+//! Everything kept for one address.

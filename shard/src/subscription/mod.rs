@@ -1,0 +1,4 @@
+//! Who watches what, and what they may see.
+
+pub mod dialog;
+pub mod view;

@@ -1,0 +1,1 @@
+//! A cursor over borrowed XML; fragments that stand alone; no DTDs.

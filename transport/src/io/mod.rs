@@ -1,0 +1,3 @@
+//! Sockets: the only part with tokio.
+
+pub mod worker;

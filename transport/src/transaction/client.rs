@@ -1,0 +1,1 @@
+//! The client side: retransmit over UDP, give up after 64·T1.

@@ -1,0 +1,1 @@
+//! What matches a message to its transaction, with and without a branch.

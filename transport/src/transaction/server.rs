@@ -1,0 +1,1 @@
+//! The server side: absorb retransmissions, replay the stored answer.

@@ -1,0 +1,1 @@
+//! Deadlines of one worker: a wheel of lists.
