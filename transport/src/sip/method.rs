@@ -4,62 +4,90 @@ use std::fmt;
 
 use bytes::Bytes;
 
-/// A request method (case-sensitive, RFC 3261 §7.1).
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Method {
-    /// RFC 3261
-    Invite,
-    /// RFC 3261
-    Ack,
-    /// RFC 3261
-    Bye,
-    /// RFC 3261
-    Cancel,
-    /// RFC 3261
-    Options,
-    /// RFC 3261
-    Register,
-    /// RFC 3903
-    Publish,
-    /// RFC 6665
-    Subscribe,
-    /// RFC 6665
-    Notify,
-    /// MS-SIP
-    Benotify,
-    /// MS-SIP
-    Service,
-    /// RFC 3428
-    Message,
-    /// RFC 6086
-    Info,
-    /// RFC 3515
-    Refer,
-    /// RFC 3311
-    Update,
-    /// RFC 3262
-    Prack,
-    /// Any other token.
-    Other(Bytes),
+/// Declares [`Method`] with its texts.
+macro_rules! methods {
+    ($($variant:ident $text:literal $spec:literal),+ $(,)?) => {
+        /// A request method (case-sensitive, RFC 3261 §7.1).
+        #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+        pub enum Method {
+            $(#[doc = $spec] $variant,)+
+            /// Any other token.
+            Other(Bytes),
+        }
+
+        impl Method {
+            /// The method of a token; `None` when `token` is not one (RFC 3261 §25.1).
+            #[must_use]
+            pub fn parse(token: &Bytes) -> Option<Method> {
+                match &token[..] {
+                    $($text => Some(Method::$variant),)+
+                    other => is_token(other).then(|| Method::Other(token.clone())),
+                }
+            }
+
+            /// Its text.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                match self {
+                    $(Method::$variant => std::str::from_utf8($text).expect("our own text"),)+
+                    Method::Other(token) => std::str::from_utf8(token).expect("a token is ASCII"),
+                }
+            }
+        }
+    };
 }
 
-impl Method {
-    /// The method of a token; `None` when `token` is not one (RFC 3261 §25.1).
-    #[must_use]
-    pub fn parse(token: &Bytes) -> Option<Method> {
-        let _ = token;
-        todo!()
-    }
+methods! {
+    Invite b"INVITE" "RFC 3261",
+    Ack b"ACK" "RFC 3261",
+    Bye b"BYE" "RFC 3261",
+    Cancel b"CANCEL" "RFC 3261",
+    Options b"OPTIONS" "RFC 3261",
+    Register b"REGISTER" "RFC 3261",
+    Publish b"PUBLISH" "RFC 3903",
+    Subscribe b"SUBSCRIBE" "RFC 6665",
+    Notify b"NOTIFY" "RFC 6665",
+    Benotify b"BENOTIFY" "MS-SIP",
+    Service b"SERVICE" "MS-SIP",
+    Message b"MESSAGE" "RFC 3428",
+    Info b"INFO" "RFC 6086",
+    Refer b"REFER" "RFC 3515",
+    Update b"UPDATE" "RFC 3311",
+    Prack b"PRACK" "RFC 3262",
+}
 
-    /// Its text.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        todo!()
-    }
+/// Whether every byte may stand in a token, and there is one.
+pub(super) fn is_token(text: &[u8]) -> bool {
+    !text.is_empty() && text.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-.!%*_+`'~".contains(byte))
 }
 
 impl fmt::Display for Method {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    //= RFC 3261 7.1
+    //= type=test
+    #[test]
+    fn any_token_is_a_method_and_case_counts() {
+        for (text, expected) in [
+            ("SERVICE", Some(Method::Service)),
+            ("BENOTIFY", Some(Method::Benotify)),
+            ("!interesting-Method0123456789_*+`.%indeed'~", None),
+            ("publish", None),
+        ] {
+            let token = Bytes::copy_from_slice(text.as_bytes());
+            let method = Method::parse(&token).expect("a token");
+            assert_eq!(method, expected.unwrap_or(Method::Other(token)));
+            assert_eq!(method.as_str(), text);
+        }
+        for text in ["", "A B", "A:", "Ä", "A\0"] {
+            assert_eq!(Method::parse(&Bytes::copy_from_slice(text.as_bytes())), None, "{text}");
+        }
     }
 }

@@ -4,7 +4,6 @@ pub mod frame;
 pub mod head;
 pub mod header;
 pub mod method;
-pub mod multipart;
 pub mod status;
 pub mod uri;
 pub mod write;

@@ -1,7 +1,11 @@
 //! Messages into bytes, no intermediate strings.
 
+use std::fmt::{self, Write as _};
+use std::net::IpAddr;
+
 use bytes::{Bytes, BytesMut};
 
+use super::header::{Name, Via, elements};
 use super::{Request, StatusCode};
 
 /// Writes a response to a request: status line, then Via, From, To, Call-ID and CSeq as RFC 3261
@@ -20,29 +24,197 @@ impl Reply {
     }
 
     /// The same with a reason phrase that says more.
+    //= RFC 3261 8.2.6.2
+    //# From, Call-ID, CSeq and all Vias are copied; To gets our tag if it has none
     #[must_use]
     pub fn with_reason(request: &Request, status: StatusCode, reason: &str, to_tag: Option<&str>) -> Reply {
-        let _ = (request, status, reason, to_tag);
-        todo!()
+        // A response without a body is some 400 bytes.
+        let mut reply = Reply { out: BytesMut::with_capacity(640) };
+        let _ = write!(reply.out, "SIP/2.0 {} ", status.number());
+        reply.text(reason);
+        reply.text("\r\n");
+        let mut vias = request.headers(Name::Via);
+        if let Some(top) = vias.next() {
+            reply.top_via(top, request.source());
+        }
+        for line in vias {
+            reply = reply.line("Via", line);
+        }
+        reply = reply.line("From", request.header(Name::From).unwrap_or_default());
+        reply.text("To: ");
+        reply.text(request.header(Name::To).unwrap_or_default());
+        if let (Some(tag), None) = (to_tag, request.to_tag()) {
+            reply.text(";tag=");
+            reply.text(tag);
+        }
+        reply.text("\r\n");
+        reply = reply.line("Call-ID", request.call_id());
+        reply.line("CSeq", request.header(Name::CSeq).unwrap_or_default())
     }
 
-    /// Adds a header line. `name` and `value` must not hold line ends (asserted).
+    /// Adds a header line. Line ends in the value are written as blanks: nothing a peer sent can add a
+    /// header of its own.
     #[must_use]
-    pub fn header(self, name: &str, value: impl std::fmt::Display) -> Reply {
-        let _ = (name, &value);
-        todo!()
+    pub fn header(mut self, name: &str, value: impl fmt::Display) -> Reply {
+        self.text(name);
+        self.text(": ");
+        let begin = self.out.len();
+        let _ = write!(self.out, "{value}");
+        for byte in &mut self.out[begin..] {
+            if matches!(byte, b'\r' | b'\n') {
+                *byte = b' ';
+            }
+        }
+        self.text("\r\n");
+        self
+    }
+
+    /// Copies Record-Route, which makes the dialog's route set (RFC 3261 §12.1.1).
+    #[must_use]
+    pub fn record_route(self, request: &Request) -> Reply {
+        request.headers(Name::RecordRoute).fold(self, |reply, line| reply.line("Record-Route", line))
     }
 
     /// Ends the head without a body.
     #[must_use]
-    pub fn finish(self) -> Bytes {
-        todo!()
+    pub fn finish(mut self) -> Bytes {
+        self.text("Content-Length: 0\r\n\r\n");
+        self.out.freeze()
     }
 
     /// Ends the head and adds the body with its type.
     #[must_use]
     pub fn body(self, content_type: &str, body: &[u8]) -> Bytes {
-        let _ = (content_type, body, &self.out);
-        todo!()
+        let mut reply = self.line("Content-Type", content_type);
+        let _ = write!(reply.out, "Content-Length: {}\r\n\r\n", body.len());
+        reply.out.extend_from_slice(body);
+        reply.out.freeze()
+    }
+
+    fn text(&mut self, text: &str) {
+        self.out.extend_from_slice(text.as_bytes());
+    }
+
+    fn line(mut self, name: &str, value: &str) -> Reply {
+        self.text(name);
+        self.text(": ");
+        self.text(value);
+        self.text("\r\n");
+        self
+    }
+
+    /// The line with the top Via, which learns where the request really came from.
+    //= RFC 3261 18.2.1
+    //# received is added when sent-by is not the source address
+    //= RFC 3581 4
+    //# an rport without a value gets the source port, and then received is always added
+    fn top_via(&mut self, line: &str, source: Option<(IpAddr, u16)>) {
+        let top = elements(line).next().unwrap_or_default();
+        let (Some((address, port)), Ok(via)) = (source, Via::parse(top)) else {
+            self.text("Via: ");
+            self.text(line);
+            self.text("\r\n");
+            return;
+        };
+        let rport = via.params.get("rport") == Some("");
+        let is_source = via.host.trim_matches(['[', ']']).parse() == Ok(address);
+        self.text("Via: ");
+        self.text(top.split(';').next().unwrap_or_default().trim_end());
+        for (name, value) in via.params.iter() {
+            if name.eq_ignore_ascii_case("received") {
+                continue;
+            }
+            let _ = write!(self.out, ";{name}");
+            match value {
+                "" if rport && name.eq_ignore_ascii_case("rport") => {
+                    let _ = write!(self.out, "={port}");
+                }
+                "" => {}
+                value => {
+                    let _ = write!(self.out, "={value}");
+                }
+            }
+        }
+        if rport || !is_source {
+            let _ = write!(self.out, ";received={address}");
+        }
+        // What stands behind the top element on the same line.
+        let rest = line.trim_start().strip_prefix(top).unwrap_or_default();
+        self.text(rest);
+        self.text("\r\n");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sip::Message;
+
+    fn request(via: &str, to: &str) -> Request {
+        let text = format!(
+            "OPTIONS sip:h SIP/2.0\r\nVia: {via}\r\nv: SIP/2.0/UDP second\r\nf: <sip:a@h>;tag=1\r\nt: {to}\r\n\
+             i: c@h\r\nCSeq: 7 OPTIONS\r\nRecord-Route: <sip:p1;lr>\r\nRecord-Route: <sip:p2;lr>\r\n\r\n"
+        );
+        match Message::parse(Bytes::from(text)) {
+            Ok(Message::Request(request)) => request,
+            other => panic!("not a request: {other:?}"),
+        }
+    }
+
+    fn text(bytes: &Bytes) -> String {
+        String::from_utf8(bytes.to_vec()).expect("ASCII")
+    }
+
+    //= RFC 3261 8.2.6.2
+    //= type=test
+    #[test]
+    fn a_response_copies_what_it_must() {
+        let reply = Reply::new(&request("SIP/2.0/UDP h;branch=z9hG4bK1", "<sip:b@h>"), StatusCode::OK, Some("ours"))
+            .header("Expires", 60)
+            .body("text/plain", b"hi");
+        assert_eq!(
+            text(&reply),
+            "SIP/2.0 200 OK\r\nVia: SIP/2.0/UDP h;branch=z9hG4bK1\r\nVia: SIP/2.0/UDP second\r\n\
+             From: <sip:a@h>;tag=1\r\nTo: <sip:b@h>;tag=ours\r\nCall-ID: c@h\r\nCSeq: 7 OPTIONS\r\n\
+             Expires: 60\r\nContent-Type: text/plain\r\nContent-Length: 2\r\n\r\nhi"
+        );
+        let tagged = Reply::new(&request("SIP/2.0/UDP h", "<sip:b@h>;tag=theirs"), StatusCode::OK, Some("ours")).finish();
+        assert!(text(&tagged).contains("To: <sip:b@h>;tag=theirs\r\n"));
+    }
+
+    //= RFC 3261 18.2.1
+    //= type=test
+    //= RFC 3581 4
+    //= type=test
+    #[test]
+    fn the_top_via_learns_where_the_request_came_from() {
+        for (via, expected) in [
+            ("SIP/2.0/UDP 192.0.2.9:5070;branch=z9hG4bK1", "SIP/2.0/UDP 192.0.2.9:5070;branch=z9hG4bK1"),
+            ("SIP/2.0/UDP h.example;branch=z9hG4bK1", "SIP/2.0/UDP h.example;branch=z9hG4bK1;received=192.0.2.9"),
+            (
+                "SIP/2.0/UDP 192.0.2.9;rport;branch=z9hG4bK1",
+                "SIP/2.0/UDP 192.0.2.9;rport=4711;branch=z9hG4bK1;received=192.0.2.9",
+            ),
+            (
+                "SIP/2.0/UDP 10.0.0.1;received=6.6.6.6;branch=z9hG4bK1, SIP/2.0/UDP first",
+                "SIP/2.0/UDP 10.0.0.1;branch=z9hG4bK1;received=192.0.2.9, SIP/2.0/UDP first",
+            ),
+        ] {
+            let mut request = request(via, "<sip:b@h>");
+            request.set_source("192.0.2.9".parse().expect("an address"), 4711);
+            let reply = text(&Reply::new(&request, StatusCode::OK, Some("t")).finish());
+            assert_eq!(reply.lines().nth(1), Some(&*format!("Via: {expected}")), "{via}");
+        }
+    }
+
+    #[test]
+    fn nothing_can_add_a_header_of_its_own() {
+        let reply = Reply::new(&request("SIP/2.0/UDP h", "<sip:b@h>"), StatusCode::OK, Some("t"))
+            .record_route(&request("SIP/2.0/UDP h", "<sip:b@h>"))
+            .header("Warning", "399 x \"a\r\nEvil: yes\"")
+            .finish();
+        let reply = text(&reply);
+        assert!(reply.contains("Record-Route: <sip:p1;lr>\r\nRecord-Route: <sip:p2;lr>\r\n"));
+        assert!(!reply.contains("\r\nEvil"), "{reply}");
     }
 }

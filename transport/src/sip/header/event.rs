@@ -15,7 +15,22 @@ impl<'a> Event<'a> {
     /// Reads the header's value.
     #[must_use]
     pub fn parse(text: &'a str) -> Event<'a> {
-        let _ = text;
-        todo!()
+        let (package, params) = text.split_at(text.find(';').unwrap_or(text.len()));
+        Event { package: package.trim(), params: Params(params) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_has_a_package_and_perhaps_an_id() {
+        for (text, package, id) in
+            [("presence", "presence", None), (" Presence ; id = 7", "Presence", Some("7")), ("", "", None)]
+        {
+            let event = Event::parse(text);
+            assert_eq!((event.package, event.params.get("id")), (package, id), "{text}");
+        }
     }
 }

@@ -17,12 +17,70 @@ pub struct Via<'a> {
 }
 
 impl<'a> Via<'a> {
-    /// Reads one element.
+    /// Reads one element. White space may stand around every separator (RFC 3261 §25.1).
     ///
     /// # Errors
     /// 400 when it is not a Via.
     pub fn parse(text: &'a str) -> Result<Via<'a>, ParseError> {
-        let _ = text;
-        todo!()
+        read(text).ok_or(ParseError::bad_request("Bad Via"))
+    }
+
+    /// The branch, where it is one of RFC 3261 and so names a transaction alone.
+    //= RFC 3261 8.1.1.7
+    //# a branch that is unique in space and time begins with z9hG4bK
+    #[must_use]
+    pub fn branch(&self) -> Option<&'a str> {
+        const COOKIE: &str = "z9hG4bK";
+        let branch = self.params.get("branch")?;
+        let cookie = branch.get(..COOKIE.len())?;
+        (cookie.eq_ignore_ascii_case(COOKIE) && branch.len() > COOKIE.len()).then_some(branch)
+    }
+}
+
+fn read(text: &str) -> Option<Via<'_>> {
+    let (left, params) = text.split_at(text.find(';').unwrap_or(text.len()));
+    let (name, left) = left.split_once('/')?;
+    let (version, left) = left.split_once('/')?;
+    if !name.trim().eq_ignore_ascii_case("SIP") || version.trim() != "2.0" {
+        return None;
+    }
+    let left = left.trim();
+    let (transport, sent_by) = left.split_at(left.find(char::is_whitespace)?);
+    let sent_by = sent_by.trim();
+    let host_end = if sent_by.starts_with('[') {
+        sent_by.find(']')? + 1
+    } else {
+        sent_by.find(|c: char| c == ':' || c.is_whitespace()).unwrap_or(sent_by.len())
+    };
+    let (host, port) = sent_by.split_at(host_end);
+    let port = match port.trim() {
+        "" => None,
+        port => Some(port.strip_prefix(':')?.trim().parse().ok()?),
+    };
+    let legible = !host.is_empty()
+        && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._[]:%".contains(&byte))
+        && transport.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte));
+    legible.then_some(Via { transport, host, port, params: Params(params) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_via_is_read_with_and_without_blanks() {
+        for (text, transport, host, port, branch) in [
+            ("SIP/2.0/UDP a.b:5060;branch=z9hG4bKx;rport", "UDP", "a.b", Some(5060), Some("z9hG4bKx")),
+            ("SIP / 2.0 / TCP  192.0.2.1 : 5062 ; branch = z9hG4bK1", "TCP", "192.0.2.1", Some(5062), Some("z9hG4bK1")),
+            ("SIP/2.0/TLS [2001:db8::1]:5061;branch=old", "TLS", "[2001:db8::1]", Some(5061), None),
+            ("SIP/2.0/UDP h", "UDP", "h", None, None),
+            ("SIP/2.0/UDP h;branch=z9hG4bK", "UDP", "h", None, None),
+        ] {
+            let via = Via::parse(text).expect(text);
+            assert_eq!((via.transport, via.host, via.port, via.branch()), (transport, host, port, branch), "{text}");
+        }
+        for text in ["", "SIP/2.0/UDP", "SIP/3.0/UDP h", "SIP/2.0/UDP :]", "SIP/2.0/UDP h:x", "SIP/2.0/UDP h:99999", "x"] {
+            assert!(Via::parse(text).is_err(), "{text}");
+        }
     }
 }

@@ -1,0 +1,62 @@
+//! A response that needs no machine: status, reason, header lines.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use smallvec::SmallVec;
+use transport::sip::write::Reply;
+use transport::sip::{ParseError, Request, StatusCode};
+
+/// A row of the refusal table: a status and the phrase that says what is wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// The status.
+    pub status: StatusCode,
+    /// The reason phrase.
+    pub reason: &'static str,
+}
+
+/// A response that can be written at once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// Status and reason phrase.
+    pub row: Row,
+    headers: SmallVec<[(&'static str, Cow<'static, str>); 4]>,
+}
+
+impl Answer {
+    /// The answer that a row of the table stands for.
+    #[must_use]
+    pub fn of(row: Row) -> Answer {
+        Answer { row, headers: SmallVec::new() }
+    }
+
+    /// What a message gets that cannot be read.
+    #[must_use]
+    pub fn of_parse(error: &ParseError) -> Answer {
+        Answer::of(Row { status: error.status, reason: error.reason })
+    }
+
+    /// Adds a header line.
+    #[must_use]
+    pub fn with(mut self, name: &'static str, value: impl Into<Cow<'static, str>>) -> Answer {
+        self.headers.push((name, value.into()));
+        self
+    }
+
+    /// The value of a header line that was added.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(known, _)| *known == name).map(|(_, value)| &**value)
+    }
+
+    /// The response to `request`.
+    #[must_use]
+    pub fn write(&self, request: &Request, to_tag: &str) -> Bytes {
+        let reply = Reply::with_reason(request, self.row.status, self.row.reason, Some(to_tag));
+        self.headers
+            .iter()
+            .fold(reply, |reply, (name, value)| reply.header(name, value))
+            .finish()
+    }
+}

@@ -1,0 +1,240 @@
+//! The ways of speaking presence: one file each, and the table that tells them apart.
+//!
+//! A dialect turns a request into a typed [`Command`] (or a question, or an answer at once), and an
+//! outcome into a response. It is pure: the clock, chance and the flow are told by the caller, and
+//! nothing here sends anything.
+
+pub mod answer;
+pub mod policy;
+pub mod refusal;
+pub mod register;
+pub mod simple;
+
+use shard::machine::command::Command;
+use shard::presence::publication::EntityTag;
+use shard::slot::Slot;
+use shard::subscription::dialog::{Format, LocalTag, Package};
+use transport::flow::Flow;
+use transport::sip::uri::{Scheme, Uri};
+use transport::sip::{Method, Name, Request};
+
+pub use answer::Answer;
+pub use policy::Policy;
+
+/// The methods a presence server answers with something else than 405 or 501.
+pub const ALLOW: &str = "OPTIONS, REGISTER, PUBLISH, SUBSCRIBE, NOTIFY";
+
+/// The event packages there are, for Allow-Events.
+pub const ALLOW_EVENTS: &str = "presence";
+
+/// The option tags that a Require may hold: Path (RFC 3327) is understood and stored.
+const SUPPORTED: [&str; 1] = ["path"];
+
+/// What the caller knows and a dialect may not ask for itself.
+#[derive(Debug)]
+pub struct Circumstances<'c> {
+    /// What the operator decided.
+    pub policy: &'c Policy,
+    /// What the request came in by.
+    pub flow: &'c Flow,
+    /// Our own URI on the socket it came to, for a Contact: `sip:192.0.2.1:5060;transport=tcp`.
+    pub contact: &'c str,
+    /// 64 bits that nobody can guess, fresh for this request.
+    pub chance: u64,
+}
+
+/// Buffers that one worker uses again for each request, so that translating allocates nothing.
+#[derive(Debug, Default)]
+pub struct Scratch {
+    presentity: String,
+    watcher: String,
+    content: Vec<u8>,
+    route: Vec<u8>,
+    target: Vec<u8>,
+    path: String,
+}
+
+/// What a request comes to.
+#[derive(Debug)]
+pub enum Translated<'s> {
+    /// A change: through the log of the slot's shard.
+    Change {
+        /// Where.
+        slot: Slot,
+        /// What.
+        command: Command<'s>,
+        /// How gladly it is done under load (house D12).
+        grace: Grace,
+    },
+    /// A fetch: answered by the leader's machine without a log entry (house §5).
+    Fetch(Fetch<'s>),
+    /// The request is refused, but with 412 if its entity-tag names nothing: RFC 3903 §6 has that
+    /// come first, and only the machine knows.
+    Doubtful {
+        /// Where.
+        slot: Slot,
+        /// Whose publication.
+        presentity: &'s str,
+        /// Of which package.
+        package: Package,
+        /// Which version.
+        tag: EntityTag,
+        /// What to say if it exists.
+        otherwise: Answer,
+    },
+    /// Answered at once.
+    Answered(Answer),
+}
+
+/// One look at a presentity, told in one NOTIFY.
+#[derive(Debug)]
+pub struct Fetch<'s> {
+    /// Where.
+    pub slot: Slot,
+    /// Whose state.
+    pub presentity: &'s str,
+    /// Of which package.
+    pub package: Package,
+    /// The document asked for.
+    pub format: Format,
+    /// Our tag of the dialog that lives for one NOTIFY.
+    pub local_tag: LocalTag,
+    /// As in [`shard::subscription::dialog::Dialog::route`].
+    pub route: &'s [u8],
+    /// As in [`shard::subscription::dialog::Dialog::target`].
+    pub target: &'s [u8],
+}
+
+/// What is given up first when there is too much to do (house D12). The order is the rule: what ends
+/// something relieves us, what keeps something was promised, what is new can come later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Grace {
+    /// Creates state.
+    New,
+    /// Keeps state.
+    Refresh,
+    /// Ends state.
+    End,
+}
+
+/// Turns a request into what it comes to.
+pub fn translate<'s>(
+    request: &'s Request,
+    circumstances: &Circumstances<'_>,
+    scratch: &'s mut Scratch,
+) -> Translated<'s> {
+    if let Some(answer) = refuse_any(request) {
+        return Translated::Answered(answer);
+    }
+    let translated = match request.method() {
+        Method::Publish => simple::publish(request, circumstances, scratch),
+        Method::Subscribe => simple::subscribe(request, circumstances, scratch),
+        Method::Register => register::register(request, circumstances, scratch),
+        Method::Options => options(request),
+        // A NOTIFY belongs to a subscription of ours, and we have none yet.
+        //= RFC 6665 4.1.3
+        //# a NOTIFY that matches no subscription gets 481
+        Method::Notify => Err(Answer::of(refusal::NO_DIALOG)),
+        other => Err(not_ours(other, request.to_tag().is_some())),
+    };
+    translated.unwrap_or_else(Translated::Answered)
+}
+
+/// What RFC 3261 asks of a request before its method matters.
+fn refuse_any(request: &Request) -> Option<Answer> {
+    //= RFC 3261 8.2.2.3
+    //# a Require that names something unknown gets 420 with Unsupported
+    let unknown: Vec<&str> = request
+        .values(Name::Require)
+        .chain(request.values(Name::ProxyRequire))
+        .filter(|tag| !SUPPORTED.iter().any(|known| known.eq_ignore_ascii_case(tag)))
+        .collect();
+    if !unknown.is_empty() {
+        return Some(Answer::of(refusal::BAD_EXTENSION).with("Unsupported", unknown.join(", ")));
+    }
+    //= RFC 3261 16.3
+    //# Max-Forwards 0 gets 483, but an OPTIONS may be answered
+    if request.max_forwards() == 0 && *request.method() != Method::Options {
+        return Some(Answer::of(refusal::TOO_MANY_HOPS));
+    }
+    None
+}
+
+/// OPTIONS: what we can do (RFC 3261 §11). Also what proxies ask to see whether we live.
+fn options(request: &Request) -> Result<Translated<'static>, Answer> {
+    if request.to_tag().is_some() {
+        return Err(Answer::of(refusal::NO_DIALOG));
+    }
+    Ok(Translated::Answered(
+        Answer::of(refusal::OK)
+            .with("Allow", ALLOW)
+            .with("Accept", simple::PIDF)
+            .with("Allow-Events", ALLOW_EVENTS)
+            .with("Supported", SUPPORTED.join(", ")),
+    ))
+}
+
+/// Methods a presence server does not do.
+fn not_ours(method: &Method, in_dialog: bool) -> Answer {
+    match method {
+        //= RFC 3261 12.2.2
+        //# a request inside a dialog that does not exist gets 481
+        _ if in_dialog => Answer::of(refusal::NO_DIALOG),
+        Method::Bye => Answer::of(refusal::NO_DIALOG),
+        //= RFC 3261 8.2.1
+        //# a method that is known but not supported gets 405 with Allow
+        Method::Invite
+        | Method::Message
+        | Method::Info
+        | Method::Refer
+        | Method::Update
+        | Method::Prack
+        | Method::Service => Answer::of(refusal::METHOD_NOT_ALLOWED).with("Allow", ALLOW),
+        _ => Answer::of(refusal::NOT_IMPLEMENTED).with("Allow", ALLOW),
+    }
+}
+
+/// The canonical address (see [`shard::slot::Aor`]) that `text` names, written to `out`.
+///
+/// # Errors
+/// 400 or 416 when `text` is not a URI we serve, 404 or 403 when its domain is not ours.
+fn address(text: &str, policy: &Policy, out: &mut String) -> Result<(), Answer> {
+    let uri = Uri::parse(text).map_err(|error| Answer::of_parse(&error))?;
+    if uri.scheme != Scheme::Tel && !policy.serves(uri.host) {
+        return Err(Answer::of(policy.foreign));
+    }
+    canonical(&uri, out);
+    Ok(())
+}
+
+/// The canonical address of a watcher, who may be of any domain.
+///
+/// # Errors
+/// 400 or 416 when `text` is not a URI.
+fn foreign_address(text: &str, out: &mut String) -> Result<(), Answer> {
+    let uri = Uri::parse(text).map_err(|error| Answer::of_parse(&error))?;
+    canonical(&uri, out);
+    Ok(())
+}
+
+fn canonical(uri: &Uri<'_>, out: &mut String) {
+    out.clear();
+    match uri.scheme {
+        Scheme::Tel => shard::slot::write_tel(uri.user, out),
+        Scheme::Sip | Scheme::Sips | Scheme::Pres => {
+            shard::slot::write_sip(&uri.user_unescaped(), uri.host, out);
+        }
+    }
+}
+
+/// The package of an Event header, any letter case.
+///
+/// # Errors
+/// 489 with Allow-Events when it is missing or unknown.
+fn package(request: &Request) -> Result<Package, Answer> {
+    let event = request.header(Name::Event).map(transport::sip::header::Event::parse);
+    match event {
+        Some(event) if event.package.eq_ignore_ascii_case("presence") => Ok(Package::Presence),
+        _ => Err(Answer::of(refusal::BAD_EVENT).with("Allow-Events", ALLOW_EVENTS)),
+    }
+}

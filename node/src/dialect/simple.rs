@@ -1,0 +1,226 @@
+//! Standard SIMPLE: PUBLISH (RFC 3903) and SUBSCRIBE (RFC 6665, RFC 3856) for `presence`.
+
+use bytes::Bytes;
+use shard::document::pidf;
+use shard::machine::command::{Command, Publish, Resubscribe, Subscribe};
+use shard::presence::publication::{EntityTag, TagPolicy};
+use shard::slot::Slot;
+use shard::subscription::dialog::{DialogKey, Format, LocalTag};
+use transport::dialog::{DialogRoute, Target};
+use transport::sip::header::MediaType;
+use transport::sip::write::Reply;
+use transport::sip::{Name, Request, StatusCode};
+
+use super::{Answer, Circumstances, Fetch, Grace, Scratch, Translated, address, foreign_address, package, refusal};
+
+/// The document we take and give.
+pub const PIDF: &str = "application/pidf+xml";
+
+/// PUBLISH: the order of the checks is the RFC's, and a client may rely on it.
+//= RFC 3903 6
+//# 404 before 489 before 400 and 412 before 423 before 415
+pub(super) fn publish<'s>(
+    request: &'s Request,
+    circumstances: &Circumstances<'_>,
+    scratch: &'s mut Scratch,
+) -> Result<Translated<'s>, Answer> {
+    let policy = circumstances.policy;
+    address(request.uri(), policy, &mut scratch.presentity)?;
+    let package = package(request)?;
+    let if_match = if_match(request)?;
+    let presentity = scratch.presentity.as_str();
+    let slot = Slot::of(presentity);
+
+    let rest = interval_and_body(request, policy, if_match, &mut scratch.content);
+    let (expires_s, content) = match (rest, if_match) {
+        (Ok(rest), _) => rest,
+        (Err(otherwise), Some(tag)) => {
+            return Ok(Translated::Doubtful { slot, presentity, package, tag, otherwise });
+        }
+        (Err(answer), None) => return Err(answer),
+    };
+    let grace = match (expires_s, if_match, content) {
+        (0, ..) => Grace::End,
+        (_, Some(_), None) => Grace::Refresh,
+        _ => Grace::New,
+    };
+    let command = Command::Publish(Publish {
+        presentity,
+        package,
+        if_match,
+        content: content.then_some(scratch.content.as_slice()),
+        expires_s,
+        tag_policy: TagPolicy::Renew,
+    });
+    Ok(Translated::Change { slot, command, grace })
+}
+
+/// The one entity-tag of SIP-If-Match.
+///
+/// # Errors
+/// 400 for more than one, 412 for one that cannot be ours.
+fn if_match(request: &Request) -> Result<Option<EntityTag>, Answer> {
+    let mut tags = request.values(Name::SipIfMatch);
+    let Some(tag) = tags.next() else { return Ok(None) };
+    if tags.next().is_some() {
+        return Err(Answer::of(refusal::MANY_TAGS));
+    }
+    EntityTag::parse(tag).map(Some).ok_or_else(|| Answer::of(refusal::NO_MATCH))
+}
+
+/// The granted interval, and whether there is a body, which is then in `content` in stored form.
+fn interval_and_body(
+    request: &Request,
+    policy: &super::Policy,
+    if_match: Option<EntityTag>,
+    content: &mut Vec<u8>,
+) -> Result<(u32, bool), Answer> {
+    let asked = request.expires().map_err(|error| Answer::of_parse(&error))?;
+    let expires_s = policy.publication.grant(asked)?;
+    if request.body().is_empty() {
+        return match if_match {
+            Some(_) => Ok((expires_s, false)),
+            None => Err(Answer::of(refusal::NO_BODY)),
+        };
+    }
+    let encoded = request.header(Name::ContentEncoding);
+    if encoded.is_some_and(|coding| !coding.eq_ignore_ascii_case("identity")) {
+        return Err(Answer::of(refusal::UNSUPPORTED_TYPE).with("Accept-Encoding", "identity"));
+    }
+    let media = request.header(Name::ContentType).map(MediaType::parse);
+    if !media.is_some_and(|media| media.essence.eq_ignore_ascii_case(PIDF)) {
+        return Err(Answer::of(refusal::UNSUPPORTED_TYPE).with("Accept", PIDF));
+    }
+    *content = pidf::parse(request.body()).map_err(|error| {
+        Answer::of(refusal::BAD_DOCUMENT).with("Warning", format!("399 lamplight \"{error}\""))
+    })?;
+    Ok((expires_s, true))
+}
+
+/// SUBSCRIBE, inside or outside a dialog.
+pub(super) fn subscribe<'s>(
+    request: &'s Request,
+    circumstances: &Circumstances<'_>,
+    scratch: &'s mut Scratch,
+) -> Result<Translated<'s>, Answer> {
+    match request.to_tag() {
+        Some(tag) => resubscribe(request, tag, circumstances, scratch),
+        None => first_subscribe(request, circumstances, scratch),
+    }
+}
+
+fn first_subscribe<'s>(
+    request: &'s Request,
+    circumstances: &Circumstances<'_>,
+    scratch: &'s mut Scratch,
+) -> Result<Translated<'s>, Answer> {
+    let policy = circumstances.policy;
+    address(request.uri(), policy, &mut scratch.presentity)?;
+    foreign_address(request.from().uri, &mut scratch.watcher)?;
+    let package = package(request)?;
+    let format = accepted(request)?;
+    let asked = request.expires().map_err(|error| Answer::of_parse(&error))?;
+    let expires_s = policy.subscription.grant_subscription(asked)?;
+
+    let presentity = scratch.presentity.as_str();
+    let slot = Slot::of(presentity);
+    let local_tag = LocalTag::new(slot, circumstances.chance);
+    let local_text = local_tag.to_string();
+    scratch.route.clear();
+    DialogRoute::write_from(request, &local_text, &mut scratch.route);
+    write_target(request, circumstances, &mut scratch.target)?;
+
+    //= RFC 6665 4.4.3
+    //# Expires 0 outside a dialog fetches the state once
+    if expires_s == 0 {
+        return Ok(Translated::Fetch(Fetch {
+            slot,
+            presentity,
+            package,
+            format,
+            local_tag,
+            route: &scratch.route,
+            target: &scratch.target,
+        }));
+    }
+    let command = Command::Subscribe(Subscribe {
+        presentity,
+        watcher: &scratch.watcher,
+        package,
+        format,
+        dialog: DialogKey::of(request.call_id(), &local_text, request.from_tag()),
+        local_tag,
+        cseq: request.cseq(),
+        expires_s,
+        route: &scratch.route,
+        target: &scratch.target,
+    });
+    Ok(Translated::Change { slot, command, grace: Grace::New })
+}
+
+fn resubscribe<'s>(
+    request: &'s Request,
+    to_tag: &str,
+    circumstances: &Circumstances<'_>,
+    scratch: &'s mut Scratch,
+) -> Result<Translated<'s>, Answer> {
+    //= RFC 6665 4.2.1.4
+    //# a SUBSCRIBE for a dialog that we do not have gets 481
+    let local_tag = LocalTag::parse(to_tag).ok_or_else(|| Answer::of(refusal::NO_DIALOG))?;
+    package(request)?;
+    let asked = request.expires().map_err(|error| Answer::of_parse(&error))?;
+    let expires_s = circumstances.policy.subscription.grant_subscription(asked)?;
+    write_target(request, circumstances, &mut scratch.target)?;
+    let slot = local_tag.slot();
+    let command = Command::Resubscribe(Resubscribe {
+        slot,
+        dialog: DialogKey::of(request.call_id(), to_tag, request.from_tag()),
+        cseq: request.cseq(),
+        expires_s,
+        target: &scratch.target,
+    });
+    let grace = if expires_s == 0 { Grace::End } else { Grace::Refresh };
+    Ok(Translated::Change { slot, command, grace })
+}
+
+/// The document the watcher wants; PIDF when it says nothing (RFC 3856 §6.7).
+fn accepted(request: &Request) -> Result<Format, Answer> {
+    let mut any = false;
+    for element in request.values(Name::Accept) {
+        any = true;
+        if MediaType::parse(element).accepts(PIDF) {
+            return Ok(Format::Pidf);
+        }
+    }
+    if any { Err(Answer::of(refusal::NOT_ACCEPTABLE).with("Accept", PIDF)) } else { Ok(Format::Pidf) }
+}
+
+fn write_target(request: &Request, circumstances: &Circumstances<'_>, out: &mut Vec<u8>) -> Result<(), Answer> {
+    out.clear();
+    Target::write_from(request, circumstances.flow, circumstances.contact, out)
+        .map_err(|error| Answer::of_parse(&error))
+}
+
+/// 200 to a PUBLISH.
+//= RFC 3903 6
+//# the 200 names the granted interval and the new entity-tag
+#[must_use]
+pub fn published(request: &Request, to_tag: &str, tag: EntityTag, expires_s: u32) -> Bytes {
+    Reply::new(request, StatusCode::OK, Some(to_tag))
+        .header("SIP-ETag", tag)
+        .header("Expires", expires_s)
+        .finish()
+}
+
+/// 200 to a SUBSCRIBE; the NOTIFY follows.
+//= RFC 6665 4.2.1.1
+//# 200, not 202, with the granted interval; the notifier's Contact makes the dialog
+#[must_use]
+pub fn subscribed(request: &Request, local_tag: LocalTag, expires_s: u32, contact: &str) -> Bytes {
+    let local_tag = local_tag.to_string();
+    Reply::new(request, StatusCode::OK, Some(&local_tag))
+        .record_route(request)
+        .header("Contact", format_args!("<{contact}>"))
+        .header("Expires", expires_s)
+        .finish()
+}

@@ -1,0 +1,95 @@
+//! NOTIFY: how it is written, and what its failure means.
+
+use std::fmt::Write as _;
+
+use bytes::{Bytes, BytesMut};
+use shard::machine::effect::SubscriptionState;
+use shard::subscription::dialog::{EndReason, Format};
+use transport::dialog::{DialogRoute, Target, write_request};
+use transport::sip::StatusCode;
+
+use super::render::content_type;
+
+/// Writes a whole NOTIFY. `via` is the Via value of its transaction.
+//= RFC 6665 4.2.2
+//# a NOTIFY names the event of its subscription and the subscription's state
+#[must_use]
+pub fn write(
+    via: &str,
+    cseq: u32,
+    route: &DialogRoute<'_>,
+    target: &Target<'_>,
+    state: SubscriptionState,
+    format: Format,
+    document: &[u8],
+) -> Bytes {
+    // The head without its addresses is some 350 bytes.
+    let addresses = route.call_id.len() + route.local.len() + route.remote.len() + route.route_set.len();
+    let mut out = BytesMut::with_capacity(512 + addresses + 2 * target.uri.len() + document.len());
+    write_request("NOTIFY", via, cseq, route, target, &mut out);
+    out.extend_from_slice(b"Event: ");
+    out.extend_from_slice(route.event.as_bytes());
+    match state {
+        SubscriptionState::Active { expires_s } => {
+            let _ = write!(out, "\r\nSubscription-State: active;expires={expires_s}");
+        }
+        SubscriptionState::Terminated(reason) => {
+            let _ = write!(out, "\r\nSubscription-State: terminated;reason={}", reason_text(reason));
+        }
+    }
+    out.extend_from_slice(b"\r\nContent-Type: ");
+    out.extend_from_slice(content_type(format).as_bytes());
+    let _ = write!(out, "\r\nContent-Length: {}\r\n\r\n", document.len());
+    out.extend_from_slice(document);
+    out.freeze()
+}
+
+fn reason_text(reason: EndReason) -> &'static str {
+    match reason {
+        EndReason::Timeout => "timeout",
+        EndReason::Deactivated => "deactivated",
+        EndReason::Rejected => "rejected",
+        EndReason::Noresource | EndReason::Unreachable => "noresource",
+    }
+}
+
+/// Whether a final response to a NOTIFY ends its subscription.
+//= RFC 6665 4.2.2
+//# 404, 405, 410, 416, 480 to 485, 489, 501 and 604 remove the subscription; others leave it
+#[must_use]
+pub fn ends_subscription(status: StatusCode) -> bool {
+    matches!(status.number(), 404 | 405 | 410 | 416 | 480..=485 | 489 | 501 | 604)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    //= RFC 6665 4.2.2
+    //= type=test
+    #[test]
+    fn only_lasting_failures_end_a_subscription() {
+        for (status, ends) in [
+            (200, false),
+            (202, false),
+            (400, false),
+            (401, false),
+            (404, true),
+            (405, true),
+            (408, false),
+            (410, true),
+            (480, true),
+            (481, true),
+            (485, true),
+            (486, false),
+            (489, true),
+            (500, false),
+            (501, true),
+            (503, false),
+            (604, true),
+        ] {
+            let code = StatusCode::new(status).expect("a status");
+            assert_eq!(ends_subscription(code), ends, "{status}");
+        }
+    }
+}

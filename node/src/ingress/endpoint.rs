@@ -1,0 +1,512 @@
+//! Requests from transport: the transaction user of one worker.
+//!
+//! A request is identified, translated, admitted and encoded as it comes; at the end of the turn what
+//! came for a shard goes to its log as one batch. Outcomes come back as mail and are answered through
+//! the transaction that waits; notices are written and sent. Nothing here blocks.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use shard::machine::codec::encode_request;
+use shard::machine::Machine;
+use shard::machine::command::{self, Command, Ticket};
+use shard::machine::effect::{Notice, SubscriptionState};
+use shard::machine::outcome::{Outcome, RequestKey};
+use shard::presence::limits::{ENTRY_BYTES_MAX, ENTRY_REQUESTS_MAX};
+use shard::runner::Job;
+use shard::slot::Slot;
+use shard::subscription::dialog::{DialogKey, EndReason};
+use shard::subscription::view::View;
+use transport::dialog::{DialogRoute, Target};
+use transport::flow::{Flow, Transport};
+use transport::io::worker::{Context, Ended, Incoming, TransactionId, TransactionUser, Wire};
+use transport::sip::{Method, Name, Request};
+use transport::transaction::Millis;
+
+use super::admission::{LEADERLESS_S, retry_after_s};
+use super::chance::Chance;
+use super::identity::{Identity, Verdict};
+use super::route::Routes;
+use super::waiting::{Look, Waiting, WaitingRoom, What};
+use crate::dialect::{self, Answer, Circumstances, Grace, Policy, Scratch, Translated, refusal, register, simple};
+use crate::egress::notify;
+use crate::egress::outbox::{Deed, Mail, NOBODY, Workers};
+use crate::egress::render::Rendering;
+use crate::observe::metrics::Metrics;
+use crate::raft::proposer::{Batch, ProposeError};
+
+/// How long a request is retried before it gets 503: well under the 32 s of the client's own timer,
+/// and several elections long.
+const BUDGET_MS: u64 = 5_000;
+
+/// How soon a proposal that found no leader is tried again.
+const RETRY_MS: u64 = 50;
+
+/// What the workers of a node share.
+pub struct Shared {
+    /// What the operator decided.
+    pub policy: Policy,
+    /// Who is asking.
+    pub identity: Identity,
+    /// The shards.
+    pub routes: Routes,
+    /// The workers' mailboxes.
+    pub workers: Workers,
+    /// What an operator sees.
+    pub metrics: Arc<Metrics>,
+}
+
+/// The transaction user of one worker.
+pub struct Endpoint {
+    shared: Arc<Shared>,
+    worker: u8,
+    chance: Chance,
+    scratch: Scratch,
+    waiting: WaitingRoom,
+    /// One per shard: what this turn brought.
+    batches: Vec<Gathering>,
+    /// Tickets to propose again, in the order of their time.
+    again: Vec<(Millis, Ticket)>,
+    contacts: Contacts,
+    draining: bool,
+}
+
+/// A batch in the making.
+#[derive(Default)]
+struct Gathering {
+    encoded: BytesMut,
+    /// Ticket and end of its encoding.
+    requests: Vec<(Ticket, usize)>,
+}
+
+impl Endpoint {
+    /// The user of worker `number`.
+    #[must_use]
+    pub fn new(shared: Arc<Shared>, number: u8) -> Endpoint {
+        let mut batches = Vec::new();
+        batches.resize_with(shared.routes.count(), Gathering::default);
+        Endpoint {
+            worker: number,
+            chance: Chance::new(),
+            scratch: Scratch::default(),
+            waiting: WaitingRoom::new(number),
+            batches,
+            again: Vec::new(),
+            contacts: Contacts::default(),
+            draining: false,
+            shared,
+        }
+    }
+
+    /// Answers at once.
+    fn answer(&mut self, transaction: TransactionId, request: &Request, answer: &Answer, wire: &mut Wire) {
+        let tag = format!("r{:016x}", self.chance.draw());
+        let status = answer.row.status.number();
+        self.shared.metrics.request(request.method(), status);
+        wire.respond(transaction, status, answer.write(request, &tag));
+    }
+
+    fn unavailable(retry_after_s: u32) -> Answer {
+        Answer::of(refusal::UNAVAILABLE).with("Retry-After", retry_after_s.to_string())
+    }
+
+    /// Who asks, where the operator wants to know.
+    fn identify(&self, request: &Request, wire: &Wire) -> Result<(), Answer> {
+        if !matches!(request.method(), Method::Register | Method::Publish | Method::Subscribe) {
+            return Ok(());
+        }
+        let method = request.method().as_str();
+        let credentials = request.headers(Name::Authorization);
+        let verdict = self.shared.identity.check(method, request.uri(), credentials, wire.wall_ms());
+        dialect::identified(request, verdict)
+    }
+
+    /// Queues `command` for the shard of `slot`; `waiting` leaves with its outcome.
+    fn propose(&mut self, shard: usize, key: RequestKey, ticket: Ticket, command: Command<'_>) {
+        let gathering = &mut self.batches[shard];
+        encode_request(&command::Request { key, ticket, command }, &mut gathering.encoded);
+        gathering.requests.push((ticket, gathering.encoded.len()));
+    }
+
+    /// Hands what was gathered for a shard to its log.
+    fn submit(&mut self, shard: usize, wire: &mut Wire) {
+        let gathering = &mut self.batches[shard];
+        let requests = gathering.encoded.split().freeze();
+        let gathered = std::mem::take(&mut gathering.requests);
+        let mut begin = 0;
+        for (ticket, end) in &gathered {
+            if let Some(Waiting { what: What::Outcome { encoded }, .. }) = self.waiting.look(*ticket) {
+                *encoded = requests.slice(begin..*end);
+            }
+            begin = *end;
+        }
+        let tickets: Vec<Ticket> = gathered.into_iter().map(|(ticket, _)| ticket).collect();
+        self.submit_batch(shard, Batch { requests, tickets }, wire);
+    }
+
+    fn submit_batch(&mut self, shard: usize, batch: Batch, wire: &mut Wire) {
+        let proposer = &self.shared.routes.link(shard).proposer;
+        if !proposer.is_leading() {
+            self.retry_later(&batch.tickets, wire);
+        } else if let Err(batch) = proposer.submit(batch) {
+            for ticket in batch.tickets {
+                self.give_up(ticket, wire);
+            }
+        }
+    }
+
+    /// Puts requests that found no leader aside for a moment.
+    fn retry_later(&mut self, tickets: &[Ticket], wire: &mut Wire) {
+        let at = Millis(wire.now().0 + RETRY_MS);
+        self.again.extend(tickets.iter().filter(|ticket| **ticket != NOBODY).map(|ticket| (at, *ticket)));
+        wire.wake_at(at);
+    }
+
+    /// 503, to be tried again elsewhere or later.
+    fn give_up(&mut self, ticket: Ticket, wire: &mut Wire) {
+        let Some(waiting) = self.leave(ticket) else { return };
+        self.shared.metrics.rejected("no-outcome");
+        let answer = Endpoint::unavailable(LEADERLESS_S);
+        self.answer(waiting.transaction, &waiting.request, &answer, wire);
+    }
+
+    fn leave(&mut self, ticket: Ticket) -> Option<Waiting> {
+        let waiting = self.waiting.leave(ticket)?;
+        self.shared.routes.link(waiting.shard).permits.give_back();
+        Some(waiting)
+    }
+
+    /// What becomes of a request: the answer, or what it waits for (then a permit is taken, and a
+    /// change is encoded for the ticket that comes next).
+    fn consider(&mut self, incoming: &Incoming, scratch: &mut Scratch, wire: &mut Wire) -> Result<(usize, What), Answer> {
+        if self.draining {
+            return Err(Endpoint::unavailable(LEADERLESS_S));
+        }
+        let request = &incoming.request;
+        self.identify(request, wire)?;
+        let contact = self.contacts.of(incoming.local, incoming.flow.transport);
+        let circumstances = Circumstances {
+            policy: &self.shared.policy,
+            flow: &incoming.flow,
+            contact,
+            chance: self.chance.draw(),
+        };
+        match dialect::translate(request, &circumstances, scratch) {
+            Translated::Answered(answer) => Err(answer),
+            Translated::Change { slot, command, grace } => {
+                let shard = self.admit(slot, grace, wire)?;
+                let method = request.method().as_str();
+                let key = RequestKey::of(request.from_tag(), request.call_id(), request.cseq(), method);
+                self.propose(shard, key, self.waiting.next_ticket(), command);
+                Ok((shard, What::Outcome { encoded: Bytes::new() }))
+            }
+            Translated::Fetch(fetch) => {
+                let shard = self.admit(fetch.slot, Grace::New, wire)?;
+                Ok((shard, What::View(Box::new(Look::of(&fetch)))))
+            }
+            Translated::Doubtful { slot, presentity, package, tag, otherwise } => {
+                let shard = self.admit(slot, Grace::New, wire)?;
+                let presentity = presentity.to_owned();
+                Ok((shard, What::Doubt { presentity, package, tag, otherwise }))
+            }
+        }
+    }
+
+    /// Takes a permit of the slot's shard.
+    //= RFC 3261 21.5.4
+    //# 503 with Retry-After tells a client to come back later, or to go elsewhere
+    fn admit(&mut self, slot: Slot, grace: Grace, wire: &Wire) -> Result<usize, Answer> {
+        let shard = self.shared.routes.shard_of(slot);
+        let oldest_ms = self.waiting.oldest().map_or(0, |(_, since)| wire.now().0 - since.0);
+        if self.shared.routes.link(shard).permits.take(grace, oldest_ms) {
+            return Ok(shard);
+        }
+        self.shared.metrics.rejected("overload");
+        Err(Endpoint::unavailable(retry_after_s(self.chance.draw())))
+    }
+
+    /// Asks the machine what a request without a log entry waits for.
+    //= RFC 6665 4.4.3
+    //# a fetch shows the state as it is, so only a leader that a quorum heard may answer
+    fn ask(&mut self, ticket: Ticket, wire: &mut Wire) {
+        let Some(waiting) = self.waiting.look(ticket) else { return };
+        let link = self.shared.routes.link(waiting.shard);
+        if !link.proposer.can_read() {
+            self.retry_later(&[ticket], wire);
+            return;
+        }
+        let workers = self.shared.workers.clone();
+        let worker = usize::from(self.worker);
+        let job: Box<dyn FnOnce(&Machine) + Send> = match &waiting.what {
+            What::Outcome { .. } => return,
+            What::View(look) => {
+                let (presentity, package) = (look.presentity.clone(), look.package);
+                Box::new(move |machine| {
+                    let view = machine.fetch(&presentity, package);
+                    workers.deliver(worker, Mail::Fetched { ticket, view });
+                })
+            }
+            What::Doubt { presentity, package, tag, .. } => {
+                let (presentity, package, tag) = (presentity.clone(), *package, *tag);
+                Box::new(move |machine| {
+                    let lives = machine.holds(&presentity, package, tag);
+                    workers.deliver(worker, Mail::Matched { ticket, lives });
+                })
+            }
+        };
+        if link.runner.submit(Job::Read(job)).is_err() {
+            self.retry_later(&[ticket], wire);
+        }
+    }
+
+    /// Tells the one who waits.
+    fn reply(&mut self, ticket: Ticket, outcome: &Outcome, wire: &mut Wire) {
+        let Some(waiting) = self.leave(ticket) else { return };
+        let Waiting { transaction, request, flow, since, .. } = waiting;
+        self.shared.metrics.queue_delay_ms(wire.now().0 - since.0);
+        let response = match outcome {
+            Outcome::Published { tag, expires_s } => {
+                let to_tag = format!("r{:016x}", self.chance.draw());
+                simple::published(&request, &to_tag, *tag, *expires_s)
+            }
+            Outcome::Subscribed { local_tag, expires_s } => {
+                let contact = self.contacts.of(wire.local_of(&flow), flow.transport);
+                simple::subscribed(&request, *local_tag, *expires_s, contact)
+            }
+            Outcome::Registered { endpoints, at } => {
+                let to_tag = format!("r{:016x}", self.chance.draw());
+                register::registered(&request, &to_tag, endpoints, *at)
+            }
+            Outcome::Refused(refusal) => {
+                return self.answer(transaction, &request, &Answer::of(refusal::of(*refusal)), wire);
+            }
+            Outcome::Ended => return,
+        };
+        self.shared.metrics.request(request.method(), 200);
+        wire.respond(transaction, 200, response);
+    }
+
+    /// Answers a fetch: 200, and one NOTIFY that begins and ends its dialog.
+    fn show(&mut self, ticket: Ticket, view: Arc<View>, wire: &mut Wire) {
+        let Some(Waiting { transaction, request, flow, what: What::View(look), .. }) = self.leave(ticket) else {
+            return;
+        };
+        let contact = self.contacts.of(wire.local_of(&flow), flow.transport);
+        let response = simple::subscribed(&request, look.local_tag, 0, contact);
+        self.shared.metrics.request(request.method(), 200);
+        wire.respond(transaction, 200, response);
+        let notice = Notice {
+            dialog: DialogKey::of(request.call_id(), &look.local_tag.to_string(), request.from_tag()),
+            cseq: 1,
+            format: look.format,
+            state: SubscriptionState::Terminated(EndReason::Timeout),
+            route: look.route.into(),
+            target: look.target.into(),
+        };
+        self.notify(&Rendering::new(view), &notice, wire);
+    }
+
+    /// Sends one NOTIFY.
+    fn notify(&mut self, rendering: &Rendering, notice: &Notice, wire: &mut Wire) {
+        let (Some(route), Some(target)) = (DialogRoute::decode(&notice.route), Target::decode(&notice.target)) else {
+            self.shared.metrics.dropped("illegible-route");
+            return;
+        };
+        let document = rendering.document(notice.format);
+        let (branch, via) = wire.via(&target.flow);
+        let message =
+            notify::write(&via, notice.cseq, &route, &target, notice.state, notice.format, document);
+        let view = rendering.view();
+        self.shared.metrics.notify_lag_ms(wire.wall_ms().saturating_sub(view.taken_at.0));
+        let context = NoticeContext {
+            dialog: notice.dialog,
+            slot: view.presentity.slot(),
+            ends: matches!(notice.state, SubscriptionState::Terminated(_)),
+        };
+        wire.send_request(&target.flow, branch, message, context.pack());
+    }
+
+    /// Proposes the end of a dialog whose watcher is not there any more.
+    //= RFC 6665 4.2.2
+    //# a NOTIFY that times out or is refused for good removes the subscription
+    fn end_dialog(&mut self, context: NoticeContext) {
+        let shard = self.shared.routes.shard_of(context.slot);
+        // One end per dialog is enough, however many notices failed.
+        let key = RequestKey(context.dialog.0.rotate_left(64) ^ u128::from(self.chance.draw()));
+        let command = Command::EndDialog {
+            slot: context.slot,
+            dialog: context.dialog,
+            reason: EndReason::Unreachable,
+        };
+        self.propose(shard, key, NOBODY, command);
+    }
+}
+
+/// What is remembered of a NOTIFY until it is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct NoticeContext {
+    dialog: DialogKey,
+    slot: Slot,
+    /// Whether it was the dialog's last: then its failure means nothing.
+    ends: bool,
+}
+
+impl NoticeContext {
+    fn pack(self) -> Context {
+        Context(self.dialog.0, u64::from(self.slot.number()) | (u64::from(self.ends) << 16))
+    }
+
+    fn unpack(context: Context) -> NoticeContext {
+        NoticeContext {
+            dialog: DialogKey(context.0),
+            slot: Slot::new(context.1 as u16).expect("pack wrote a slot"),
+            ends: context.1 >> 16 != 0,
+        }
+    }
+}
+
+impl TransactionUser for Endpoint {
+    type Mail = Mail;
+
+    fn on_request(&mut self, incoming: Incoming, wire: &mut Wire) {
+        let mut scratch = std::mem::take(&mut self.scratch);
+        let considered = self.consider(&incoming, &mut scratch, wire);
+        self.scratch = scratch;
+        let Incoming { request, flow, transaction, .. } = incoming;
+        match considered {
+            Err(answer) => self.answer(transaction, &request, &answer, wire),
+            Ok((shard, what)) => {
+                let asks = !matches!(what, What::Outcome { .. });
+                let since = wire.now();
+                if self.waiting.is_empty() {
+                    wire.wake_at(Millis(since.0 + BUDGET_MS));
+                }
+                let ticket = self.waiting.enter(Waiting { transaction, request, flow, shard, since, what });
+                if asks {
+                    self.ask(ticket, wire);
+                } else if self.batches[shard].is_full() {
+                    self.submit(shard, wire);
+                }
+            }
+        }
+    }
+
+    fn on_ended(&mut self, context: Context, ended: Ended, _wire: &mut Wire) {
+        let context = NoticeContext::unpack(context);
+        let over = match ended {
+            Ended::Response(response) => notify::ends_subscription(response.status()),
+            Ended::Timeout => true,
+            // The watcher may come back before its subscription expires, and refresh it.
+            Ended::Unreachable | Ended::Replaced => false,
+        };
+        if over && !context.ends {
+            self.shared.metrics.dropped("watcher-gone");
+            self.end_dialog(context);
+        }
+    }
+
+    fn on_mail(&mut self, mail: Mail, wire: &mut Wire) {
+        match mail {
+            Mail::Effects(deeds) => {
+                for deed in deeds {
+                    match deed {
+                        Deed::Reply { ticket, outcome } => self.reply(ticket, &outcome, wire),
+                        Deed::Notify { rendering, notices } => {
+                            for notice in &notices {
+                                self.notify(&rendering, notice, wire);
+                            }
+                        }
+                    }
+                }
+            }
+            Mail::Fetched { ticket, view } => self.show(ticket, view, wire),
+            Mail::Matched { ticket, lives } => {
+                let Some(Waiting { transaction, request, what: What::Doubt { otherwise, .. }, .. }) = self.leave(ticket)
+                else {
+                    return;
+                };
+                let answer = if lives { otherwise } else { Answer::of(refusal::NO_MATCH) };
+                self.answer(transaction, &request, &answer, wire);
+            }
+            Mail::Failed { tickets, error } => match error {
+                ProposeError::NotLeader { .. } | ProposeError::Unavailable => self.retry_later(&tickets, wire),
+                ProposeError::Overloaded => tickets.into_iter().for_each(|ticket| self.give_up(ticket, wire)),
+            },
+            Mail::Drain => self.draining = true,
+        }
+    }
+
+    fn on_closed(&mut self, _flow: Flow, _wire: &mut Wire) {
+        // A dialog outlives its connection: the watcher comes back and refreshes, or it expires.
+    }
+
+    fn on_wake(&mut self, wire: &mut Wire) {
+        let now = wire.now();
+        while let Some((ticket, since)) = self.waiting.oldest() {
+            if now.0 < since.0 + BUDGET_MS {
+                wire.wake_at(Millis(since.0 + BUDGET_MS));
+                break;
+            }
+            self.give_up(ticket, wire);
+        }
+        let due = self.again.partition_point(|(at, _)| *at <= now);
+        let tickets: Vec<Ticket> = self.again.drain(..due).map(|(_, ticket)| ticket).collect();
+        if let Some((at, _)) = self.again.first() {
+            wire.wake_at(*at);
+        }
+        for ticket in tickets {
+            let Some(Waiting { shard, what, .. }) = self.waiting.look(ticket) else { continue };
+            let shard = *shard;
+            match what {
+                // The machine recognises a repeat by its key, so proposing twice has one effect (house D9).
+                What::Outcome { encoded } => {
+                    let batch = Batch { requests: encoded.clone(), tickets: vec![ticket] };
+                    self.submit_batch(shard, batch, wire);
+                }
+                What::View(_) | What::Doubt { .. } => self.ask(ticket, wire),
+            }
+        }
+    }
+
+    fn end_of_turn(&mut self, wire: &mut Wire) {
+        for shard in 0..self.batches.len() {
+            if !self.batches[shard].requests.is_empty() {
+                self.submit(shard, wire);
+            }
+        }
+    }
+}
+
+impl Gathering {
+    /// Whether one log entry could not hold more (house §4, step 7).
+    fn is_full(&self) -> bool {
+        self.requests.len() >= ENTRY_REQUESTS_MAX || self.encoded.len() >= ENTRY_BYTES_MAX
+    }
+}
+
+/// Our own URIs, as Contacts show them: one per socket, written once.
+#[derive(Default)]
+struct Contacts {
+    known: Vec<(SocketAddr, Transport, String)>,
+}
+
+impl Contacts {
+    fn of(&mut self, local: SocketAddr, transport: Transport) -> &str {
+        let place = self.known.iter().position(|(address, by, _)| *address == local && *by == transport);
+        let place = place.unwrap_or_else(|| {
+            // A socket on all addresses has a handful of them.
+            if self.known.len() >= 64 {
+                self.known.clear();
+            }
+            let text = match transport {
+                Transport::Udp => format!("sip:{local}"),
+                Transport::Tcp => format!("sip:{local};transport=tcp"),
+                Transport::Tls => format!("sip:{local};transport=tls"),
+            };
+            self.known.push((local, transport, text));
+            self.known.len() - 1
+        });
+        &self.known[place].2
+    }
+}

@@ -1,0 +1,8 @@
+//! From the wire to the log: who asks, what it means, where it belongs, whether there is room.
+
+pub mod admission;
+pub mod chance;
+pub mod endpoint;
+pub mod identity;
+pub mod route;
+pub mod waiting;

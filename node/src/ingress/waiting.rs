@@ -1,0 +1,159 @@
+//! The requests of one worker that wait for an outcome, oldest first.
+//!
+//! Tickets are given in order and all have the same budget, so the oldest is always at the front:
+//! a ring, no table and no timer per request.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+use shard::machine::command::Ticket;
+use shard::presence::publication::EntityTag;
+use shard::subscription::dialog::{Format, LocalTag, Package};
+use transport::flow::Flow;
+use transport::io::worker::TransactionId;
+use transport::sip::Request;
+use transport::transaction::Millis;
+
+use crate::dialect::{Answer, Fetch};
+
+/// A request that waits.
+#[derive(Debug)]
+pub struct Waiting {
+    /// Where to answer.
+    pub transaction: TransactionId,
+    /// What is answered.
+    pub request: Request,
+    /// What it came in by.
+    pub flow: Flow,
+    /// Which shard it waits for.
+    pub shard: usize,
+    /// When it came.
+    pub since: Millis,
+    /// What it waits for.
+    pub what: What,
+}
+
+/// What a request waits for.
+#[derive(Debug)]
+pub enum What {
+    /// An outcome of the log; kept as proposed, to be proposed again with the same key.
+    Outcome {
+        /// The encoded request; empty until the turn's batch is cut.
+        encoded: Bytes,
+    },
+    /// A view of a presentity.
+    View(Box<Look>),
+    /// Whether a publication lives: 412 if not, else this.
+    Doubt {
+        /// Whose publication.
+        presentity: String,
+        /// Of which package.
+        package: Package,
+        /// Which version.
+        tag: EntityTag,
+        /// What to say if it lives.
+        otherwise: Answer,
+    },
+}
+
+/// A fetch, kept until the view is there.
+#[derive(Clone, Debug)]
+pub struct Look {
+    /// Whose state.
+    pub presentity: String,
+    /// Of which package.
+    pub package: Package,
+    /// Which document.
+    pub format: Format,
+    /// Our tag of the dialog that lives for one NOTIFY.
+    pub local_tag: LocalTag,
+    /// Opaque route.
+    pub route: Vec<u8>,
+    /// Opaque target.
+    pub target: Vec<u8>,
+}
+
+impl Look {
+    /// What must be kept of a fetch.
+    #[must_use]
+    pub fn of(fetch: &Fetch<'_>) -> Look {
+        Look {
+            presentity: fetch.presentity.to_owned(),
+            package: fetch.package,
+            format: fetch.format,
+            local_tag: fetch.local_tag,
+            route: fetch.route.to_vec(),
+            target: fetch.target.to_vec(),
+        }
+    }
+}
+
+/// All that wait.
+#[derive(Debug)]
+pub struct WaitingRoom {
+    worker: u8,
+    /// The number of the front's ticket.
+    first: u64,
+    ring: VecDeque<Option<Waiting>>,
+}
+
+/// Tickets count in the low 56 bits; the top byte is the worker. A million a second lasts 2,000 years.
+const NUMBER_BITS: u32 = 56;
+
+impl WaitingRoom {
+    /// Nobody waits.
+    #[must_use]
+    pub fn new(worker: u8) -> WaitingRoom {
+        WaitingRoom { worker, first: 0, ring: VecDeque::new() }
+    }
+
+    /// The ticket that [`WaitingRoom::enter`] will give next.
+    #[must_use]
+    pub fn next_ticket(&self) -> Ticket {
+        let number = self.first + self.ring.len() as u64;
+        Ticket((u64::from(self.worker) << NUMBER_BITS) | number)
+    }
+
+    /// A request begins to wait.
+    pub fn enter(&mut self, waiting: Waiting) -> Ticket {
+        let ticket = self.next_ticket();
+        self.ring.push_back(Some(waiting));
+        ticket
+    }
+
+    /// A request that waits; `None` when it has left.
+    pub fn look(&mut self, ticket: Ticket) -> Option<&mut Waiting> {
+        let place = self.place(ticket)?;
+        self.ring.get_mut(place)?.as_mut()
+    }
+
+    /// A request leaves; `None` when it has left before.
+    pub fn leave(&mut self, ticket: Ticket) -> Option<Waiting> {
+        let place = self.place(ticket)?;
+        let waiting = self.ring.get_mut(place)?.take();
+        while let Some(None) = self.ring.front() {
+            self.ring.pop_front();
+            self.first += 1;
+        }
+        waiting
+    }
+
+    /// The ticket of the one that waits longest, and since when.
+    #[must_use]
+    pub fn oldest(&self) -> Option<(Ticket, Millis)> {
+        // `leave` keeps the front taken.
+        let front = self.ring.front()?.as_ref()?;
+        Some((Ticket((u64::from(self.worker) << NUMBER_BITS) | self.first), front.since))
+    }
+
+    /// Whether nobody waits.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.ring.is_empty()
+    }
+
+    fn place(&self, ticket: Ticket) -> Option<usize> {
+        let number = ticket.0 & ((1 << NUMBER_BITS) - 1);
+        usize::try_from(number.checked_sub(self.first)?).ok()
+    }
+}
