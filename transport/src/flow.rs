@@ -1,8 +1,8 @@
 //! Flows: what a message came in by and its answers leave by.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-/// The transport of a flow.
+/// The transport of a flow. The numbers are stored, for ever.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum Transport {
@@ -35,30 +35,86 @@ impl Transport {
 /// Where a message came from, and where another one can be sent.
 ///
 /// For datagrams the flow is our socket and the peer's address; for streams it is the connection,
-/// whose number is never used again.
+/// whose number is never used again, not even by the process after this one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Flow {
     /// The worker that owns it.
     pub worker: u8,
     /// Its transport.
     pub transport: Transport,
-    /// Socket (datagrams) or connection (streams), unique in the life of the process.
+    /// Socket (datagrams) or connection (streams).
     pub number: u64,
-    /// The peer's address.
+    /// The peer's address: where datagrams go, and where a stream is opened anew.
     pub peer: SocketAddr,
 }
 
 impl Flow {
-    /// Appends its stored form, which later releases read too.
+    /// Appends its stored form, which later releases read too: worker, transport, number, port, the
+    /// length of the address and the address.
     pub fn encode(&self, out: &mut Vec<u8>) {
-        let _ = out;
-        todo!()
+        out.push(self.worker);
+        out.push(self.transport as u8);
+        out.extend_from_slice(&self.number.to_le_bytes());
+        out.extend_from_slice(&self.peer.port().to_le_bytes());
+        match self.peer.ip() {
+            IpAddr::V4(address) => {
+                out.push(4);
+                out.extend_from_slice(&address.octets());
+            }
+            IpAddr::V6(address) => {
+                out.push(16);
+                out.extend_from_slice(&address.octets());
+            }
+        }
     }
 
-    /// Reads a flow off the front of its stored form; `None` when it is none.
+    /// Reads a flow off the front of its stored form, and what follows; `None` when it is none.
     #[must_use]
     pub fn decode(bytes: &[u8]) -> Option<(Flow, &[u8])> {
-        let _ = bytes;
-        todo!()
+        let (&[worker, transport], bytes) = bytes.split_first_chunk::<2>()?;
+        let (number, bytes) = bytes.split_first_chunk::<8>()?;
+        let (port, bytes) = bytes.split_first_chunk::<2>()?;
+        let transport = match transport {
+            1 => Transport::Udp,
+            2 => Transport::Tcp,
+            3 => Transport::Tls,
+            _ => return None,
+        };
+        let (ip, bytes) = match bytes.split_first()? {
+            (4, bytes) => {
+                let (octets, bytes) = bytes.split_first_chunk::<4>()?;
+                (IpAddr::V4(Ipv4Addr::from(*octets)), bytes)
+            }
+            (16, bytes) => {
+                let (octets, bytes) = bytes.split_first_chunk::<16>()?;
+                (IpAddr::V6(Ipv6Addr::from(*octets)), bytes)
+            }
+            _ => return None,
+        };
+        let peer = SocketAddr::new(ip, u16::from_le_bytes(*port));
+        Some((Flow { worker, transport, number: u64::from_le_bytes(*number), peer }, bytes))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flow_is_read_as_it_was_written() {
+        for (transport, peer) in [
+            (Transport::Udp, "192.0.2.1:5060"),
+            (Transport::Tcp, "[2001:db8::1]:5061"),
+            (Transport::Tls, "127.0.0.1:1"),
+        ] {
+            let flow = Flow { worker: 3, transport, number: u64::MAX - 1, peer: peer.parse().expect("an address") };
+            let mut stored = Vec::new();
+            flow.encode(&mut stored);
+            stored.push(7);
+            assert_eq!(Flow::decode(&stored), Some((flow, &[7][..])));
+            for cut in 0..stored.len() - 1 {
+                assert_eq!(Flow::decode(&stored[..cut]), None, "cut at {cut}");
+            }
+        }
     }
 }

@@ -1,3 +1,10 @@
 //! Sockets: the only part with tokio.
 
+mod mailbox;
+mod stream;
+mod udp;
+mod wire;
 pub mod worker;
+
+pub use mailbox::{MAIL_MAX, Mailbox};
+pub use wire::{Context, Wire};

@@ -5,20 +5,40 @@
 //! that it can hand on as one batch what the turn brought; then everything written during the turn
 //! leaves, datagrams with one system call.
 
-use std::net::SocketAddr;
+use std::cell::RefCell;
+use std::io;
+use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::os::fd::AsFd as _;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
+use tokio::io::Interest;
+use tokio::sync::{Notify, oneshot};
+use tokio::task::{LocalSet, yield_now};
 
+use super::mailbox::Mailbox;
+use super::stream;
+use super::udp::{self, Arena};
+pub use super::wire::{Context, Wire};
 use crate::flow::{Flow, Transport};
-use crate::sip::{Request, Response};
+use crate::sip::write::Reply;
+use crate::sip::{Message, ParseError, Request, Response, StatusCode};
+use crate::transaction::client::Late;
+pub use crate::transaction::client::Branch;
+use crate::transaction::key::ServerKey;
+use crate::transaction::server::Arrival;
 use crate::transaction::Millis;
 
-/// Mail that waits for one worker. Beyond it the sender is told, and decides what to drop.
-pub const MAIL_MAX: usize = 65_536;
+/// Names a server transaction within its worker.
+pub type TransactionId = ServerKey;
 
-/// Names a server transaction within its worker; never used again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct TransactionId(pub u64);
+/// Mail taken in one turn, so that mail and input take turns.
+const MAIL_PER_TURN: usize = 256;
 
 /// A new request: not a retransmission, not an ACK, not a CANCEL (those are answered below).
 #[derive(Debug)]
@@ -40,8 +60,10 @@ pub enum Ended {
     Response(Response),
     /// Nothing within 64·T1 (a 408 to ourselves).
     Timeout,
-    /// The flow is gone and no other can be had.
+    /// The stream is gone and could not be opened anew.
     Unreachable,
+    /// It never left: a newer one took its place while the stream was behind.
+    Replaced,
 }
 
 /// What stands on the transaction layer. All calls come from the worker's one thread.
@@ -51,6 +73,11 @@ pub trait TransactionUser: Sized + 'static {
 
     /// A new request arrived.
     fn on_request(&mut self, incoming: Incoming, wire: &mut Wire);
+    /// A request arrived that cannot be read; `None` leaves it unanswered.
+    fn on_refused(&mut self, request: &Request, error: ParseError) -> Option<Bytes> {
+        let tag = format!("r{:x}", request.call_id().len() + request.top_via().len());
+        Some(Reply::with_reason(request, error.status, error.reason, Some(&tag)).finish())
+    }
     /// A request that [`Wire::send_request`] began has ended.
     fn on_ended(&mut self, context: Context, ended: Ended, wire: &mut Wire);
     /// Somebody posted.
@@ -63,82 +90,6 @@ pub trait TransactionUser: Sized + 'static {
     fn end_of_turn(&mut self, wire: &mut Wire);
 }
 
-/// What the user wants to know again when its request ends: its own numbers.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Context(pub u128, pub u64);
-
-/// What a turn may send. Writes are gathered and leave at the turn's end.
-#[derive(Debug)]
-pub struct Wire {
-    _private: (),
-}
-
-impl Wire {
-    /// The worker's clock, read once per turn.
-    #[must_use]
-    pub fn now(&self) -> Millis {
-        todo!()
-    }
-
-    /// The wall clock in milliseconds since 1970, read once per turn.
-    #[must_use]
-    pub fn wall_ms(&self) -> u64 {
-        todo!()
-    }
-
-    /// Answers a transaction: provisional responses as often as wanted, one final. The answer is kept
-    /// and repeated to retransmissions. Does nothing when the transaction is gone.
-    pub fn respond(&mut self, transaction: TransactionId, status: u16, response: Bytes) {
-        let _ = (transaction, status, response);
-        todo!()
-    }
-
-    /// A new branch and the Via value that carries it, for a request that will leave by `flow`.
-    pub fn via(&mut self, flow: &Flow) -> (Branch, String) {
-        let _ = flow;
-        todo!()
-    }
-
-    /// Sends a request and sees to its retransmission; [`TransactionUser::on_ended`] tells its end.
-    ///
-    /// A stream flow that is closed is opened anew to the flow's peer when that can be done; a
-    /// message over 1,300 bytes for a datagram flow goes over a stream to the same peer when one is
-    /// open, else is sent as it is and counted (RFC 3261 §18.1.1).
-    pub fn send_request(&mut self, flow: &Flow, branch: Branch, message: Bytes, context: Context) {
-        let _ = (flow, branch, message, context);
-        todo!()
-    }
-
-    /// Sends a message that nobody answers (BENOTIFY, a stateless response).
-    pub fn send(&mut self, flow: &Flow, message: Bytes) {
-        let _ = (flow, message);
-        todo!()
-    }
-
-    /// Our own URI host and port on the socket that `flow` uses, for a Contact.
-    #[must_use]
-    pub fn local_of(&self, flow: &Flow) -> SocketAddr {
-        let _ = flow;
-        todo!()
-    }
-
-    /// Asks for one [`TransactionUser::on_wake`] at that time; the earliest wish counts.
-    pub fn wake_at(&mut self, at: Millis) {
-        let _ = at;
-        todo!()
-    }
-
-    /// Closes a stream after what is queued for it has left.
-    pub fn close(&mut self, flow: &Flow) {
-        let _ = flow;
-        todo!()
-    }
-}
-
-/// Names a client transaction (RFC 3261 §17.1.3).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Branch(pub u64);
-
 /// Where to listen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Listen {
@@ -148,59 +99,229 @@ pub struct Listen {
     pub address: SocketAddr,
 }
 
-/// Posts to one worker from any thread.
-#[derive(Debug)]
-pub struct Mailbox<M> {
-    _private: std::marker::PhantomData<fn(M)>,
+/// Declares [`Counters`] with the texts a scraper shows.
+macro_rules! counters {
+    ($($name:ident $help:literal),+ $(,)?) => {
+        /// Counters of one worker, read at scrape time.
+        #[derive(Debug, Default)]
+        pub struct Counters {
+            $(#[doc = $help] pub $name: AtomicU64,)+
+        }
+
+        impl Counters {
+            /// Name, meaning and value of each.
+            pub fn list(&self) -> impl Iterator<Item = (&'static str, &'static str, u64)> + '_ {
+                [$((stringify!($name), $help, self.$name.load(Relaxed)),)+].into_iter()
+            }
+        }
+    };
 }
 
-impl<M> Clone for Mailbox<M> {
-    fn clone(&self) -> Self {
-        todo!()
+counters! {
+    datagrams_in "Datagrams received.",
+    datagrams_out "Datagrams sent.",
+    stream_messages_in "Messages received over streams.",
+    stream_messages_out "Messages sent over streams.",
+    keepalives_in "CRLF keep-alives received.",
+    refused "Requests answered as unreadable.",
+    unanswerable "Messages dropped as unreadable.",
+    absorbed "Retransmitted requests absorbed or answered again.",
+    retransmissions_sent "Our requests sent again.",
+    request_timeouts "Our requests never answered.",
+    responses_unmatched "Responses to nothing of ours.",
+    answers_dropped "Answers to transactions that were gone.",
+    oversized_datagrams "Requests over 1300 bytes sent as datagrams for want of a stream.",
+    coalesced "Notifications replaced by newer ones before they left.",
+    send_failures "Messages that the kernel or a closed stream refused.",
+    dropped_full "Messages dropped because a queue was full.",
+    streams_closed_slow "Streams closed because the peer did not read.",
+    streams_refused "Streams refused because there were too many.",
+    streams "Streams open now.",
+    server_transactions "Server transactions remembered now.",
+    client_transactions "Client transactions open now.",
+}
+
+/// Everything of one worker: its user and its wire, and the turn that brings them together.
+pub(super) struct Core<U: TransactionUser> {
+    pub(super) user: U,
+    pub(super) wire: Wire,
+    epoch: Instant,
+    /// When the timer task will look next.
+    armed: Option<Millis>,
+    timer: Rc<Notify>,
+}
+
+pub(super) type Shared<U> = Rc<RefCell<Core<U>>>;
+
+impl<U: TransactionUser> Core<U> {
+    /// Runs one turn.
+    pub(super) fn turn(core: &Shared<U>, work: impl FnOnce(&mut Core<U>)) {
+        let opening = {
+            let this = &mut *core.borrow_mut();
+            this.wire.now = Millis(this.epoch.elapsed().as_millis() as u64);
+            this.wire.wall_ms = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64;
+            work(this);
+            this.finish();
+            std::mem::take(&mut this.wire.opening)
+        };
+        for flow in opening {
+            stream::open(core, flow);
+        }
+    }
+
+    fn finish(&mut self) {
+        // Telling of an end may bring further ends, but each one ends something that was begun.
+        while !self.wire.ended.is_empty() {
+            for (context, ended) in std::mem::take(&mut self.wire.ended) {
+                self.user.on_ended(context, ended, &mut self.wire);
+            }
+        }
+        self.user.end_of_turn(&mut self.wire);
+        self.wire.flush();
+        let counters = &self.wire.counters;
+        counters.server_transactions.store(self.wire.server.count() as u64, Relaxed);
+        counters.client_transactions.store(self.wire.client.count() as u64, Relaxed);
+        let next = self.next_deadline();
+        if next.is_some_and(|next| self.armed.is_none_or(|armed| next < armed)) {
+            self.timer.notify_one();
+        }
+    }
+
+    fn next_deadline(&self) -> Option<Millis> {
+        let Wire { server, client, wake, .. } = &self.wire;
+        [server.next_deadline(), client.next_deadline(), *wake].into_iter().flatten().min()
+    }
+
+    /// A message arrived by `flow`. `false` when the stream it came by should close.
+    pub(super) fn arrive(&mut self, bytes: Bytes, flow: Flow) -> bool {
+        match Message::parse(bytes) {
+            Ok(Message::Request(mut request)) => {
+                request.set_source(flow.peer.ip(), flow.peer.port());
+                self.request(request, flow);
+                true
+            }
+            Ok(Message::Response(response)) => {
+                self.response(response);
+                true
+            }
+            Err(refused) => {
+                let answer = refused.answerable.and_then(|mut request| {
+                    request.set_source(flow.peer.ip(), flow.peer.port());
+                    self.user.on_refused(&request, refused.error)
+                });
+                match answer {
+                    Some(answer) => {
+                        self.wire.counters.refused.fetch_add(1, Relaxed);
+                        self.wire.send(&flow, answer);
+                    }
+                    None => {
+                        self.wire.counters.unanswerable.fetch_add(1, Relaxed);
+                    }
+                }
+                false
+            }
+        }
+    }
+
+    fn request(&mut self, request: Request, flow: Flow) {
+        let flow = answer_flow(&request, flow);
+        let wire = &mut self.wire;
+        match wire.server.arrive(&request, &flow, wire.now) {
+            Arrival::New(transaction) => {
+                let local = wire.local_of(&flow);
+                self.user.on_request(Incoming { request, flow, local, transaction }, wire);
+            }
+            Arrival::Repeat(answer) => {
+                wire.counters.absorbed.fetch_add(1, Relaxed);
+                wire.send(&flow, answer);
+            }
+            Arrival::Absorbed => {
+                wire.counters.absorbed.fetch_add(1, Relaxed);
+            }
+            //= RFC 3261 9.2
+            //# a CANCEL that matches nothing gets 481; all others get 200, whatever they achieve
+            Arrival::Cancel { found } => {
+                let status = if found { StatusCode::OK } else { StatusCode::NO_TRANSACTION };
+                wire.send(&flow, Reply::new(&request, status, Some("c")).finish());
+            }
+            Arrival::Full => {
+                wire.counters.dropped_full.fetch_add(1, Relaxed);
+                let answer = Reply::new(&request, StatusCode::UNAVAILABLE, Some("f")).header("Retry-After", 10);
+                wire.send(&flow, answer.finish());
+            }
+        }
+    }
+
+    /// A response goes to the transaction whose branch it bears.
+    //= RFC 3261 17.1.3
+    //# the branch of the top Via and the method of CSeq match a response to its transaction
+    fn response(&mut self, response: Response) {
+        let branch = response.branch().and_then(|branch| u64::from_str_radix(branch.get(7..)?, 16).ok()).map(Branch);
+        let ended = branch.and_then(|branch| self.wire.client.respond(branch, response.status().is_final()));
+        match ended {
+            Some(context) => self.user.on_ended(context, Ended::Response(response), &mut self.wire),
+            None if !response.status().is_final() => {}
+            None => {
+                self.wire.counters.responses_unmatched.fetch_add(1, Relaxed);
+            }
+        }
+    }
+
+    /// Does what is due.
+    fn expire(&mut self) {
+        let now = self.wire.now;
+        let mut again = Vec::new();
+        self.wire.server.expire(now, |flow, answer| again.push((*flow, answer)));
+        for (flow, answer) in again {
+            self.wire.send(&flow, answer);
+        }
+        while let Some(late) = self.wire.client.expire(now) {
+            match late {
+                Late::Again(flow, message) => {
+                    self.wire.counters.retransmissions_sent.fetch_add(1, Relaxed);
+                    self.wire.send(&flow, message);
+                }
+                Late::GaveUp(flow, context) => {
+                    self.wire.counters.request_timeouts.fetch_add(1, Relaxed);
+                    // A peer whose stream was lost is not a peer that does not answer.
+                    let lost = flow.transport.is_reliable() && !self.wire.streams.contains_key(&flow.number);
+                    let ended = if lost { Ended::Unreachable } else { Ended::Timeout };
+                    self.user.on_ended(context, ended, &mut self.wire);
+                }
+            }
+        }
+        if self.wire.wake.is_some_and(|wake| wake <= now) {
+            self.wire.wake = None;
+            self.user.on_wake(&mut self.wire);
+        }
     }
 }
 
-impl<M: Send + 'static> Mailbox<M> {
-    /// Queues mail without waking the worker. Call [`Mailbox::wake`] after the last of a batch.
-    ///
-    /// # Errors
-    /// The mail itself when [`MAIL_MAX`] are waiting or the worker has ended.
-    pub fn post(&self, mail: M) -> Result<(), M> {
-        let _ = &mail;
-        todo!()
+/// Where the answer to a datagram goes.
+//= RFC 3261 18.2.2
+//# to the source address, at the port of sent-by
+//= RFC 3581 4
+//# or at the source port when the client asked for it
+fn answer_flow(request: &Request, flow: Flow) -> Flow {
+    if flow.transport.is_reliable() {
+        return flow;
     }
-
-    /// Wakes the worker if it sleeps.
-    pub fn wake(&self) {
-        todo!()
+    match crate::sip::header::Via::parse(request.top_via()) {
+        Ok(via) if via.params.get("rport").is_none() => {
+            let peer = SocketAddr::new(flow.peer.ip(), via.port.unwrap_or(5060));
+            Flow { peer, ..flow }
+        }
+        _ => flow,
     }
-}
-
-/// Counters of one worker, read at scrape time. All only grow.
-#[derive(Debug, Default)]
-#[allow(missing_docs)] // each is what its name says
-pub struct Counters {
-    pub datagrams_in: std::sync::atomic::AtomicU64,
-    pub datagrams_out: std::sync::atomic::AtomicU64,
-    pub stream_messages_in: std::sync::atomic::AtomicU64,
-    pub stream_messages_out: std::sync::atomic::AtomicU64,
-    pub refused: std::sync::atomic::AtomicU64,
-    pub unanswerable: std::sync::atomic::AtomicU64,
-    pub retransmissions_absorbed: std::sync::atomic::AtomicU64,
-    pub retransmissions_sent: std::sync::atomic::AtomicU64,
-    pub request_timeouts: std::sync::atomic::AtomicU64,
-    pub oversized_datagrams: std::sync::atomic::AtomicU64,
-    pub send_failures: std::sync::atomic::AtomicU64,
-    pub dropped_full: std::sync::atomic::AtomicU64,
-    pub server_transactions: std::sync::atomic::AtomicU64,
-    pub client_transactions: std::sync::atomic::AtomicU64,
-    pub streams: std::sync::atomic::AtomicU64,
 }
 
 /// A running worker.
 #[derive(Debug)]
 pub struct Worker {
-    _private: (),
+    addresses: Vec<Listen>,
+    counters: Arc<Counters>,
+    stop: Option<oneshot::Sender<Duration>>,
+    thread: Option<JoinHandle<()>>,
 }
 
 impl Worker {
@@ -208,32 +329,210 @@ impl Worker {
     /// thread. `make` builds the user on that thread.
     ///
     /// # Errors
-    /// When an address cannot be bound; the message names it.
+    /// When an address cannot be bound, with the listener it was.
     pub fn start<U: TransactionUser>(
         number: u8,
         listen: &[Listen],
         make: impl FnOnce(Mailbox<U::Mail>) -> U + Send + 'static,
-    ) -> std::io::Result<(Worker, Mailbox<U::Mail>)> {
-        let _ = (number, listen, make);
-        todo!()
+    ) -> Result<(Worker, Mailbox<U::Mail>), (Listen, io::Error)> {
+        let mut sockets = Vec::new();
+        let mut listeners = Vec::new();
+        let mut addresses = Vec::new();
+        for wanted in listen {
+            let failed = |error| (*wanted, error);
+            let address = match wanted.transport {
+                Transport::Udp => {
+                    let socket = udp::bind(wanted.address).map_err(failed)?;
+                    let address = socket.local_addr().map_err(failed)?;
+                    sockets.push(socket);
+                    address
+                }
+                Transport::Tcp | Transport::Tls => {
+                    let listener = stream::bind(wanted.address).map_err(failed)?;
+                    let address = listener.local_addr().map_err(failed)?;
+                    listeners.push(listener);
+                    address
+                }
+            };
+            addresses.push(Listen { address, ..*wanted });
+        }
+        let counters = Arc::new(Counters::default());
+        let mailbox = Mailbox::new();
+        let (stop, stopped) = oneshot::channel();
+        let thread = {
+            let (mailbox, counters) = (mailbox.clone(), Arc::clone(&counters));
+            let run = move || {
+                let runtime = tokio::runtime::Builder::new_current_thread()
+                    .enable_io()
+                    .enable_time()
+                    .build()
+                    .expect("the kernel gives a worker its event queue");
+                let wire = Wire::new(number, counters);
+                let user = make(mailbox.clone());
+                let tasks = LocalSet::new();
+                tasks.block_on(&runtime, run(user, wire, mailbox, sockets, listeners, stopped));
+            };
+            std::thread::Builder::new()
+                .name(format!("sip-{number}"))
+                .spawn(run)
+                .map_err(|error| (listen[0], error))?
+        };
+        Ok((Worker { addresses, counters, stop: Some(stop), thread: Some(thread) }, mailbox))
     }
 
     /// The addresses bound, in the order of `listen`; a port of 0 shows what the system chose.
     #[must_use]
     pub fn addresses(&self) -> &[Listen] {
-        todo!()
+        &self.addresses
     }
 
     /// Its counters.
     #[must_use]
-    pub fn counters(&self) -> std::sync::Arc<Counters> {
-        todo!()
+    pub fn counters(&self) -> Arc<Counters> {
+        Arc::clone(&self.counters)
     }
 
-    /// Stops taking requests, lets what is queued leave for at most `grace`, closes all flows and ends
-    /// the thread.
-    pub fn stop(self, grace: std::time::Duration) {
-        let _ = grace;
-        todo!()
+    /// Stops listening, lets what is queued leave for at most `grace`, closes all flows and ends the
+    /// thread.
+    pub fn stop(mut self, grace: Duration) {
+        if let Some(stop) = self.stop.take() {
+            let _ = stop.send(grace);
+        }
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// The life of a worker, on its thread.
+async fn run<U: TransactionUser>(
+    user: U,
+    mut wire: Wire,
+    mailbox: Mailbox<U::Mail>,
+    sockets: Vec<UdpSocket>,
+    listeners: Vec<TcpListener>,
+    stopped: oneshot::Receiver<Duration>,
+) {
+    for socket in sockets {
+        let local = socket.local_addr().expect("a bound socket has an address");
+        let socket = tokio::net::UdpSocket::from_std(socket).expect("the runtime takes a non-blocking socket");
+        wire.add_datagrams(Rc::new(socket), local);
+    }
+    wire.stream_local = listeners.first().and_then(|listener| listener.local_addr().ok());
+    let timer = Rc::new(Notify::new());
+    let core = Core { user, wire, epoch: Instant::now(), armed: None, timer: Rc::clone(&timer) };
+    let core: Shared<U> = Rc::new(RefCell::new(core));
+
+    let mut intake = Vec::new();
+    for place in 0..core.borrow().wire.datagrams.len() {
+        intake.push(tokio::task::spawn_local(receive(Rc::clone(&core), place)));
+        tokio::task::spawn_local(drain(Rc::clone(&core), place));
+    }
+    for listener in listeners {
+        let listener = tokio::net::TcpListener::from_std(listener).expect("the runtime takes a non-blocking socket");
+        intake.push(tokio::task::spawn_local(stream::accept(Rc::clone(&core), listener)));
+    }
+    tokio::task::spawn_local(mail(Rc::clone(&core), mailbox.clone()));
+    tokio::task::spawn_local(tick(Rc::clone(&core), timer));
+
+    let grace = stopped.await.unwrap_or_default();
+    for task in intake {
+        task.abort();
+    }
+    let until = Instant::now() + grace;
+    while Instant::now() < until && !core.borrow().wire.is_flushed() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    mailbox.close();
+}
+
+/// Datagrams in, a batch a turn.
+async fn receive<U: TransactionUser>(core: Shared<U>, place: usize) {
+    let (socket, worker) = {
+        let core = core.borrow();
+        (Rc::clone(&core.wire.datagrams[place].socket), core.wire.worker)
+    };
+    let mut arena = Arena::new();
+    let mut batch = Vec::with_capacity(udp::BATCH);
+    loop {
+        if socket.readable().await.is_err() {
+            return;
+        }
+        let received =
+            socket.try_io(Interest::READABLE, || arena.receive(socket.as_fd(), |bytes, peer| batch.push((bytes, peer))));
+        match received {
+            Ok(_) => Core::turn(&core, |core| {
+                core.wire.counters.datagrams_in.fetch_add(batch.len() as u64, Relaxed);
+                for (bytes, peer) in batch.drain(..) {
+                    //= RFC 5626 3.5.1
+                    //# a few blank bytes keep a mapping alive and want no answer
+                    if bytes.len() <= 4 && bytes.iter().all(u8::is_ascii_whitespace) {
+                        core.wire.counters.keepalives_in.fetch_add(1, Relaxed);
+                        continue;
+                    }
+                    core.arrive(bytes, Flow { worker, transport: Transport::Udp, number: place as u64, peer });
+                }
+            }),
+            // An ICMP error of something we sent: there is nothing to read.
+            Err(error) if error.kind() != io::ErrorKind::WouldBlock => {
+                core.borrow().wire.counters.send_failures.fetch_add(1, Relaxed);
+            }
+            Err(_) => {}
+        }
+        yield_now().await;
+    }
+}
+
+/// Datagrams that the kernel had no room for, when it has room again.
+async fn drain<U: TransactionUser>(core: Shared<U>, place: usize) {
+    let (socket, full) = {
+        let core = core.borrow();
+        let datagrams = &core.wire.datagrams[place];
+        (Rc::clone(&datagrams.socket), Rc::clone(&datagrams.full))
+    };
+    loop {
+        full.notified().await;
+        if socket.writable().await.is_err() {
+            return;
+        }
+        core.borrow_mut().wire.flush_datagrams(place);
+    }
+}
+
+/// Mail, a batch a turn.
+async fn mail<U: TransactionUser>(core: Shared<U>, mailbox: Mailbox<U::Mail>) {
+    loop {
+        mailbox.woken().await;
+        while let Some(first) = mailbox.take() {
+            Core::turn(&core, |core| {
+                core.user.on_mail(first, &mut core.wire);
+                for _ in 1..MAIL_PER_TURN {
+                    let Some(next) = mailbox.take() else { break };
+                    core.user.on_mail(next, &mut core.wire);
+                }
+            });
+            yield_now().await;
+        }
+    }
+}
+
+/// Timers: sleeps until the next deadline, or until an earlier one is set.
+async fn tick<U: TransactionUser>(core: Shared<U>, timer: Rc<Notify>) {
+    loop {
+        let (due, epoch) = {
+            let mut core = core.borrow_mut();
+            core.armed = core.next_deadline();
+            (core.armed, core.epoch)
+        };
+        match due {
+            None => timer.notified().await,
+            Some(due) => {
+                let at = tokio::time::Instant::from_std(epoch + Duration::from_millis(due.0));
+                tokio::select! {
+                    () = tokio::time::sleep_until(at) => Core::turn(&core, Core::expire),
+                    () = timer.notified() => {}
+                }
+            }
+        }
     }
 }

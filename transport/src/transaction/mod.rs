@@ -1,9 +1,9 @@
-//! RFC 3261 §17, non-INVITE transactions: inputs and a time in, outputs out.
+//! RFC 3261 §17, non-INVITE transactions (and the one answer an INVITE gets here): inputs and a time
+//! in, values out.
 
 pub mod client;
 pub mod key;
 pub mod server;
-pub mod table;
 pub mod timer;
 
 /// Milliseconds of a worker's own monotonic clock.
@@ -14,7 +14,5 @@ pub struct Millis(pub u64);
 pub const T1_MS: u64 = 500;
 /// Longest retransmission interval of a non-INVITE request.
 pub const T2_MS: u64 = 4_000;
-/// How long a message may stay in the network.
-pub const T4_MS: u64 = 5_000;
 /// When a client transaction gives up, and how long a server one remembers over UDP.
 pub const TIMEOUT_MS: u64 = 64 * T1_MS;

@@ -1,0 +1,250 @@
+//! Streams: accepting, opening, reading, writing, and when to give one up.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::rc::Rc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use super::worker::{Core, Shared, TransactionUser};
+use crate::flow::{Flow, Transport};
+use crate::sip::frame::{Frame, FrameError, Framer, MESSAGE_BYTES_MAX};
+
+/// Streams of one worker. Each costs some 5 kB while idle: 330 MB.
+const STREAMS_MAX: usize = 65_536;
+
+/// How long opening may take.
+const CONNECT: Duration = Duration::from_secs(3);
+
+/// How long a peer that reads nothing is waited for (house D12).
+const STUCK: Duration = Duration::from_secs(10);
+
+/// How long a message may take to arrive once it has begun: 64·T1.
+const HALF: Duration = Duration::from_secs(32);
+
+/// How long a stream may be silent: the longest refresh of the documents is two hours, and some more.
+const SILENT: Duration = Duration::from_secs(7_500);
+
+/// How long half a keep-alive may wait for its other half.
+const PONG: Duration = Duration::from_millis(500);
+
+/// Bytes read at once.
+const READ_BYTES: usize = 4_096;
+
+/// Opens a listener that other workers may share.
+pub(super) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    const BACKLOG: i32 = 4_096;
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    socket.set_reuse_address(true)?;
+    // Only for workers of one process: the port was free before the first of them took it.
+    socket.set_reuse_port(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+/// Takes connections for as long as the worker listens.
+pub(super) async fn accept<U: TransactionUser>(core: Shared<U>, listener: tokio::net::TcpListener) {
+    loop {
+        match listener.accept().await {
+            Ok((socket, peer)) => adopt(&core, socket, peer),
+            // Out of descriptors, or a peer that was gone already: others may do better in a moment.
+            Err(error) => {
+                tracing::debug!(%error, "a connection could not be taken");
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        }
+    }
+}
+
+fn adopt<U: TransactionUser>(core: &Shared<U>, socket: TcpStream, peer: SocketAddr) {
+    let flow = {
+        let wire = &mut core.borrow_mut().wire;
+        if wire.streams.len() >= STREAMS_MAX {
+            wire.counters.streams_refused.fetch_add(1, Relaxed);
+            return;
+        }
+        let Ok(local) = socket.local_addr() else { return };
+        let flow = Flow { worker: wire.worker, transport: Transport::Tcp, number: wire.next_stream_number(), peer };
+        prepare(&socket);
+        wire.add_stream(Some(Rc::new(socket)), flow, local);
+        flow
+    };
+    live(core, flow);
+}
+
+/// Opens a stream for what waits in its queue.
+pub(super) fn open<U: TransactionUser>(core: &Shared<U>, flow: Flow) {
+    let core = Rc::clone(core);
+    tokio::task::spawn_local(async move {
+        match timeout(CONNECT, TcpStream::connect(flow.peer)).await {
+            Ok(Ok(socket)) => {
+                prepare(&socket);
+                let local = socket.local_addr().unwrap_or(flow.peer);
+                let found = match core.borrow_mut().wire.streams.get_mut(&flow.number) {
+                    Some(stream) => {
+                        stream.socket = Some(Rc::new(socket));
+                        stream.local = local;
+                        stream.bell.notify_one();
+                        true
+                    }
+                    None => false,
+                };
+                if found {
+                    live(&core, flow);
+                }
+            }
+            _ => remove(&core, flow),
+        }
+    });
+}
+
+fn prepare(socket: &TcpStream) {
+    // Both only help; a kernel that refuses them does no harm.
+    let _ = socket.set_nodelay(true);
+    let probes = TcpKeepalive::new().with_time(Duration::from_secs(60)).with_interval(Duration::from_secs(20));
+    let _ = socket2::SockRef::from(socket).set_tcp_keepalive(&probes);
+}
+
+/// Starts the two tasks of an open stream. The first to end takes it down.
+fn live<U: TransactionUser>(core: &Shared<U>, flow: Flow) {
+    let core = Rc::clone(core);
+    tokio::task::spawn_local(async move {
+        tokio::select! {
+            () = read(&core, flow) => {}
+            () = write(&core, flow) => {}
+        }
+        remove(&core, flow);
+    });
+}
+
+fn remove<U: TransactionUser>(core: &Shared<U>, flow: Flow) {
+    Core::turn(core, |core| {
+        if let Some(flow) = core.wire.remove_stream(flow.number) {
+            core.user.on_closed(flow, &mut core.wire);
+        }
+    });
+}
+
+/// Reads until the stream ends, breaks, or cannot be understood.
+async fn read<U: TransactionUser>(core: &Shared<U>, flow: Flow) {
+    let Some(socket) = core.borrow().wire.streams.get(&flow.number).and_then(|stream| stream.socket.clone()) else {
+        return;
+    };
+    let mut buffer = BytesMut::new();
+    let mut framer = Framer::default();
+    let mut half_since = tokio::time::Instant::now();
+    loop {
+        let patience = match &buffer[..] {
+            [] => SILENT,
+            b"\r\n" => PONG,
+            _ => HALF.saturating_sub(half_since.elapsed()),
+        };
+        match timeout(patience, socket.readable()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(_)) => return,
+            Err(_) if &buffer[..] == b"\r\n" => {
+                framer.idle(&mut buffer);
+                continue;
+            }
+            // Silent for hours, or a message that does not get on.
+            Err(_) => return,
+        }
+        if buffer.is_empty() {
+            half_since = tokio::time::Instant::now();
+        }
+        buffer.reserve(READ_BYTES);
+        match socket.try_read_buf(&mut buffer) {
+            Ok(0) => return,
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
+            Err(_) => return,
+        }
+        let mut goes_on = true;
+        Core::turn(core, |core| goes_on = take_frames(core, &mut framer, &mut buffer, flow));
+        if !goes_on {
+            // Let the answer leave before the connection closes.
+            core.borrow_mut().wire.close(&flow);
+            tokio::time::sleep(STUCK).await;
+            return;
+        }
+        // A stream that was quiet again keeps no buffer.
+        if buffer.is_empty() {
+            buffer = BytesMut::new();
+            half_since = tokio::time::Instant::now();
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
+/// Hands on what is whole; `false` when the stream should close.
+fn take_frames<U: TransactionUser>(core: &mut Core<U>, framer: &mut Framer, buffer: &mut BytesMut, flow: Flow) -> bool {
+    loop {
+        match framer.next(buffer) {
+            Ok(None) => return true,
+            Ok(Some(Frame::Message(message))) => {
+                core.wire.counters.stream_messages_in.fetch_add(1, Relaxed);
+                if !core.arrive(own_buffer(message), flow) {
+                    return false;
+                }
+            }
+            Ok(Some(Frame::Ping)) => {
+                core.wire.counters.keepalives_in.fetch_add(1, Relaxed);
+                core.wire.send(&flow, Bytes::from_static(b"\r\n"));
+            }
+            Ok(Some(Frame::Pong)) => {}
+            //= RFC 3261 18.3
+            //# what cannot be framed is answered if it can be read, and the connection closes
+            Err(FrameError::NoLength | FrameError::TooLarge) => {
+                let length = buffer.len().min(MESSAGE_BYTES_MAX);
+                core.arrive(buffer.split_to(length).freeze(), flow);
+                return false;
+            }
+        }
+    }
+}
+
+/// A message of its own: a slice would keep the stream's whole buffer alive for as long as the
+/// transaction lives.
+fn own_buffer(message: Bytes) -> Bytes {
+    Bytes::copy_from_slice(&message)
+}
+
+/// Writes what a turn could not, until the stream is to close or does not get on.
+async fn write<U: TransactionUser>(core: &Shared<U>, flow: Flow) {
+    let (bell, outbound, socket, counters) = {
+        let core = core.borrow();
+        let Some(stream) = core.wire.streams.get(&flow.number) else { return };
+        let Some(socket) = stream.socket.clone() else { return };
+        (Rc::clone(&stream.bell), Rc::clone(&stream.outbound), socket, core.wire.counters.clone())
+    };
+    loop {
+        if outbound.borrow().bytes == 0 {
+            if core.borrow().wire.streams.get(&flow.number).is_none_or(|stream| stream.closing) {
+                return;
+            }
+            bell.notified().await;
+            continue;
+        }
+        match timeout(STUCK, socket.writable()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(_)) => return,
+            Err(_) => {
+                counters.streams_closed_slow.fetch_add(1, Relaxed);
+                return;
+            }
+        }
+        if outbound.borrow_mut().write_to(&socket, &counters).is_err() {
+            return;
+        }
+    }
+}

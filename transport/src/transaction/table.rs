@@ -1,1 +1,0 @@
-//! All transactions of one worker.
