@@ -47,20 +47,17 @@ impl Aor {
     /// The address of `user` at `host`, both already unescaped.
     #[must_use]
     pub fn sip(user: &str, host: &str) -> Aor {
-        let mut text = String::with_capacity(user.len() + 1 + host.len());
-        if !user.is_empty() {
-            text.push_str(user);
-            text.push('@');
-        }
-        text.push_str(host);
-        Aor(lowered(text))
+        let mut text = String::new();
+        write_sip(user, host, &mut text);
+        Aor(Arc::from(text))
     }
 
     /// The address of a telephone number; visual separators (RFC 3966 §3) do not count.
     #[must_use]
     pub fn tel(number: &str) -> Aor {
-        let digits = number.chars().filter(|c| !matches!(c, '-' | '.' | '(' | ')'));
-        Aor(lowered("tel:".chars().chain(digits).collect()))
+        let mut text = String::new();
+        write_tel(number, &mut text);
+        Aor(Arc::from(text))
     }
 
     /// Takes over text that is canonical already, such as what [`Aor::as_str`] gave.
@@ -82,8 +79,32 @@ impl Aor {
     }
 }
 
-fn lowered(text: String) -> Arc<str> {
-    Arc::from(text.to_lowercase())
+/// Appends the canonical text of `user` at `host` to `out`, as [`Aor::sip`] has it.
+pub fn write_sip(user: &str, host: &str, out: &mut String) {
+    write_lower(user, out);
+    if !user.is_empty() {
+        out.push('@');
+    }
+    write_lower(host, out);
+}
+
+/// Appends the canonical text of a telephone number to `out`, as [`Aor::tel`] has it.
+pub fn write_tel(number: &str, out: &mut String) {
+    out.push_str("tel:");
+    let begin = out.len();
+    write_lower(number, out);
+    let digits: String = out[begin..].chars().filter(|c| !matches!(c, '-' | '.' | '(' | ')')).collect();
+    out.replace_range(begin.., &digits);
+}
+
+fn write_lower(text: &str, out: &mut String) {
+    if text.is_ascii() {
+        let begin = out.len();
+        out.push_str(text);
+        out[begin..].make_ascii_lowercase();
+    } else {
+        out.extend(text.chars().flat_map(char::to_lowercase));
+    }
 }
 
 /// The address as a URI: `sip:alice@example.com`, `tel:+15551234`.

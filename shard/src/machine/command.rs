@@ -2,9 +2,11 @@
 //! once, where it is stored.
 
 use crate::machine::outcome::RequestKey;
-use crate::presence::publication::{EntityTag, TagPolicy};
+pub use crate::presence::endpoint::{Binding, Bindings, Register};
+pub use crate::presence::publication::Publish;
 use crate::slot::Slot;
-use crate::subscription::dialog::{DialogKey, EndReason, Format, LocalTag, Package};
+use crate::subscription::dialog::{DialogKey, EndReason};
+pub use crate::subscription::dialog::{Resubscribe, Subscribe};
 use crate::time::Timestamp;
 
 /// Who performs effects from here on: one life of one node.
@@ -41,15 +43,20 @@ pub enum Act<'a> {
     },
     /// A batch of requests in order; empty to let time pass.
     Requests(Vec<Request<'a>>),
-    /// The leader's digest of one slot and of everything the machine ever answered (house D16).
-    Attest {
-        /// The audited slot.
-        slot: Slot,
-        /// Digest of that slot's state before this entry.
-        slot_digest: u64,
-        /// Digest of all outcomes and effects before this entry.
-        history_digest: u64,
-    },
+    /// The leader's digests at an earlier entry (house D16).
+    Attest(Audit),
+}
+
+/// What a machine was at one moment, in three numbers: every replica takes the same audit at the same
+/// entry, and one that finds another in the log has gone astray.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Audit {
+    /// The entry after which it was taken.
+    pub index: u64,
+    /// Digest of the slot whose turn it was.
+    pub slot_digest: u64,
+    /// Digest of everything that was ever answered and notified.
+    pub history_digest: u64,
 }
 
 /// One request of a client.
@@ -84,104 +91,4 @@ pub enum Command<'a> {
         /// Why it ends.
         reason: EndReason,
     },
-}
-
-/// REGISTER: bind contacts to an address.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Register<'a> {
-    /// Whose contacts.
-    pub aor: &'a str,
-    /// Hash of the Call-ID.
-    pub call_id: u64,
-    /// CSeq number.
-    pub cseq: u32,
-    /// What to change; [`Binding::Nothing`] asks for the list.
-    pub bindings: Bindings<'a>,
-}
-
-/// What a REGISTER does to the list of endpoints.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Bindings<'a> {
-    /// No Contact: a query.
-    Nothing,
-    /// `Contact: *` with Expires 0.
-    RemoveAll,
-    /// Each contact is added, refreshed, or removed (`expires_s` 0); all or none.
-    Each(Vec<Binding<'a>>),
-}
-
-/// One Contact of a REGISTER; fields as in [`crate::presence::endpoint::Endpoint`].
-#[derive(Clone, Debug, PartialEq)]
-pub struct Binding<'a> {
-    /// Hash of what makes bindings equal.
-    pub binding: u64,
-    /// The contact's URI.
-    pub contact: &'a str,
-    /// `+sip.instance`, or empty.
-    pub instance: &'a str,
-    /// Preference in thousandths.
-    pub q: u16,
-    /// Path, or empty.
-    pub path: &'a str,
-    /// Granted lifetime; 0 removes.
-    pub expires_s: u32,
-    /// Where to send.
-    pub target: &'a [u8],
-}
-
-/// PUBLISH: create, refresh, modify or remove soft state.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Publish<'a> {
-    /// Whose state.
-    pub presentity: &'a str,
-    /// Of which package.
-    pub package: Package,
-    /// SIP-If-Match; `None` creates.
-    pub if_match: Option<EntityTag>,
-    /// The new content in stored form; `None` leaves it as it is.
-    pub content: Option<&'a [u8]>,
-    /// Granted lifetime; 0 removes.
-    pub expires_s: u32,
-    /// What a refresh does to the tag.
-    pub tag_policy: TagPolicy,
-}
-
-/// SUBSCRIBE outside a dialog.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Subscribe<'a> {
-    /// What is watched.
-    pub presentity: &'a str,
-    /// Who watches.
-    pub watcher: &'a str,
-    /// Of which package.
-    pub package: Package,
-    /// The document asked for.
-    pub format: Format,
-    /// Names the dialog; made of Call-ID, `local_tag` and the watcher's tag.
-    pub dialog: DialogKey,
-    /// Our tag, drawn at the ingress; its slot is the presentity's.
-    pub local_tag: LocalTag,
-    /// CSeq number.
-    pub cseq: u32,
-    /// Granted lifetime, not 0 (a fetch is a query, house §5).
-    pub expires_s: u32,
-    /// Opaque, fixed for the dialog's life.
-    pub route: &'a [u8],
-    /// Opaque, replaced by each refresh.
-    pub target: &'a [u8],
-}
-
-/// SUBSCRIBE inside a dialog.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Resubscribe<'a> {
-    /// Where the dialog lives (from our tag).
-    pub slot: Slot,
-    /// Which dialog.
-    pub dialog: DialogKey,
-    /// CSeq number.
-    pub cseq: u32,
-    /// Granted lifetime; 0 ends.
-    pub expires_s: u32,
-    /// Remote target and flow from here on.
-    pub target: &'a [u8],
 }

@@ -6,6 +6,7 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use crate::presence::endpoint::Endpoint;
 use crate::presence::publication::EntityTag;
+pub use crate::presence::refusal::Refusal;
 use crate::subscription::dialog::LocalTag;
 use crate::time::Timestamp;
 
@@ -57,23 +58,4 @@ pub enum Outcome {
     Ended,
     /// Nothing was changed.
     Refused(Refusal),
-}
-
-/// Why nothing was changed. The status is chosen once, in `node::dialect::refusal`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refusal {
-    /// SIP-If-Match names no live publication of this presentity and package.
-    NoMatch,
-    /// No dialog with these identifiers.
-    UnknownDialog,
-    /// A CSeq that is not higher than the one before, within one dialog or registration.
-    OutOfOrder,
-    /// More publications than a presentity may have.
-    TooManyPublications,
-    /// More endpoints than an address may have.
-    TooManyEndpoints,
-    /// More watchers than a presentity may have.
-    TooManyWatchers,
-    /// The content is larger than a publication may be.
-    ContentTooLarge,
 }

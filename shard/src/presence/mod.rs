@@ -2,5 +2,7 @@
 
 pub mod endpoint;
 pub mod limits;
+pub mod package;
 pub mod presentity;
 pub mod publication;
+pub mod refusal;

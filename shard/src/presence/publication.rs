@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use crate::presence::package::Package;
 use crate::time::Timestamp;
 
 /// The tag of one version of a publication: never used twice for an address, because a log position
@@ -69,4 +70,21 @@ pub struct Publication {
     pub expires_at: Timestamp,
     /// What it says.
     pub content: Arc<Content>,
+}
+
+/// PUBLISH: create, refresh, modify or remove soft state.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Publish<'a> {
+    /// Whose state.
+    pub presentity: &'a str,
+    /// Of which package.
+    pub package: Package,
+    /// SIP-If-Match; `None` creates.
+    pub if_match: Option<EntityTag>,
+    /// The new content in stored form; `None` leaves it as it is.
+    pub content: Option<&'a [u8]>,
+    /// Granted lifetime; 0 removes.
+    pub expires_s: u32,
+    /// What a refresh does to the tag.
+    pub tag_policy: TagPolicy,
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use xxhash_rust::xxh3::xxh3_128;
 
+pub use crate::presence::package::Package;
 use crate::slot::{Aor, Slot};
 use crate::time::Timestamp;
 
@@ -90,22 +91,6 @@ impl fmt::Debug for LocalTag {
     }
 }
 
-/// The event package of a subscription or publication. The numbers are the log's, for ever.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[repr(u8)]
-pub enum Package {
-    /// `presence` (RFC 3856).
-    Presence = 1,
-}
-
-impl Package {
-    /// The package with this number in the log.
-    #[must_use]
-    pub fn from_number(number: u8) -> Option<Package> {
-        (number == 1).then_some(Package::Presence)
-    }
-}
-
 /// The document that a watcher asked for. The numbers are the log's, for ever.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
@@ -179,4 +164,44 @@ pub struct Dialog {
     pub route: Arc<[u8]>,
     /// Remote target and flow, as transport wrote them: replaced by each refresh.
     pub target: Arc<[u8]>,
+}
+
+/// SUBSCRIBE outside a dialog.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Subscribe<'a> {
+    /// What is watched.
+    pub presentity: &'a str,
+    /// Who watches.
+    pub watcher: &'a str,
+    /// Of which package.
+    pub package: Package,
+    /// The document asked for.
+    pub format: Format,
+    /// Names the dialog; made of Call-ID, `local_tag` and the watcher's tag.
+    pub dialog: DialogKey,
+    /// Our tag, drawn at the ingress; its slot is the presentity's.
+    pub local_tag: LocalTag,
+    /// CSeq number.
+    pub cseq: u32,
+    /// Granted lifetime, not 0 (a fetch is a query, house §5).
+    pub expires_s: u32,
+    /// Opaque, fixed for the dialog's life.
+    pub route: &'a [u8],
+    /// Opaque, replaced by each refresh.
+    pub target: &'a [u8],
+}
+
+/// SUBSCRIBE inside a dialog.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Resubscribe<'a> {
+    /// Where the dialog lives (from our tag).
+    pub slot: Slot,
+    /// Which dialog.
+    pub dialog: DialogKey,
+    /// CSeq number.
+    pub cseq: u32,
+    /// Granted lifetime; 0 ends.
+    pub expires_s: u32,
+    /// Remote target and flow from here on.
+    pub target: &'a [u8],
 }
