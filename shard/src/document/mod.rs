@@ -1,3 +1,5 @@
 //! Wire documents: parse into what commands carry, compose from views.
 
 pub mod pidf;
+mod rpid;
+mod stored;
