@@ -140,6 +140,42 @@ pub fn translate<'s>(
     translated.unwrap_or_else(Translated::Answered)
 }
 
+/// Whether the one who asks may ask this.
+///
+/// # Errors
+/// 401 with the challenges, or 403 when an authenticated user speaks for somebody else.
+//= RFC 3261 22.2
+//# 401 carries a challenge; a user may speak for its own address only
+pub fn identified(request: &Request, verdict: Identified) -> Result<(), Answer> {
+    match verdict {
+        Identified::Anybody => Ok(()),
+        Identified::User(user) => {
+            let speaks_for = match request.method() {
+                Method::Register => request.to().uri,
+                Method::Publish => request.uri(),
+                _ => request.from().uri,
+            };
+            let own = Uri::parse(speaks_for).is_ok_and(|uri| uri.user_unescaped().eq_ignore_ascii_case(&user));
+            if own { Ok(()) } else { Err(Answer::of(refusal::NOT_YOURS)) }
+        }
+        Identified::Unproven(challenges) => {
+            let answer = Answer::of(refusal::UNAUTHORIZED);
+            Err(challenges.into_iter().fold(answer, |answer, challenge| answer.with("WWW-Authenticate", challenge)))
+        }
+    }
+}
+
+/// What is known of the one who asks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Identified {
+    /// Nobody is asked who they are.
+    Anybody,
+    /// This user, proven.
+    User(String),
+    /// Not proven: the challenges, strongest first.
+    Unproven(Vec<String>),
+}
+
 /// What RFC 3261 asks of a request before its method matters.
 fn refuse_any(request: &Request) -> Option<Answer> {
     //= RFC 3261 8.2.2.3

@@ -1,6 +1,5 @@
 //! What the operator decided and the dialects apply: domains and intervals.
 
-use transport::sip::StatusCode;
 
 use super::Answer;
 use super::answer::Row;
@@ -89,6 +88,8 @@ impl Default for Policy {
 
 #[cfg(test)]
 mod tests {
+    use transport::sip::StatusCode;
+
     use super::*;
 
     //= RFC 3903 6

@@ -21,6 +21,8 @@ pub const BAD_DOCUMENT: Row = row(StatusCode::BAD_REQUEST, "Malformed Presence D
 pub const BAD_WILDCARD: Row = row(StatusCode::BAD_REQUEST, "Contact * Needs Expires 0 And No Other Contact");
 /// 400: `expires` or `q` of a Contact cannot be read.
 pub const BAD_CONTACT: Row = row(StatusCode::BAD_REQUEST, "Bad Contact Parameter");
+/// 401
+pub const UNAUTHORIZED: Row = row(StatusCode::UNAUTHORIZED, "Unauthorized");
 /// 403: an authenticated user speaks for somebody else.
 pub const NOT_YOURS: Row = row(StatusCode::FORBIDDEN, "Not Your Address");
 /// 403: an address of another domain, where the operator wants it said.

@@ -41,7 +41,7 @@ pub(super) fn publish<'s>(
     };
     let grace = match (expires_s, if_match, content) {
         (0, ..) => Grace::End,
-        (_, Some(_), None) => Grace::Refresh,
+        (_, Some(_), false) => Grace::Refresh,
         _ => Grace::New,
     };
     let command = Command::Publish(Publish {

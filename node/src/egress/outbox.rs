@@ -15,7 +15,7 @@ use shard::machine::outcome::Outcome;
 use shard::runner::Sink;
 use shard::subscription::view::View;
 use transport::dialog::Target;
-use transport::io::worker::Mailbox;
+use transport::io::Mailbox;
 
 use super::render::Rendering;
 use crate::observe::metrics::Metrics;

@@ -29,7 +29,7 @@ use super::chance::Chance;
 use super::identity::{Identity, Verdict};
 use super::route::Routes;
 use super::waiting::{Look, Waiting, WaitingRoom, What};
-use crate::dialect::{self, Answer, Circumstances, Grace, Policy, Scratch, Translated, refusal, register, simple};
+use crate::dialect::{self, Answer, Circumstances, Grace, Identified, Policy, Scratch, Translated, refusal, register, simple};
 use crate::egress::notify;
 use crate::egress::outbox::{Deed, Mail, NOBODY, Workers};
 use crate::egress::render::Rendering;
@@ -119,7 +119,11 @@ impl Endpoint {
         let method = request.method().as_str();
         let credentials = request.headers(Name::Authorization);
         let verdict = self.shared.identity.check(method, request.uri(), credentials, wire.wall_ms());
-        dialect::identified(request, verdict)
+        dialect::identified(request, match verdict {
+            Verdict::Open => Identified::Anybody,
+            Verdict::User(user) => Identified::User(user),
+            Verdict::Challenge(challenges) => Identified::Unproven(challenges),
+        })
     }
 
     /// Queues `command` for the shard of `slot`; `waiting` leaves with its outcome.

@@ -1,1 +1,5 @@
-//! What an operator sees: events, metrics, health, the admin listener.
+//! What an operator sees: metrics, health, the admin listener.
+
+pub mod admin;
+pub mod metrics;
+pub mod report;

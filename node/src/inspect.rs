@@ -1,0 +1,172 @@
+//! What the admin listener is told.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use shard::document::pidf;
+use shard::machine::apply::{Counts, Report};
+use shard::runner::Job;
+use shard::slot::Aor;
+use shard::subscription::dialog::Package;
+use shard::subscription::view::View;
+use tokio::sync::oneshot;
+use transport::sip::uri::{Scheme, Uri};
+
+use crate::ingress::endpoint::Shared;
+use crate::observe::report::{
+    Asked, EndpointReport, Inspect, InspectError, PoolReport, PresentityReport, PublicationReport, Readiness, ShardReport,
+    WatcherReport,
+};
+use crate::pool::PoolGroup;
+use crate::raft::group::ShardGroup;
+use crate::raft::log::Log;
+
+/// How long a shard thread is waited for.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// A node, to look at.
+pub(crate) struct Inspector {
+    pub(crate) node: u64,
+    pub(crate) domains: Vec<String>,
+    pub(crate) listen: Vec<String>,
+    pub(crate) pool: Arc<PoolGroup>,
+    pub(crate) shards: Vec<Arc<ShardGroup>>,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) log: Log,
+}
+
+impl Inspect for Inspector {
+    fn pool(&self) -> PoolReport {
+        let map = self.pool.map();
+        let shards = self.shards.iter().enumerate().map(|(number, group)| ShardReport {
+            shard: number as u16,
+            status: group.status(),
+            slots: map.slots_of(number as u16).count(),
+            in_flight: self.shared.routes.link(number).permits.taken(),
+        });
+        PoolReport {
+            node: self.node,
+            domains: self.domains.clone(),
+            listen: self.listen.clone(),
+            epoch: map.epoch,
+            map: self.pool.status(),
+            shards: shards.collect(),
+            log_stalled: self.log.stalled(),
+        }
+    }
+
+    fn readiness(&self) -> Readiness {
+        let mut waiting_for = Vec::new();
+        if !self.pool.status().caught_up {
+            waiting_for.push("the pool map".to_owned());
+        }
+        for (number, group) in self.shards.iter().enumerate() {
+            if !group.status().caught_up {
+                waiting_for.push(format!("shard {number}: {}", group.status().role));
+            }
+        }
+        waiting_for.extend(self.log.stalled());
+        Readiness { ready: waiting_for.is_empty(), waiting_for }
+    }
+
+    fn presentity<'a>(&'a self, uri: &'a str) -> Asked<'a, Result<PresentityReport, InspectError>> {
+        Box::pin(async move {
+            let aor = address(uri).ok_or_else(|| InspectError::BadAddress(uri.to_owned()))?;
+            let shard = self.shared.routes.shard_of(aor.slot());
+            let (give, take) = oneshot::channel();
+            let asked = aor.clone();
+            let job = Job::Read(Box::new(move |machine| {
+                let report = machine.report(asked.as_str());
+                drop(give.send((report, machine.fetch(asked.as_str(), Package::Presence))));
+            }));
+            self.shared.routes.link(shard).runner.submit(job).map_err(|_| InspectError::Busy)?;
+            let answer = tokio::time::timeout(PATIENCE, take).await;
+            let (report, view) = answer.ok().and_then(Result::ok).ok_or(InspectError::Busy)?;
+            let report = report.ok_or_else(|| InspectError::Unknown(aor.to_string()))?;
+            Ok(show(&aor, shard as u16, &report, &view))
+        })
+    }
+
+    fn metrics(&self) -> String {
+        self.shared.metrics.text()
+    }
+}
+
+fn address(uri: &str) -> Option<Aor> {
+    // An address without a scheme is a SIP address, as everybody says it.
+    let with_scheme;
+    let uri = if uri.contains(':') {
+        uri
+    } else {
+        with_scheme = format!("sip:{uri}");
+        &with_scheme
+    };
+    let uri = Uri::parse(uri).ok()?;
+    Some(match uri.scheme {
+        Scheme::Tel => Aor::tel(uri.user),
+        Scheme::Sip | Scheme::Sips | Scheme::Pres => Aor::sip(&uri.user_unescaped(), uri.host),
+    })
+}
+
+fn show(aor: &Aor, shard: u16, report: &Report, view: &View) -> PresentityReport {
+    let mut document = Vec::new();
+    pidf::compose(view, &mut document);
+    PresentityReport {
+        presentity: aor.to_string(),
+        shard,
+        publications: report
+            .publications
+            .iter()
+            .map(|(package, publication)| PublicationReport {
+                etag: publication.tag.to_string(),
+                event: event(*package),
+                published_at: publication.content.published_at.to_string(),
+                expires_at: publication.expires_at.to_string(),
+            })
+            .collect(),
+        endpoints: report
+            .endpoints
+            .iter()
+            .map(|endpoint| EndpointReport {
+                contact: endpoint.contact.to_string(),
+                instance: endpoint.instance.to_string(),
+                q: f32::from(endpoint.q) / 1_000.0,
+                expires_at: endpoint.expires_at.to_string(),
+            })
+            .collect(),
+        watchers: report
+            .watchers
+            .iter()
+            .map(|(key, dialog)| WatcherReport {
+                watcher: dialog.watcher.to_string(),
+                dialog: key.to_string(),
+                event: event(dialog.package),
+                expires_at: dialog.expires_at.to_string(),
+                cseq: dialog.local_cseq,
+                notified_at: dialog.notified_at.to_string(),
+            })
+            .collect(),
+        view: String::from_utf8_lossy(&document).into_owned(),
+    }
+}
+
+fn event(package: Package) -> &'static str {
+    match package {
+        Package::Presence => "presence",
+    }
+}
+
+/// Asks every shard how much it holds, for a scrape; a shard that does not answer at once is left out.
+pub(crate) fn counts(shards: &[Arc<ShardGroup>]) -> Vec<(usize, Counts)> {
+    let mut counted = Vec::new();
+    for (number, group) in shards.iter().enumerate() {
+        let (give, take) = std::sync::mpsc::sync_channel(1);
+        let job = Job::Read(Box::new(move |machine| drop(give.send(machine.counts()))));
+        if group.runner.submit(job).is_ok()
+            && let Ok(counts) = take.recv_timeout(Duration::from_millis(200))
+        {
+            counted.push((number, counts));
+        }
+    }
+    counted
+}

@@ -1,0 +1,78 @@
+//! The admin listener: health, metrics, and what the node knows, over HTTP.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::extract::{Path, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use serde_json::json;
+
+use super::report::{Inspect, InspectError};
+
+type Node = State<Arc<dyn Inspect>>;
+
+/// Opens the listener and serves it on the runtime this is called from; returns the address bound.
+///
+/// # Errors
+/// What the system says.
+pub async fn serve(address: SocketAddr, node: Arc<dyn Inspect>) -> io::Result<SocketAddr> {
+    let listener = tokio::net::TcpListener::bind(address).await?;
+    let bound = listener.local_addr()?;
+    let router = Router::new()
+        .route("/", get(index))
+        .route("/live", get(|| async { "alive\n" }))
+        .route("/ready", get(ready))
+        .route("/metrics", get(metrics))
+        .route("/pool", get(|State(node): Node| async move { Json(node.pool()) }))
+        .route("/presentity/{uri}", get(presentity))
+        .fallback(|| async {
+            (StatusCode::NOT_FOUND, Json(json!({ "error": "there is nothing here; / lists what there is" })))
+        })
+        .with_state(node);
+    tokio::spawn(async move {
+        // Serving ends with the runtime; an error of the listener itself is told once.
+        if let Err(error) = axum::serve(listener, router).await {
+            tracing::error!(%error, "the admin listener ended");
+        }
+    });
+    Ok(bound)
+}
+
+async fn index() -> &'static str {
+    "Lamplight\n\
+     \n\
+     /live               the process runs\n\
+     /ready              every shard here has a leader and has caught up\n\
+     /metrics            Prometheus text\n\
+     /pool               node, shards, leaders, log positions (JSON)\n\
+     /presentity/{uri}   what is kept for an address and what its watchers see (JSON)\n"
+}
+
+async fn ready(State(node): Node) -> Response {
+    let readiness = node.readiness();
+    let status = if readiness.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, Json(readiness)).into_response()
+}
+
+async fn metrics(State(node): Node) -> Response {
+    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    ([(header::CONTENT_TYPE, kind)], node.metrics()).into_response()
+}
+
+async fn presentity(State(node): Node, Path(uri): Path<String>) -> Response {
+    match node.presentity(&uri).await {
+        Ok(report) => Json(report).into_response(),
+        Err(error) => {
+            let status = match error {
+                InspectError::BadAddress(_) => StatusCode::BAD_REQUEST,
+                InspectError::Unknown(_) => StatusCode::NOT_FOUND,
+                InspectError::Busy => StatusCode::SERVICE_UNAVAILABLE,
+            };
+            (status, Json(json!({ "error": error.to_string() }))).into_response()
+        }
+    }
+}

@@ -1,0 +1,248 @@
+//! Counters and histograms, cheap where they are moved, read at scrape time.
+//!
+//! Everything here is a relaxed atomic; names and labels exist only while somebody scrapes. What others
+//! count for themselves (workers, the log, the shards) is asked of them then.
+
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, NoLabelSet};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::registry::Registry;
+use transport::sip::Method;
+
+/// Methods that are counted by name; the rest together.
+const METHODS: [&str; 6] = ["REGISTER", "PUBLISH", "SUBSCRIBE", "OPTIONS", "NOTIFY", "other"];
+
+/// Statuses that are counted by number; the rest by their class.
+const STATUSES: [u16; 20] =
+    [200, 400, 401, 403, 404, 405, 406, 412, 413, 415, 416, 420, 423, 481, 483, 489, 500, 501, 503, 505];
+
+/// Classes of the statuses that are not counted by number.
+const CLASSES: usize = 7;
+
+/// Why work was refused or left: a closed list, so that it can be a label.
+const REASONS: [&str; 4] = ["overload", "no-outcome", "watcher-gone", "illegible-route"];
+
+/// Buckets of a histogram: powers of two from 1, so 2²⁰ ms are 17 minutes.
+const BUCKETS: usize = 21;
+
+/// Counts values by powers of two.
+#[derive(Debug, Default)]
+struct Histogram {
+    buckets: [AtomicU64; BUCKETS + 1],
+    sum: AtomicU64,
+}
+
+impl Histogram {
+    fn record(&self, value: u64) {
+        // 0 and 1 are in the first, 2 in the second, 3 and 4 in the third.
+        let place = if value <= 1 { 0 } else { (64 - (value - 1).leading_zeros()) as usize };
+        self.buckets[place.min(BUCKETS)].fetch_add(1, Relaxed);
+        self.sum.fetch_add(value, Relaxed);
+    }
+}
+
+/// A source that is asked at scrape time: pushes (name, help, labels, value, whether it only grows).
+pub type Source = Box<dyn Fn(&mut Vec<Sample>) + Send + Sync>;
+
+/// One value of a source.
+#[derive(Clone, Debug)]
+pub struct Sample {
+    /// The metric's name, without the product's prefix.
+    pub name: &'static str,
+    /// What it means.
+    pub help: &'static str,
+    /// One label, where it tells several of a kind apart.
+    pub label: Option<(&'static str, String)>,
+    /// Its value.
+    pub value: u64,
+    /// Whether it only grows.
+    pub grows: bool,
+}
+
+/// The metrics of a node.
+#[derive(Default)]
+pub struct Metrics {
+    requests: [[AtomicU64; STATUSES.len() + CLASSES]; METHODS.len()],
+    reasons: [AtomicU64; REASONS.len()],
+    notify_lag: Histogram,
+    queue_delay: Histogram,
+    fan_out: Histogram,
+    sources: Mutex<Vec<Source>>,
+}
+
+impl fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Metrics")
+    }
+}
+
+impl Metrics {
+    /// A request was answered.
+    pub fn request(&self, method: &Method, status: u16) {
+        let method = match method {
+            Method::Register => 0,
+            Method::Publish => 1,
+            Method::Subscribe => 2,
+            Method::Options => 3,
+            Method::Notify => 4,
+            _ => 5,
+        };
+        let status = STATUSES
+            .iter()
+            .position(|known| *known == status)
+            .unwrap_or(STATUSES.len() + usize::from(status / 100).min(CLASSES - 1));
+        self.requests[method][status].fetch_add(1, Relaxed);
+    }
+
+    /// From a request's arrival to its answer, in milliseconds.
+    pub fn queue_delay_ms(&self, ms: u64) {
+        self.queue_delay.record(ms);
+    }
+
+    /// From the entry's time to the notification's writing, in milliseconds.
+    pub fn notify_lag_ms(&self, ms: u64) {
+        self.notify_lag.record(ms);
+    }
+
+    /// How many watchers one change was told to.
+    pub fn fan_out(&self, watchers: usize) {
+        self.fan_out.record(watchers as u64);
+    }
+
+    /// A request was refused for our own reasons.
+    pub fn rejected(&self, why: &'static str) {
+        self.reason(why);
+    }
+
+    /// Something was left undone.
+    pub fn dropped(&self, why: &'static str) {
+        self.reason(why);
+    }
+
+    fn reason(&self, why: &'static str) {
+        let place = REASONS.iter().position(|known| *known == why).expect("a reason of the closed list");
+        self.reasons[place].fetch_add(1, Relaxed);
+    }
+
+    /// Adds a source that is asked at scrape time.
+    pub fn add_source(&self, source: Source) {
+        self.sources.lock().unwrap_or_else(PoisonError::into_inner).push(source);
+    }
+
+    /// Everything, as Prometheus reads it.
+    #[must_use]
+    pub fn text(self: &Arc<Self>) -> String {
+        let mut registry = Registry::with_prefix("lamplight");
+        registry.register_collector(Box::new(Scrape(Arc::clone(self))));
+        let mut text = String::new();
+        // Writing to a String cannot fail.
+        let _ = prometheus_client::encoding::text::encode(&mut text, &registry);
+        text
+    }
+}
+
+#[derive(Debug)]
+struct Scrape(Arc<Metrics>);
+
+impl Collector for Scrape {
+    fn encode(&self, mut encoder: DescriptorEncoder) -> fmt::Result {
+        let metrics = &*self.0;
+        {
+            let mut family =
+                encoder.encode_descriptor("requests", "Requests answered.", None, MetricType::Counter)?;
+            for (method, statuses) in METHODS.iter().zip(&metrics.requests) {
+                for (place, count) in statuses.iter().enumerate() {
+                    let count = count.load(Relaxed);
+                    if count == 0 {
+                        continue;
+                    }
+                    let status = match STATUSES.get(place) {
+                        Some(status) => status.to_string(),
+                        None => format!("{}xx", place - STATUSES.len()),
+                    };
+                    let labels = [("method", (*method).to_owned()), ("status", status)];
+                    ConstCounter::new(count).encode(family.encode_family(&labels)?)?;
+                }
+            }
+        }
+        {
+            let help = "Requests refused and notifications left, by reason.";
+            let mut family = encoder.encode_descriptor("refused", help, None, MetricType::Counter)?;
+            for (why, count) in REASONS.iter().zip(&metrics.reasons) {
+                let labels = [("why", (*why).to_owned())];
+                ConstCounter::new(count.load(Relaxed)).encode(family.encode_family(&labels)?)?;
+            }
+        }
+        for (name, help, scale, histogram) in [
+            ("notify_lag_seconds", "From a change's log entry to the writing of its NOTIFY.", 1e-3, &metrics.notify_lag),
+            ("request_seconds", "From a request's arrival to its answer.", 1e-3, &metrics.queue_delay),
+            ("fan_out_watchers", "Watchers told of one change.", 1.0, &metrics.fan_out),
+        ] {
+            let counts: Vec<u64> = histogram.buckets.iter().map(|bucket| bucket.load(Relaxed)).collect();
+            let bound = |place: usize| if place == BUCKETS { f64::MAX } else { (1u64 << place) as f64 * scale };
+            let buckets: Vec<(f64, u64)> = counts.iter().enumerate().map(|(place, count)| (bound(place), *count)).collect();
+            let sum = histogram.sum.load(Relaxed) as f64 * scale;
+            encoder
+                .encode_descriptor(name, help, None, MetricType::Histogram)?
+                .encode_histogram::<NoLabelSet>(sum, counts.iter().sum(), &buckets, None)?;
+        }
+        let mut samples = Vec::new();
+        for source in metrics.sources.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+            source(&mut samples);
+        }
+        samples.sort_by_key(|sample| sample.name);
+        for of_one in samples.chunk_by(|one, other| one.name == other.name) {
+            let kind = if of_one[0].grows { MetricType::Counter } else { MetricType::Gauge };
+            let mut family = encoder.encode_descriptor(of_one[0].name, of_one[0].help, None, kind)?;
+            for sample in of_one {
+                let labels: Vec<(&str, String)> = sample.label.clone().into_iter().collect();
+                let metric = family.encode_family(&labels)?;
+                if sample.grows {
+                    ConstCounter::new(sample.value).encode(metric)?;
+                } else {
+                    ConstGauge::new(sample.value).encode(metric)?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_scrape_shows_what_was_counted() {
+        let metrics = Arc::new(Metrics::default());
+        metrics.request(&Method::Publish, 200);
+        metrics.request(&Method::Publish, 200);
+        metrics.request(&Method::Invite, 486);
+        metrics.rejected("overload");
+        for ms in [0, 1, 2, 3, 4, 1_000_000_000] {
+            metrics.notify_lag_ms(ms);
+        }
+        metrics.add_source(Box::new(|samples| {
+            let label = Some(("shard", "s00".to_owned()));
+            samples.push(Sample { name: "dialogs", help: "Dialogs.", label, value: 7, grows: false });
+        }));
+        let text = metrics.text();
+        for line in [
+            "lamplight_requests_total{method=\"PUBLISH\",status=\"200\"} 2",
+            "lamplight_requests_total{method=\"other\",status=\"4xx\"} 1",
+            "lamplight_refused_total{why=\"overload\"} 1",
+            "lamplight_notify_lag_seconds_bucket{le=\"0.001\"} 2",
+            "lamplight_notify_lag_seconds_bucket{le=\"0.004\"} 5",
+            "lamplight_notify_lag_seconds_bucket{le=\"+Inf\"} 6",
+            "lamplight_dialogs{shard=\"s00\"} 7",
+        ] {
+            assert!(text.lines().any(|known| known == line), "{line}\n{text}");
+        }
+    }
+}

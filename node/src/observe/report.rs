@@ -1,0 +1,158 @@
+//! What the admin listener shows, as JSON. Times are RFC 3339 in UTC.
+
+use std::future::Future;
+use std::pin::Pin;
+
+use serde::Serialize;
+
+/// A group as an operator sees it.
+#[derive(Clone, Debug, Serialize)]
+pub struct GroupStatus {
+    /// Its name.
+    pub group: String,
+    /// `leader`, `follower`, `candidate`, `learner`.
+    pub role: &'static str,
+    /// Who leads.
+    pub leader: Option<u64>,
+    /// The term.
+    pub term: u64,
+    /// The last entry in the log.
+    pub last_log_index: u64,
+    /// The last entry applied.
+    pub applied: u64,
+    /// The entry that the last snapshot ends with.
+    pub snapshot: u64,
+    /// Whether everything known to be committed is applied and somebody leads.
+    pub caught_up: bool,
+}
+
+/// The pool as one node sees it.
+#[derive(Clone, Debug, Serialize)]
+pub struct PoolReport {
+    /// This node's number.
+    pub node: u64,
+    /// The domains it serves.
+    pub domains: Vec<String>,
+    /// Where it listens.
+    pub listen: Vec<String>,
+    /// Counts the changes of the map.
+    pub epoch: u64,
+    /// The group of the pool map.
+    pub map: GroupStatus,
+    /// The shards this node holds.
+    pub shards: Vec<ShardReport>,
+    /// Why the log waits, when it does.
+    pub log_stalled: Option<String>,
+}
+
+/// One shard.
+#[derive(Clone, Debug, Serialize)]
+pub struct ShardReport {
+    /// Its number.
+    pub shard: u16,
+    /// Its group.
+    #[serde(flatten)]
+    pub status: GroupStatus,
+    /// How many of the 1,024 slots it holds.
+    pub slots: usize,
+    /// Requests in flight.
+    pub in_flight: usize,
+}
+
+/// Whether the node can do its work.
+#[derive(Clone, Debug, Serialize)]
+pub struct Readiness {
+    /// Whether it can.
+    pub ready: bool,
+    /// What is missing.
+    pub waiting_for: Vec<String>,
+}
+
+/// What is kept for one address.
+#[derive(Clone, Debug, Serialize)]
+pub struct PresentityReport {
+    /// The address as a URI.
+    pub presentity: String,
+    /// Its shard.
+    pub shard: u16,
+    /// Live publications, oldest first.
+    pub publications: Vec<PublicationReport>,
+    /// Registered endpoints.
+    pub endpoints: Vec<EndpointReport>,
+    /// Who watches.
+    pub watchers: Vec<WatcherReport>,
+    /// The document that a watcher is shown.
+    pub view: String,
+}
+
+/// One publication.
+#[derive(Clone, Debug, Serialize)]
+pub struct PublicationReport {
+    /// Its entity-tag.
+    pub etag: String,
+    /// Its event package.
+    pub event: &'static str,
+    /// When its content was published.
+    pub published_at: String,
+    /// When it ends.
+    pub expires_at: String,
+}
+
+/// One endpoint.
+#[derive(Clone, Debug, Serialize)]
+pub struct EndpointReport {
+    /// Its contact.
+    pub contact: String,
+    /// Its `+sip.instance`.
+    pub instance: String,
+    /// Its preference, 0 to 1.
+    pub q: f32,
+    /// When it ends.
+    pub expires_at: String,
+}
+
+/// One watcher.
+#[derive(Clone, Debug, Serialize)]
+pub struct WatcherReport {
+    /// Who.
+    pub watcher: String,
+    /// The dialog's name in this pool.
+    pub dialog: String,
+    /// The event package.
+    pub event: &'static str,
+    /// When the subscription ends.
+    pub expires_at: String,
+    /// The CSeq of the last NOTIFY.
+    pub cseq: u32,
+    /// When it was last notified.
+    pub notified_at: String,
+}
+
+/// Why a presentity cannot be shown.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InspectError {
+    /// Not an address.
+    #[error("{0:?} is not an address; write /presentity/sip:alice@example.com")]
+    BadAddress(String),
+    /// Nothing is kept for it.
+    #[error("nothing is kept for {0}: nobody published, registered or subscribed")]
+    Unknown(String),
+    /// The shard does not answer.
+    #[error("the shard of this address does not answer now; try again")]
+    Busy,
+}
+
+/// A question that takes a moment.
+pub type Asked<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// What the admin listener asks of a node.
+pub trait Inspect: Send + Sync + 'static {
+    /// The pool as this node sees it.
+    fn pool(&self) -> PoolReport;
+    /// Whether it can do its work.
+    fn readiness(&self) -> Readiness;
+    /// What is kept for one address.
+    fn presentity<'a>(&'a self, uri: &'a str) -> Asked<'a, Result<PresentityReport, InspectError>>;
+    /// Everything counted, as Prometheus reads it.
+    fn metrics(&self) -> String;
+}

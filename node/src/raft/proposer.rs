@@ -1,0 +1,336 @@
+//! Batching, deadlines, in-flight limits; one per shard.
+//!
+//! Requests that wait become one entry; while an entry is on its way the next ones gather, so batches
+//! grow with the load and a lone request waits for nobody. The proposer also lets time pass: when the
+//! machine's next deadline comes it proposes an entry, an empty one if need be (house D10).
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Acquire, Ordering::Relaxed, Ordering::Release};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use bytes::{Bytes, BytesMut};
+use openraft::error::ClientWriteError;
+use openraft::{RaftMetrics, ServerState};
+use shard::machine::codec::{encode_batch, encode_entry};
+use shard::machine::command::{Act, Leader, Ticket};
+use shard::presence::limits::{ENTRY_BYTES_MAX, ENTRY_REQUESTS_MAX};
+use shard::runner::{Job, Runner};
+use shard::time::Timestamp;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::group::Raft;
+use super::types::{NodeNumber, Payload};
+
+/// Batches that wait: each is a worker's turn of up to 512 requests.
+const QUEUE_MAX: usize = 1_024;
+
+/// Entries on their way: one is being synced while the next is replicated and the third gathers.
+const IN_FLIGHT_MAX: usize = 2;
+
+/// How often the machine's next deadline is looked at. Lifetimes are minutes; half a second late is
+/// within every peer's patience.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// What one worker's turn brought for one shard.
+#[derive(Debug)]
+pub struct Batch {
+    /// Encoded by [`shard::machine::codec::encode_request`], one behind the other.
+    pub requests: Bytes,
+    /// One per request, in order.
+    pub tickets: Vec<Ticket>,
+}
+
+/// Why requests were not logged. Handled by routing, never shown as 500.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ProposeError {
+    /// Another node leads, or none.
+    #[error("this node does not lead the shard")]
+    NotLeader {
+        /// Who does, if anybody knows.
+        leader: Option<NodeNumber>,
+    },
+    /// Too much waits already.
+    #[error("the shard has too much to do")]
+    Overloaded,
+    /// The group has stopped.
+    #[error("the shard's group has stopped")]
+    Unavailable,
+}
+
+/// Is told of requests that were not logged.
+pub trait Failed: Send + Sync + 'static {
+    /// These requests were not logged, or nobody knows whether they were.
+    fn failed(&self, tickets: &[Ticket], error: ProposeError);
+}
+
+/// Hands requests to a shard's log, from any thread.
+#[derive(Clone)]
+pub struct Proposer {
+    queue: mpsc::Sender<Batch>,
+    standing: Arc<Standing>,
+    runner: Runner,
+}
+
+/// What this node is to the group, as its metrics last said.
+#[derive(Debug)]
+struct Standing {
+    leads: AtomicBool,
+    alone: AtomicBool,
+    /// When a quorum was last heard, in milliseconds since `epoch`.
+    quorum_ms: AtomicU64,
+    epoch: Instant,
+    election_ms: u64,
+    counters: Counters,
+}
+
+/// What proposing has done so far.
+#[derive(Debug, Default)]
+pub struct Counters {
+    /// Entries proposed.
+    pub entries: AtomicU64,
+    /// Requests in them.
+    pub requests: AtomicU64,
+    /// Times this node became leader.
+    pub terms: AtomicU64,
+}
+
+impl Proposer {
+    /// Starts the task that proposes for one group, on the runtime this is called from.
+    pub(super) fn start(raft: Raft, me: Leader, runner: Runner, election_ms: u64, failed: Arc<dyn Failed>) -> Proposer {
+        let (queue, waiting) = mpsc::channel(QUEUE_MAX);
+        let standing = Arc::new(Standing {
+            leads: AtomicBool::new(false),
+            alone: AtomicBool::new(false),
+            quorum_ms: AtomicU64::new(0),
+            epoch: Instant::now(),
+            election_ms,
+            counters: Counters::default(),
+        });
+        let task = Task {
+            metrics: raft.metrics(),
+            raft,
+            me,
+            runner: runner.clone(),
+            standing: Arc::clone(&standing),
+            failed,
+            waiting,
+            set_aside: None,
+            in_flight: VecDeque::new(),
+            started: None,
+            attested: 0,
+            last_at: Timestamp(0),
+        };
+        tokio::spawn(task.run());
+        Proposer { queue, standing, runner }
+    }
+
+    /// Hands over what a turn brought. Never blocks.
+    ///
+    /// # Errors
+    /// The batch itself when too many are waiting.
+    pub fn submit(&self, batch: Batch) -> Result<(), Batch> {
+        self.queue.try_send(batch).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(batch) | mpsc::error::TrySendError::Closed(batch) => batch,
+        })
+    }
+
+    /// Whether this node leads, and its first entry is applied: then what it proposes is answered here.
+    #[must_use]
+    pub fn is_leading(&self) -> bool {
+        self.standing.leads.load(Acquire) && self.runner.gauges().performing_since.load(Acquire) > 0
+    }
+
+    /// Whether what the machine shows is the newest: this node leads, and a quorum has said so within
+    /// the shortest election time.
+    #[must_use]
+    pub fn can_read(&self) -> bool {
+        let heard = || {
+            let now_ms = self.standing.epoch.elapsed().as_millis() as u64;
+            now_ms.saturating_sub(self.standing.quorum_ms.load(Relaxed)) < self.standing.election_ms
+        };
+        self.is_leading() && (self.standing.alone.load(Relaxed) || heard())
+    }
+
+    /// What it has done so far.
+    #[must_use]
+    pub fn counters(&self) -> &Counters {
+        &self.standing.counters
+    }
+}
+
+/// An entry on its way.
+struct InFlight {
+    tickets: Vec<Ticket>,
+    done: oneshot::Receiver<openraft::raft::ClientWriteResult<super::types::TypeConfig>>,
+}
+
+struct Task {
+    raft: Raft,
+    metrics: watch::Receiver<RaftMetrics<NodeNumber, openraft::BasicNode>>,
+    me: Leader,
+    runner: Runner,
+    standing: Arc<Standing>,
+    failed: Arc<dyn Failed>,
+    waiting: mpsc::Receiver<Batch>,
+    /// A batch that did not fit into the last entry.
+    set_aside: Option<Batch>,
+    in_flight: VecDeque<InFlight>,
+    /// The term for which TermStart was proposed.
+    started: Option<u64>,
+    /// The audit that was attested last.
+    attested: u64,
+    /// The time of the last entry: it never goes back.
+    last_at: Timestamp,
+}
+
+impl Task {
+    async fn run(mut self) {
+        loop {
+            self.look_around().await;
+            let room = self.in_flight.len() < IN_FLIGHT_MAX;
+            if room && let Some(batch) = self.set_aside.take() {
+                self.gather(batch).await;
+                continue;
+            }
+            tokio::select! {
+                biased;
+                changed = self.metrics.changed() => {
+                    if changed.is_err() {
+                        return;
+                    }
+                }
+                done = first_done(&mut self.in_flight) => self.finished(done),
+                batch = self.waiting.recv(), if room => match batch {
+                    Some(batch) => self.gather(batch).await,
+                    None => return,
+                },
+                () = tokio::time::sleep(LOOK) => {}
+            }
+        }
+    }
+
+    /// Follows leadership, deadlines and audits.
+    async fn look_around(&mut self) {
+        let (leads, term) = {
+            let metrics = self.metrics.borrow_and_update();
+            let leads = metrics.state == ServerState::Leader && metrics.running_state.is_ok();
+            let now_ms = self.standing.epoch.elapsed().as_millis() as u64;
+            if let Some(silent_ms) = metrics.millis_since_quorum_ack {
+                self.standing.quorum_ms.store(now_ms.saturating_sub(silent_ms), Relaxed);
+            }
+            self.standing.alone.store(metrics.membership_config.membership().voter_ids().count() == 1, Relaxed);
+            (leads, metrics.current_term)
+        };
+        self.standing.leads.store(leads, Release);
+        if !leads {
+            self.started = None;
+            return;
+        }
+        if self.started != Some(term) {
+            self.started = Some(term);
+            self.standing.counters.terms.fetch_add(1, Relaxed);
+            let mut salt = [0; 4];
+            getrandom::fill(&mut salt).expect("the operating system gives random bytes");
+            self.propose_act(&Act::TermStart { leader: self.me, salt: u32::from_le_bytes(salt) }).await;
+        }
+        let deadline = Timestamp(self.runner.gauges().next_deadline_ms.load(Acquire));
+        if deadline <= wall_clock() && self.last_at < deadline {
+            self.propose_act(&Act::Requests(Vec::new())).await;
+        }
+        let audited = self.runner.gauges().audited.load(Relaxed);
+        if audited > self.attested {
+            self.attested = audited;
+            self.attest().await;
+        }
+    }
+
+    /// Proposes what the machine found at its last audit, for every replica to compare (house D16).
+    async fn attest(&mut self) {
+        let (give, take) = oneshot::channel();
+        let job = Job::Read(Box::new(move |machine| drop(give.send(machine.audit()))));
+        if self.runner.submit(job).is_err() {
+            return;
+        }
+        if let Ok(Some(audit)) = take.await {
+            self.propose_act(&Act::Attest(audit)).await;
+        }
+    }
+
+    fn stamp(&mut self) -> Timestamp {
+        self.last_at = self.last_at.max(wall_clock());
+        self.last_at
+    }
+
+    async fn propose_act(&mut self, act: &Act<'_>) {
+        let mut entry = BytesMut::with_capacity(64);
+        encode_entry(self.stamp(), act, &mut entry);
+        self.propose(entry.freeze(), Vec::new()).await;
+    }
+
+    /// Makes one entry of what waits.
+    async fn gather(&mut self, first: Batch) {
+        let mut batches = vec![first];
+        let mut requests = batches[0].tickets.len();
+        let mut bytes = batches[0].requests.len();
+        while let Ok(next) = self.waiting.try_recv() {
+            requests += next.tickets.len();
+            bytes += next.requests.len();
+            if requests > ENTRY_REQUESTS_MAX || bytes > ENTRY_BYTES_MAX {
+                self.set_aside = Some(next);
+                break;
+            }
+            batches.push(next);
+        }
+        let count = batches.iter().map(|batch| batch.tickets.len()).sum::<usize>();
+        let length = batches.iter().map(|batch| batch.requests.len()).sum::<usize>();
+        let mut entry = BytesMut::with_capacity(16 + length);
+        let at = self.stamp();
+        let count = u16::try_from(count).expect("a worker hands over at most 512 requests at once");
+        encode_batch(at, count, batches.iter().map(|batch| &*batch.requests), &mut entry);
+        let mut tickets = Vec::with_capacity(usize::from(count));
+        for batch in batches {
+            tickets.extend(batch.tickets);
+        }
+        self.standing.counters.requests.fetch_add(u64::from(count), Relaxed);
+        self.propose(entry.freeze(), tickets).await;
+    }
+
+    async fn propose(&mut self, entry: Bytes, tickets: Vec<Ticket>) {
+        self.standing.counters.entries.fetch_add(1, Relaxed);
+        match self.raft.client_write_ff(Payload(entry)).await {
+            Ok(done) => self.in_flight.push_back(InFlight { tickets, done }),
+            Err(_) => self.failed.failed(&tickets, ProposeError::Unavailable),
+        }
+    }
+
+    fn finished(&mut self, done: Option<openraft::raft::ClientWriteResult<super::types::TypeConfig>>) {
+        let Some(InFlight { tickets, .. }) = self.in_flight.pop_front() else { return };
+        let error = match done {
+            // The outcome travels as an effect of the machine.
+            Some(Ok(_)) => return,
+            Some(Err(ClientWriteError::ForwardToLeader(elsewhere))) => {
+                ProposeError::NotLeader { leader: elsewhere.leader_id }
+            }
+            Some(Err(ClientWriteError::ChangeMembershipError(_))) | None => ProposeError::Unavailable,
+        };
+        if !tickets.is_empty() {
+            self.failed.failed(&tickets, error);
+        }
+    }
+}
+
+/// Waits for the oldest entry on its way; for ever when there is none.
+async fn first_done(
+    in_flight: &mut VecDeque<InFlight>,
+) -> Option<openraft::raft::ClientWriteResult<super::types::TypeConfig>> {
+    match in_flight.front_mut() {
+        Some(first) => (&mut first.done).await.ok(),
+        None => std::future::pending().await,
+    }
+}
+
+fn wall_clock() -> Timestamp {
+    Timestamp(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64)
+}
+
