@@ -143,14 +143,21 @@ impl FromStr for Listener {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Listener, String> {
-        let expected = || format!("{text:?} is no listener; expected udp:IP:PORT or tcp:IP:PORT, such as udp:127.0.0.1:5060");
+        let expected = || {
+            format!(
+                "{text:?} is no listener; expected udp:IP:PORT or tcp:IP:PORT, such as udp:127.0.0.1:5060"
+            )
+        };
         let (protocol, address) = text.split_once(':').ok_or_else(expected)?;
         let protocol = match protocol {
             "udp" => Protocol::Udp,
             "tcp" => Protocol::Tcp,
             _ => return Err(expected()),
         };
-        Ok(Listener { protocol, address: address.parse().map_err(|_| expected())? })
+        Ok(Listener {
+            protocol,
+            address: address.parse().map_err(|_| expected())?,
+        })
     }
 }
 
@@ -179,7 +186,11 @@ pub struct Interval {
 /// An hour as RFC 3856 and RFC 3903 have it, a minute as the shortest, a day as the longest.
 impl Default for Interval {
     fn default() -> Interval {
-        Interval { min: 60, max: 86_400, default: 3_600 }
+        Interval {
+            min: 60,
+            max: 86_400,
+            default: 3_600,
+        }
     }
 }
 
@@ -312,9 +323,14 @@ impl Cli {
     pub fn wish(self) -> Result<Wish, ConfigError> {
         match self.command {
             None => Config::load(&self.serve).map(|config| Wish::Serve(Box::new(config))),
-            Some(Action::Serve(flags)) => Config::load(&flags).map(|config| Wish::Serve(Box::new(config))),
+            Some(Action::Serve(flags)) => {
+                Config::load(&flags).map(|config| Wish::Serve(Box::new(config)))
+            }
             Some(Action::Check { config }) => {
-                let flags = Flags { config: Some(config), ..Flags::default() };
+                let flags = Flags {
+                    config: Some(config),
+                    ..Flags::default()
+                };
                 Config::load(&flags).map(|config| Wish::Checked(Box::new(config)))
             }
             Some(Action::Version) => Ok(Wish::Version),
@@ -331,8 +347,11 @@ impl Config {
         let file = match &flags.config {
             None => File::default(),
             Some(path) => {
-                let text = std::fs::read_to_string(path)
-                    .map_err(|why| ConfigError::Unreadable { path: path.clone(), why })?;
+                let text =
+                    std::fs::read_to_string(path).map_err(|why| ConfigError::Unreadable {
+                        path: path.clone(),
+                        why,
+                    })?;
                 parse(path, &text)?
             }
         };
@@ -341,27 +360,46 @@ impl Config {
 }
 
 fn parse(path: &Path, text: &str) -> Result<File, ConfigError> {
-    toml::from_str(text).map_err(|error| ConfigError::Malformed { path: path.to_owned(), why: error.to_string() })
+    toml::from_str(text).map_err(|error| ConfigError::Malformed {
+        path: path.to_owned(),
+        why: error.to_string(),
+    })
 }
 
 fn merge(file: File, flags: &Flags) -> Result<Config, ConfigError> {
     let unsound = |why: String| Err(ConfigError::Unsound(why));
     let some = |list: &[String]| (!list.is_empty()).then(|| list.to_vec());
-    let domains = some(&flags.domain).or(file.domains).unwrap_or_else(|| vec!["localhost".to_owned()]);
+    let domains = some(&flags.domain)
+        .or(file.domains)
+        .unwrap_or_else(|| vec!["localhost".to_owned()]);
     let domains: Vec<String> = domains.iter().map(|domain| domain.to_lowercase()).collect();
     if domains.is_empty() {
-        return unsound("no domain; name at least one with --domain or domains = [\"example.com\"]".to_owned());
+        return unsound(
+            "no domain; name at least one with --domain or domains = [\"example.com\"]".to_owned(),
+        );
     }
     for domain in &domains {
         let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"-._[]:".contains(&byte);
         if domain.is_empty() || !domain.bytes().all(legal) {
-            return unsound(format!("{domain:?} is no domain; expected a name such as example.com, or an address"));
+            return unsound(format!(
+                "{domain:?} is no domain; expected a name such as example.com, or an address"
+            ));
         }
     }
-    let default_listen = || vec!["udp:127.0.0.1:5060".to_owned(), "tcp:127.0.0.1:5060".to_owned()];
-    let listen = some(&flags.listen).or(file.listen.sip).unwrap_or_else(default_listen);
-    let listen: Vec<Listener> =
-        listen.iter().map(|text| text.parse()).collect::<Result<_, _>>().map_err(ConfigError::Unsound)?;
+    let default_listen = || {
+        vec![
+            "udp:127.0.0.1:5060".to_owned(),
+            "tcp:127.0.0.1:5060".to_owned(),
+        ]
+    };
+    let listen = some(&flags.listen)
+        .or(file.listen.sip)
+        .unwrap_or_else(default_listen);
+    let listen: Vec<Listener> = listen
+        .iter()
+        .map(|text| text.parse())
+        .collect::<Result<_, _>>()
+        .map_err(ConfigError::Unsound)?;
     if listen.is_empty() {
         return unsound("no SIP listener; name at least one with --listen udp:IP:PORT".to_owned());
     }
@@ -376,7 +414,10 @@ fn merge(file: File, flags: &Flags) -> Result<Config, ConfigError> {
         None if users.is_some() => AuthMode::Digest,
         None => {
             // Whoever opens a node to others says so.
-            if let Some(open) = listen.iter().find(|listener| !listener.address.ip().is_loopback()) {
+            if let Some(open) = listen
+                .iter()
+                .find(|listener| !listener.address.ip().is_loopback())
+            {
                 return unsound(format!(
                     "{open} is not a loopback address and nobody is asked who they are; give --auth digest --users FILE, \
                      or --auth open if everybody who reaches it may speak for everybody"
@@ -393,9 +434,11 @@ fn merge(file: File, flags: &Flags) -> Result<Config, ConfigError> {
         return unsound(format!("{shards} shards; expected 1 to 256"));
     }
     let limits = &file.limits;
-    for (name, interval) in
-        [("publication", limits.publication), ("subscription", limits.subscription), ("registration", limits.registration)]
-    {
+    for (name, interval) in [
+        ("publication", limits.publication),
+        ("subscription", limits.subscription),
+        ("registration", limits.registration),
+    ] {
         if interval.min > interval.default || interval.default > interval.max || interval.max == 0 {
             return unsound(format!(
                 "limits.{name}: expected min ≤ default ≤ max, found {} ≤ {} ≤ {}",
@@ -405,17 +448,28 @@ fn merge(file: File, flags: &Flags) -> Result<Config, ConfigError> {
     }
     let in_flight = limits.in_flight.unwrap_or(4_096);
     if !(64..=1_000_000).contains(&in_flight) {
-        return unsound(format!("limits.in_flight = {in_flight}; expected 64 to 1000000"));
+        return unsound(format!(
+            "limits.in_flight = {in_flight}; expected 64 to 1000000"
+        ));
     }
     let log_segment_bytes = limits.log_segment_bytes.unwrap_or(64 << 20);
     if !((8 << 20)..=(1 << 30)).contains(&log_segment_bytes) {
-        return unsound(format!("limits.log_segment_bytes = {log_segment_bytes}; expected 8388608 to 1073741824"));
+        return unsound(format!(
+            "limits.log_segment_bytes = {log_segment_bytes}; expected 8388608 to 1073741824"
+        ));
     }
     Ok(Config {
-        data: flags.data.clone().or(file.data).unwrap_or_else(|| PathBuf::from(DATA)),
+        data: flags
+            .data
+            .clone()
+            .or(file.data)
+            .unwrap_or_else(|| PathBuf::from(DATA)),
         shards,
         foreign: file.foreign,
-        admin: flags.admin.or(file.listen.admin).unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8060))),
+        admin: flags
+            .admin
+            .or(file.listen.admin)
+            .unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8060))),
         auth,
         users,
         realm: file.auth.realm.unwrap_or_else(|| domains[0].clone()),
@@ -425,7 +479,11 @@ fn merge(file: File, flags: &Flags) -> Result<Config, ConfigError> {
         in_flight,
         log_segment_bytes,
         snapshot_bytes: limits.snapshot_bytes.unwrap_or(64 << 20),
-        log_filter: flags.log.clone().or(file.log.filter).unwrap_or_else(|| "info,openraft=warn".to_owned()),
+        log_filter: flags
+            .log
+            .clone()
+            .or(file.log.filter)
+            .unwrap_or_else(|| "info,openraft=warn".to_owned()),
         log_format: flags.log_format.or(file.log.format).unwrap_or_default(),
         domains,
         listen,
@@ -438,7 +496,8 @@ mod tests {
 
     fn load(text: &str, flags: &[&str]) -> Result<Config, String> {
         let file = parse(Path::new("node.toml"), text).map_err(|error| error.to_string())?;
-        let cli = Cli::try_parse_from(["lamplight"].iter().chain(flags)).map_err(|error| error.to_string())?;
+        let cli = Cli::try_parse_from(["lamplight"].iter().chain(flags))
+            .map_err(|error| error.to_string())?;
         merge(file, &cli.serve).map_err(|error| error.to_string())
     }
 
@@ -446,16 +505,30 @@ mod tests {
     fn nothing_said_is_one_open_node_on_loopback() {
         let config = load("", &[]).expect("sound");
         assert_eq!(config.domains, ["localhost"]);
-        assert_eq!(config.listen.iter().map(ToString::to_string).collect::<Vec<_>>(), ["udp:127.0.0.1:5060", "tcp:127.0.0.1:5060"]);
-        assert_eq!((config.auth, config.admin.port(), config.shards), (AuthMode::Open, 8060, SHARDS));
+        assert_eq!(
+            config
+                .listen
+                .iter()
+                .map(ToString::to_string)
+                .collect::<Vec<_>>(),
+            ["udp:127.0.0.1:5060", "tcp:127.0.0.1:5060"]
+        );
+        assert_eq!(
+            (config.auth, config.admin.port(), config.shards),
+            (AuthMode::Open, 8060, SHARDS)
+        );
     }
 
     #[test]
     fn flags_override_the_file() {
         let file = "domains = ['a.example']\nshards = 4\n[listen]\nsip = ['tcp:[::1]:5070']\n";
-        let config = load(file, &["--domain", "B.example", "--domain", "c.example"]).expect("sound");
+        let config =
+            load(file, &["--domain", "B.example", "--domain", "c.example"]).expect("sound");
         assert_eq!(config.domains, ["b.example", "c.example"]);
-        assert_eq!((config.shards, config.listen[0].to_string()), (4, "tcp:[::1]:5070".to_owned()));
+        assert_eq!(
+            (config.shards, config.listen[0].to_string()),
+            (4, "tcp:[::1]:5070".to_owned())
+        );
         assert_eq!(config.realm, "b.example");
     }
 
@@ -463,19 +536,39 @@ mod tests {
     fn what_is_wrong_is_said_with_its_place() {
         for (file, flags, expected) in [
             ("\n\ncolour = 'red'", &[][..], "line 3"),
-            ("\n\ncolour = 'red'", &[], "unknown field `colour`, expected one of `data`"),
+            (
+                "\n\ncolour = 'red'",
+                &[],
+                "unknown field `colour`, expected one of `data`",
+            ),
             ("shards = 'two'", &[], "line 1"),
             ("[limits.publication]\nmin = -1", &[], "line 2"),
-            ("[limits.publication]\nmin = 100\nmax = 10", &[], "min ≤ default ≤ max"),
+            (
+                "[limits.publication]\nmin = 100\nmax = 10",
+                &[],
+                "min ≤ default ≤ max",
+            ),
             ("shards = 0", &[], "expected 1 to 256"),
             ("domains = []", &[], "no domain"),
             ("domains = ['a b']", &[], "is no domain"),
-            ("[listen]\nsip = ['sctp:127.0.0.1:1']", &[], "expected udp:IP:PORT or tcp:IP:PORT"),
+            (
+                "[listen]\nsip = ['sctp:127.0.0.1:1']",
+                &[],
+                "expected udp:IP:PORT or tcp:IP:PORT",
+            ),
             ("[listen]\nsip = []", &[], "no SIP listener"),
             ("[limits]\nin_flight = 1", &[], "expected 64 to 1000000"),
             ("[limits]\nlog_segment_bytes = 1", &[], "expected 8388608"),
-            ("", &["--listen", "udp:127.0.0.1:1", "--listen", "udp:127.0.0.1:1"], "named twice"),
-            ("", &["--listen", "udp:0.0.0.0:5060"], "--auth open if everybody"),
+            (
+                "",
+                &["--listen", "udp:127.0.0.1:1", "--listen", "udp:127.0.0.1:1"],
+                "named twice",
+            ),
+            (
+                "",
+                &["--listen", "udp:0.0.0.0:5060"],
+                "--auth open if everybody",
+            ),
             ("", &["--auth", "digest"], "--users FILE"),
             ("", &["--auth", "none"], "possible values: open, digest"),
             ("", &["--admin", "x"], "invalid value 'x'"),
@@ -489,6 +582,9 @@ mod tests {
     fn an_open_node_for_others_says_so() {
         let config = load("", &["--listen", "udp:0.0.0.0:5060", "--auth", "open"]).expect("sound");
         assert_eq!(config.auth, AuthMode::Open);
-        assert_eq!(load("[auth]\nusers = 'u'", &[]).expect("sound").auth, AuthMode::Digest);
+        assert_eq!(
+            load("[auth]\nusers = 'u'", &[]).expect("sound").auth,
+            AuthMode::Digest
+        );
     }
 }

@@ -23,10 +23,19 @@ impl IdentityFile {
     /// # Errors
     /// [`StartError::Data`] or [`StartError::InUse`].
     pub fn open(data: &Path) -> Result<IdentityFile, StartError> {
-        let in_data = |why: io::Error| StartError::Data { path: data.to_owned(), why };
+        let in_data = |why: io::Error| StartError::Data {
+            path: data.to_owned(),
+            why,
+        };
         fs::create_dir_all(data).map_err(in_data)?;
         let path = data.join("node");
-        let lock = File::options().create(true).truncate(false).read(true).write(true).open(&path).map_err(in_data)?;
+        let lock = File::options()
+            .create(true)
+            .truncate(false)
+            .read(true)
+            .write(true)
+            .open(&path)
+            .map_err(in_data)?;
         match lock.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Err(StartError::InUse(data.to_owned())),
@@ -36,15 +45,27 @@ impl IdentityFile {
         let node = match text.trim() {
             "" => {
                 let mut file = &lock;
-                file.write_all(b"node = 1\n").and_then(|()| file.sync_all()).map_err(in_data)?;
+                file.write_all(b"node = 1\n")
+                    .and_then(|()| file.sync_all())
+                    .map_err(in_data)?;
                 1
             }
-            text => text.strip_prefix("node = ").and_then(|number| number.parse().ok()).ok_or_else(|| {
-                in_data(io::Error::new(io::ErrorKind::InvalidData, format!("{} does not hold a node number", path.display())))
-            })?,
+            text => text
+                .strip_prefix("node = ")
+                .and_then(|number| number.parse().ok())
+                .ok_or_else(|| {
+                    in_data(io::Error::new(
+                        io::ErrorKind::InvalidData,
+                        format!("{} does not hold a node number", path.display()),
+                    ))
+                })?,
         };
         let mut life = [0; 8];
         getrandom::fill(&mut life).map_err(|error| in_data(io::Error::other(error.to_string())))?;
-        Ok(IdentityFile { node, life: u64::from_le_bytes(life), _lock: lock })
+        Ok(IdentityFile {
+            node,
+            life: u64::from_le_bytes(life),
+            _lock: lock,
+        })
     }
 }

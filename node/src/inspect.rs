@@ -14,8 +14,8 @@ use transport::sip::uri::{Scheme, Uri};
 
 use crate::ingress::endpoint::Shared;
 use crate::observe::report::{
-    Asked, EndpointReport, Inspect, InspectError, PoolReport, PresentityReport, PublicationReport, Readiness, ShardReport,
-    WatcherReport,
+    Asked, EndpointReport, Inspect, InspectError, PoolReport, PresentityReport, PublicationReport,
+    Readiness, ShardReport, WatcherReport,
 };
 use crate::pool::PoolGroup;
 use crate::raft::group::ShardGroup;
@@ -38,12 +38,16 @@ pub(crate) struct Inspector {
 impl Inspect for Inspector {
     fn pool(&self) -> PoolReport {
         let map = self.pool.map();
-        let shards = self.shards.iter().enumerate().map(|(number, group)| ShardReport {
-            shard: number as u16,
-            status: group.status(),
-            slots: map.slots_of(number as u16).count(),
-            in_flight: self.shared.routes.link(number).permits.taken(),
-        });
+        let shards = self
+            .shards
+            .iter()
+            .enumerate()
+            .map(|(number, group)| ShardReport {
+                shard: number as u16,
+                status: group.status(),
+                slots: map.slots_of(number as u16).count(),
+                in_flight: self.shared.routes.link(number).permits.taken(),
+            });
         PoolReport {
             node: self.node,
             domains: self.domains.clone(),
@@ -66,7 +70,10 @@ impl Inspect for Inspector {
             }
         }
         waiting_for.extend(self.log.stalled());
-        Readiness { ready: waiting_for.is_empty(), waiting_for }
+        Readiness {
+            ready: waiting_for.is_empty(),
+            waiting_for,
+        }
     }
 
     fn presentity<'a>(&'a self, uri: &'a str) -> Asked<'a, Result<PresentityReport, InspectError>> {
@@ -79,7 +86,12 @@ impl Inspect for Inspector {
                 let report = machine.report(asked.as_str());
                 drop(give.send((report, machine.fetch(asked.as_str(), Package::Presence))));
             }));
-            self.shared.routes.link(shard).runner.submit(job).map_err(|_| InspectError::Busy)?;
+            self.shared
+                .routes
+                .link(shard)
+                .runner
+                .submit(job)
+                .map_err(|_| InspectError::Busy)?;
             let answer = tokio::time::timeout(PATIENCE, take).await;
             let (report, view) = answer.ok().and_then(Result::ok).ok_or(InspectError::Busy)?;
             let report = report.ok_or_else(|| InspectError::Unknown(aor.to_string()))?;
@@ -161,7 +173,9 @@ pub(crate) fn counts(shards: &[Arc<ShardGroup>]) -> Vec<(usize, Counts)> {
     let mut counted = Vec::new();
     for (number, group) in shards.iter().enumerate() {
         let (give, take) = std::sync::mpsc::sync_channel(1);
-        let job = Job::Read(Box::new(move |machine| drop(give.send(machine.counts()))));
+        let job = Job::Read(Box::new(move |machine| {
+            let _ = give.send(machine.counts());
+        }));
         if group.runner.submit(job).is_ok()
             && let Ok(counts) = take.recv_timeout(Duration::from_millis(200))
         {

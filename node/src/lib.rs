@@ -77,7 +77,9 @@ pub enum StartError {
     #[error(transparent)]
     Group(#[from] raft::group::StartError),
     /// A listener cannot be opened.
-    #[error("cannot listen on {what}: {why}; is another server there, or is the address not of this machine?")]
+    #[error(
+        "cannot listen on {what}: {why}; is another server there, or is the address not of this machine?"
+    )]
     Listen {
         /// Which one.
         what: String,
@@ -127,22 +129,32 @@ struct RaftRuntime {
 
 impl RaftRuntime {
     fn start() -> io::Result<RaftRuntime> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
         let handle = runtime.handle().clone();
         let (stop, stopped) = oneshot::channel();
-        let thread = std::thread::Builder::new().name("raft".to_owned()).spawn(move || {
-            runtime.block_on(async { drop(stopped.await) });
-            // Whoever still runs a blocking task (a snapshot being written) is not waited for.
-            runtime.shutdown_background();
-        })?;
-        Ok(RaftRuntime { handle, stop: Some(stop), thread: Some(thread) })
+        let thread = std::thread::Builder::new()
+            .name("raft".to_owned())
+            .spawn(move || {
+                runtime.block_on(async { drop(stopped.await) });
+                // Whoever still runs a blocking task (a snapshot being written) is not waited for.
+                runtime.shutdown_background();
+            })?;
+        Ok(RaftRuntime {
+            handle,
+            stop: Some(stop),
+            thread: Some(thread),
+        })
     }
 
     /// Runs a task on the raft thread and waits for it.
     fn run<T: Send + 'static>(&self, task: impl Future<Output = T> + Send + 'static) -> T {
         let (give, take) = std::sync::mpsc::sync_channel(1);
-        self.handle.spawn(async move { drop(give.send(task.await)) });
-        take.recv().expect("the raft thread lives as long as the node")
+        self.handle
+            .spawn(async move { drop(give.send(task.await)) });
+        take.recv()
+            .expect("the raft thread lives as long as the node")
     }
 }
 
@@ -170,7 +182,10 @@ impl Node {
             }
             _ => Identity::open(),
         };
-        let log_options = LogOptions { segment_bytes: config.log_segment_bytes, ..LogOptions::default() };
+        let log_options = LogOptions {
+            segment_bytes: config.log_segment_bytes,
+            ..LogOptions::default()
+        };
         let (log, recovery) = Log::open(&config.data.join("log"), log_options)?;
         tracing::info!(?recovery, "the log is open");
 
@@ -180,7 +195,10 @@ impl Node {
             node: identity.node,
             life: identity.life,
             snapshots: config.data.join("snapshots"),
-            tuning: Tuning { snapshot_bytes: config.snapshot_bytes, ..Tuning::default() },
+            tuning: Tuning {
+                snapshot_bytes: config.snapshot_bytes,
+                ..Tuning::default()
+            },
         };
         let pool = {
             let (options, log) = (options.clone(), log.clone());
@@ -203,10 +221,14 @@ impl Node {
         let mailboxes = Workers::new();
         let mut shards = Vec::new();
         for number in 0..map.shard_count() {
-            let options = GroupOptions { group: GroupId(number as u32 + 1), ..options.clone() };
+            let options = GroupOptions {
+                group: GroupId(number as u32 + 1),
+                ..options.clone()
+            };
             let outbox = Outbox::new(mailboxes.clone(), Arc::clone(&metrics));
             let (log, failed) = (log.clone(), Arc::new(mailboxes.clone()));
-            let group = raft.run(async move { ShardGroup::start(&options, &log, outbox, failed).await })?;
+            let group =
+                raft.run(async move { ShardGroup::start(&options, &log, outbox, failed).await })?;
             shards.push(Arc::new(group));
         }
         let links = shards.iter().map(|group| ShardLink {
@@ -240,13 +262,27 @@ impl Node {
                 let inspector = Arc::clone(&inspector);
                 async move { observe::admin::serve(wanted, inspector).await }
             })
-            .map_err(|why| StartError::Listen { what: format!("admin {wanted}"), why })?;
+            .map_err(|why| StartError::Listen {
+                what: format!("admin {wanted}"),
+                why,
+            })?;
 
         for group in &shards {
             let group = Arc::clone(group);
             raft.run(async move { group.core.bootstrap().await })?;
         }
-        let node = Node { config, identity, raft, pool, shards, shared, workers, mailboxes, admin, log };
+        let node = Node {
+            config,
+            identity,
+            raft,
+            pool,
+            shards,
+            shared,
+            workers,
+            mailboxes,
+            admin,
+            log,
+        };
         node.wait_until_ready(&*inspector)?;
         node.keep_house();
         Ok(node)
@@ -271,15 +307,24 @@ impl Node {
     fn keep_house(&self) {
         /// Segments in use beyond which the holder of the oldest is told to take a snapshot.
         const SEGMENTS: usize = 4;
-        let (shards, pool, log) = (self.shards.clone(), Arc::clone(&self.pool), self.log.clone());
+        let (shards, pool, log) = (
+            self.shards.clone(),
+            Arc::clone(&self.pool),
+            self.log.clone(),
+        );
         self.raft.handle.spawn(async move {
             loop {
                 tokio::time::sleep(Duration::from_secs(1)).await;
                 let pinning = log.clone();
-                let holders = tokio::task::spawn_blocking(move || pinning.pinned_by(SEGMENTS)).await.unwrap_or_default();
+                let holders = tokio::task::spawn_blocking(move || pinning.pinned_by(SEGMENTS))
+                    .await
+                    .unwrap_or_default();
                 pool.core.snapshot(holders.contains(&GroupId::POOL)).await;
                 for (number, group) in shards.iter().enumerate() {
-                    group.core.snapshot(holders.contains(&GroupId(number as u32 + 1))).await;
+                    group
+                        .core
+                        .snapshot(holders.contains(&GroupId(number as u32 + 1)))
+                        .await;
                 }
             }
         });
@@ -320,19 +365,36 @@ impl Node {
 
     /// Stops the node.
     pub fn stop(self, how: Stop) {
-        let Node { raft, pool, shards, shared, workers, mailboxes, log, .. } = self;
+        let Node {
+            raft,
+            pool,
+            shards,
+            shared,
+            workers,
+            mailboxes,
+            log,
+            ..
+        } = self;
         if how == Stop::Graceful {
             for worker in 0..workers.len() {
                 mailboxes.deliver(worker, Mail::Drain);
             }
-            let begun = || (0..shards.len()).map(|shard| shared.routes.link(shard).permits.taken()).sum::<usize>();
+            let begun = || {
+                (0..shards.len())
+                    .map(|shard| shared.routes.link(shard).permits.taken())
+                    .sum::<usize>()
+            };
             let until = Instant::now() + DRAIN;
             while Instant::now() < until && begun() > 0 {
                 std::thread::sleep(Duration::from_millis(5));
             }
         }
         for worker in workers {
-            worker.stop(if how == Stop::Graceful { DRAIN } else { Duration::ZERO });
+            worker.stop(if how == Stop::Graceful {
+                DRAIN
+            } else {
+                Duration::ZERO
+            });
         }
         let last_snapshot = how == Stop::Graceful;
         raft.run(async move {
@@ -350,7 +412,11 @@ impl Config {
     /// What the dialects apply.
     fn policy(&self) -> dialect::Policy {
         use dialect::policy::Interval;
-        let interval = |of: config::Interval| Interval { min_s: of.min, max_s: of.max, default_s: of.default };
+        let interval = |of: config::Interval| Interval {
+            min_s: of.min,
+            max_s: of.max,
+            default_s: of.default,
+        };
         dialect::Policy {
             domains: self.domains.clone(),
             foreign: match self.foreign {
@@ -370,7 +436,11 @@ fn worker_count() -> u8 {
     u8::try_from(cores.div_ceil(2)).unwrap_or(u8::MAX)
 }
 
-fn start_workers(config: &Config, shared: &Arc<Shared>, mailboxes: &Workers) -> Result<Vec<Worker>, StartError> {
+fn start_workers(
+    config: &Config,
+    shared: &Arc<Shared>,
+    mailboxes: &Workers,
+) -> Result<Vec<Worker>, StartError> {
     let mut listen: Vec<Listen> = config
         .listen
         .iter()
@@ -384,18 +454,28 @@ fn start_workers(config: &Config, shared: &Arc<Shared>, mailboxes: &Workers) -> 
         .collect();
     // SO_REUSEPORT lets our workers share a port, and would let another server share it as well.
     for wanted in &listen {
-        let refused = |why| StartError::Listen { what: describe(wanted), why };
+        let refused = |why| StartError::Listen {
+            what: describe(wanted),
+            why,
+        };
         match wanted.transport {
             Transport::Udp => drop(std::net::UdpSocket::bind(wanted.address).map_err(refused)?),
-            Transport::Tcp | Transport::Tls => drop(std::net::TcpListener::bind(wanted.address).map_err(refused)?),
+            Transport::Tcp | Transport::Tls => {
+                drop(std::net::TcpListener::bind(wanted.address).map_err(refused)?)
+            }
         }
     }
     let mut workers = Vec::new();
     let mut posts = Vec::new();
     for number in 0..worker_count() {
         let user = Arc::clone(shared);
-        let (worker, mailbox) = Worker::start(number, &listen, move |_| Endpoint::new(user, number))
-            .map_err(|(wanted, why)| StartError::Listen { what: describe(&wanted), why })?;
+        let (worker, mailbox) =
+            Worker::start(number, &listen, move |_| Endpoint::new(user, number)).map_err(
+                |(wanted, why)| StartError::Listen {
+                    what: describe(&wanted),
+                    why,
+                },
+            )?;
         // The others join the ports that the system chose for the first.
         listen = worker.addresses().to_vec();
         workers.push(worker);
@@ -406,17 +486,35 @@ fn start_workers(config: &Config, shared: &Arc<Shared>, mailboxes: &Workers) -> 
 }
 
 fn describe(listen: &Listen) -> String {
-    format!("{}:{}", listen.transport.as_str().to_lowercase(), listen.address)
+    format!(
+        "{}:{}",
+        listen.transport.as_str().to_lowercase(),
+        listen.address
+    )
 }
 
 /// What a scrape asks of those who count for themselves.
-fn observe_sources(metrics: &Arc<Metrics>, workers: &[Worker], shards: &[Arc<ShardGroup>], log: &Log) {
+fn observe_sources(
+    metrics: &Arc<Metrics>,
+    workers: &[Worker],
+    shards: &[Arc<ShardGroup>],
+    log: &Log,
+) {
     for (number, worker) in workers.iter().enumerate() {
         let counters = worker.counters();
         metrics.add_source(Box::new(move |samples| {
             for (name, help, value) in counters.list() {
-                let grows = !matches!(name, "streams" | "server_transactions" | "client_transactions");
-                samples.push(Sample { name, help, label: Some(("worker", number.to_string())), value, grows });
+                let grows = !matches!(
+                    name,
+                    "streams" | "server_transactions" | "client_transactions"
+                );
+                samples.push(Sample {
+                    name,
+                    help,
+                    label: Some(("worker", number.to_string())),
+                    value,
+                    grows,
+                });
             }
         }));
     }
@@ -431,32 +529,72 @@ fn observe_sources(metrics: &Arc<Metrics>, workers: &[Worker], shards: &[Arc<Sha
                 "reads_from_disk" => "log_reads_from_disk",
                 other => other,
             };
-            samples.push(Sample { name, help, label: None, value, grows: true });
+            samples.push(Sample {
+                name,
+                help,
+                label: None,
+                value,
+                grows: true,
+            });
         }
         let stalled = u64::from(log.stalled().is_some());
         let help = "Whether the log waits for room on the disk.";
-        samples.push(Sample { name: "log_stalled", help, label: None, value: stalled, grows: false });
+        samples.push(Sample {
+            name: "log_stalled",
+            help,
+            label: None,
+            value: stalled,
+            grows: false,
+        });
     }));
     let shards = shards.to_vec();
     metrics.add_source(Box::new(move |samples| {
         for (number, counts) in inspect::counts(&shards) {
             for (name, help, value) in [
-                ("presentities", "Addresses with any state.", counts.presentities),
+                (
+                    "presentities",
+                    "Addresses with any state.",
+                    counts.presentities,
+                ),
                 ("publications", "Live publications.", counts.publications),
                 ("endpoints", "Registered endpoints.", counts.endpoints),
                 ("dialogs", "Live subscription dialogs.", counts.dialogs),
-                ("replies", "Outcomes remembered for repeats.", counts.replies),
+                (
+                    "replies",
+                    "Outcomes remembered for repeats.",
+                    counts.replies,
+                ),
             ] {
-                samples.push(Sample { name, help, label: Some(("shard", number.to_string())), value, grows: false });
+                samples.push(Sample {
+                    name,
+                    help,
+                    label: Some(("shard", number.to_string())),
+                    value,
+                    grows: false,
+                });
             }
             let counters = shards[number].proposer.counters();
             for (name, help, value) in [
-                ("entries_proposed", "Log entries proposed.", &counters.entries),
+                (
+                    "entries_proposed",
+                    "Log entries proposed.",
+                    &counters.entries,
+                ),
                 ("requests_proposed", "Requests in them.", &counters.requests),
-                ("terms_led", "Times this node became leader.", &counters.terms),
+                (
+                    "terms_led",
+                    "Times this node became leader.",
+                    &counters.terms,
+                ),
             ] {
                 let label = Some(("shard", number.to_string()));
-                samples.push(Sample { name, help, label, value: value.load(Relaxed), grows: true });
+                samples.push(Sample {
+                    name,
+                    help,
+                    label,
+                    value: value.load(Relaxed),
+                    grows: true,
+                });
             }
         }
     }));

@@ -16,7 +16,12 @@ fn main() -> ExitCode {
     match Cli::parse().wish() {
         Ok(Wish::Serve(config)) => serve(*config),
         Ok(Wish::Checked(config)) => {
-            say(&format!("sound: {} domains, {} listeners, auth {:?}", config.domains.len(), config.listen.len(), config.auth));
+            say(&format!(
+                "sound: {} domains, {} listeners, auth {:?}",
+                config.domains.len(),
+                config.listen.len(),
+                config.auth
+            ));
             ExitCode::SUCCESS
         }
         Ok(Wish::Version) => {
@@ -41,9 +46,16 @@ fn say(line: &str) {
 fn serve(config: Config) -> ExitCode {
     let filter = match EnvFilter::try_new(&config.log_filter) {
         Ok(filter) => filter,
-        Err(error) => return fail(&format!("{:?} is no log filter: {error}", config.log_filter)),
+        Err(error) => {
+            return fail(&format!(
+                "{:?} is no log filter: {error}",
+                config.log_filter
+            ));
+        }
     };
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
     match config.log_format {
         LogFormat::Text => log.with_target(false).init(),
         LogFormat::Json => log.json().init(),

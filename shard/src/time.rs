@@ -14,6 +14,12 @@ impl Timestamp {
         Timestamp(self.0.saturating_add(u64::from(seconds) * 1_000))
     }
 
+    /// The whole second this instant falls into, counted from 1970.
+    #[must_use]
+    pub fn second(self) -> u64 {
+        self.0 / 1_000
+    }
+
     /// Whole seconds from `now` until this instant, rounded up; 0 when it is past.
     ///
     /// Rounded up so that something alive never shows zero seconds left.
@@ -53,7 +59,10 @@ mod tests {
 
     #[test]
     fn text_is_rfc_3339() {
-        assert_eq!(Timestamp(1_702_831_504_000).to_string(), "2023-12-17T16:45:04.000Z");
+        assert_eq!(
+            Timestamp(1_702_831_504_000).to_string(),
+            "2023-12-17T16:45:04.000Z"
+        );
         assert_eq!(Timestamp(u64::MAX).to_string(), "9999-12-31T23:59:59.999Z");
     }
 }

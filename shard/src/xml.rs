@@ -91,7 +91,8 @@ impl<'a> Document<'a> {
     /// # Errors
     /// [`XmlError`] for what is not well-formed, has a DOCTYPE, is not UTF-8, or is beyond the limits.
     pub fn parse(body: &'a [u8]) -> Result<Document<'a>, XmlError> {
-        let text = std::str::from_utf8(body).map_err(|error| at(body, error.valid_up_to(), "not UTF-8"))?;
+        let text = std::str::from_utf8(body)
+            .map_err(|error| at(body, error.valid_up_to(), "not UTF-8"))?;
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         let mut parser = Parser {
             document: Document {
@@ -103,7 +104,11 @@ impl<'a> Document<'a> {
             open: Vec::with_capacity(8),
             scope: Vec::with_capacity(8),
         };
-        parser.document.bindings.push(Binding { prefix: "xml", uri: XML, owner: None });
+        parser.document.bindings.push(Binding {
+            prefix: "xml",
+            uri: XML,
+            owner: None,
+        });
         parser.scope.push(0);
         match parser.run() {
             Ok(()) => Ok(parser.document),
@@ -114,7 +119,10 @@ impl<'a> Document<'a> {
     /// The one element that holds all others.
     #[must_use]
     pub fn root(&self) -> Element<'_, 'a> {
-        Element { document: self, node: 0 }
+        Element {
+            document: self,
+            node: 0,
+        }
     }
 
     /// The error that something at this element is wrong.
@@ -133,8 +141,17 @@ impl<'a> Document<'a> {
 fn at(text: &[u8], position: usize, what: &'static str) -> XmlError {
     let before = &text[..position.min(text.len())];
     let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
-    let column = before.iter().rev().take_while(|byte| **byte != b'\n').count() + 1;
-    XmlError { what, line: line as u32, column: column as u32 }
+    let column = before
+        .iter()
+        .rev()
+        .take_while(|byte| **byte != b'\n')
+        .count()
+        + 1;
+    XmlError {
+        what,
+        line: line as u32,
+        column: column as u32,
+    }
 }
 
 /// Where something is wrong, and what.
@@ -156,7 +173,9 @@ impl<'a> Parser<'a> {
         reader.config_mut().check_end_names = true;
         loop {
             let from = reader.buffer_position() as usize;
-            let event = reader.read_event().map_err(|_| (reader.error_position() as usize, "not well-formed"))?;
+            let event = reader
+                .read_event()
+                .map_err(|_| (reader.error_position() as usize, "not well-formed"))?;
             let to = reader.buffer_position() as usize;
             match event {
                 Event::Start(start) => self.start(&start, from, to)?,
@@ -190,9 +209,14 @@ impl<'a> Parser<'a> {
                     if from != 0 {
                         return Err((from, "an XML declaration that is not at the beginning"));
                     }
-                    let encoding = declaration.encoding().transpose().map_err(|_| (from, "a bad XML declaration"))?;
+                    let encoding = declaration
+                        .encoding()
+                        .transpose()
+                        .map_err(|_| (from, "a bad XML declaration"))?;
                     let known = ["utf-8", "us-ascii", "ascii"];
-                    if encoding.is_some_and(|name| !known.iter().any(|known| name.eq_ignore_ascii_case(known))) {
+                    if encoding.is_some_and(|name| {
+                        !known.iter().any(|known| name.eq_ignore_ascii_case(known))
+                    }) {
                         return Err((from, "an encoding other than UTF-8"));
                     }
                 }
@@ -223,7 +247,9 @@ impl<'a> Parser<'a> {
         for attribute in start.attributes() {
             let attribute = attribute.map_err(|_| (from, "a bad attribute"))?;
             let key = self.document.own(attribute.key.0);
-            let Cow::Borrowed(value) = attribute.value else { return Err((from, "a bad attribute")) };
+            let Cow::Borrowed(value) = attribute.value else {
+                return Err((from, "a bad attribute"));
+            };
             let value = self.document.own(value);
             if value.contains('<') || (value.contains('&') && unescape(value).is_none()) {
                 return Err((from, "a bad attribute value"));
@@ -231,14 +257,21 @@ impl<'a> Parser<'a> {
             characters(value, from)?;
             match key.strip_prefix("xmlns") {
                 Some("") => self.bind("", value, node, from)?,
-                Some(prefix) if prefix.starts_with(':') => self.bind(&prefix[1..], value, node, from)?,
+                Some(prefix) if prefix.starts_with(':') => {
+                    self.bind(&prefix[1..], value, node, from)?
+                }
                 _ => {
                     let (prefix, local) = split(key).ok_or((from, "a bad attribute name"))?;
                     let place = self.document.attributes.len();
                     if place - begin >= ATTRIBUTES_MAX {
                         return Err((from, "too many attributes"));
                     }
-                    self.document.attributes.push(Attribute { prefix, local, value, binding: None });
+                    self.document.attributes.push(Attribute {
+                        prefix,
+                        local,
+                        value,
+                        binding: None,
+                    });
                 }
             }
         }
@@ -274,13 +307,29 @@ impl<'a> Parser<'a> {
     /// Whether two attributes have one name in one namespace through different prefixes.
     fn has_twins(&self, begin: usize, end: usize) -> bool {
         let attributes = &self.document.attributes[begin..end];
-        let uri = |attribute: &Attribute<'a>| attribute.binding.map(|binding| self.document.bindings[binding].uri);
-        attributes.iter().enumerate().filter(|(_, one)| !one.prefix.is_empty()).any(|(place, one)| {
-            attributes[..place].iter().any(|other| other.local == one.local && uri(other) == uri(one))
-        })
+        let uri = |attribute: &Attribute<'a>| {
+            attribute
+                .binding
+                .map(|binding| self.document.bindings[binding].uri)
+        };
+        attributes
+            .iter()
+            .enumerate()
+            .filter(|(_, one)| !one.prefix.is_empty())
+            .any(|(place, one)| {
+                attributes[..place]
+                    .iter()
+                    .any(|other| other.local == one.local && uri(other) == uri(one))
+            })
     }
 
-    fn bind(&mut self, prefix: &'a str, uri: &'a str, owner: usize, from: usize) -> Result<(), Fault> {
+    fn bind(
+        &mut self,
+        prefix: &'a str,
+        uri: &'a str,
+        owner: usize,
+        from: usize,
+    ) -> Result<(), Fault> {
         let bindings = &mut self.document.bindings;
         if bindings.len() >= NAMESPACES_MAX {
             return Err((from, "too many namespaces"));
@@ -290,12 +339,21 @@ impl<'a> Parser<'a> {
             return Err((from, "a bad namespace declaration"));
         }
         self.scope.push(bindings.len());
-        bindings.push(Binding { prefix, uri, owner: Some(owner) });
+        bindings.push(Binding {
+            prefix,
+            uri,
+            owner: Some(owner),
+        });
         Ok(())
     }
 
     fn resolve(&self, prefix: &str, from: usize) -> Result<Option<usize>, Fault> {
-        let found = self.scope.iter().rev().copied().find(|binding| self.document.bindings[*binding].prefix == prefix);
+        let found = self
+            .scope
+            .iter()
+            .rev()
+            .copied()
+            .find(|binding| self.document.bindings[*binding].prefix == prefix);
         match found {
             Some(binding) => Ok(Some(binding)),
             None if prefix.is_empty() => Ok(None),
@@ -312,7 +370,11 @@ impl<'a> Parser<'a> {
         closed.to = to;
         closed.next = next;
         let bindings = &self.document.bindings;
-        while self.scope.last().is_some_and(|binding| bindings[*binding].owner == Some(node)) {
+        while self
+            .scope
+            .last()
+            .is_some_and(|binding| bindings[*binding].owner == Some(node))
+        {
             self.scope.pop();
         }
     }
@@ -330,7 +392,9 @@ fn characters(text: &str, from: usize) -> Result<(), Fault> {
     // Only bytes below 0x20 and the two non-characters behind 0xEF are ever illegal.
     let suspicious = |byte: &u8| *byte < 0x20 || *byte == 0xef;
     if text.as_bytes().iter().any(suspicious)
-        && let Some((offset, _)) = text.char_indices().find(|(_, character)| !is_character(*character))
+        && let Some((offset, _)) = text
+            .char_indices()
+            .find(|(_, character)| !is_character(*character))
     {
         return Err((from + offset, "an illegal character"));
     }
@@ -347,7 +411,8 @@ fn split(name: &str) -> Option<(&str, &str)> {
         Some((prefix, local)) => (prefix, local),
         None => ("", name),
     };
-    let legal = is_ncname(local) && (prefix.is_empty() && !name.starts_with(':') || is_ncname(prefix));
+    let legal =
+        is_ncname(local) && (prefix.is_empty() && !name.starts_with(':') || is_ncname(prefix));
     legal.then_some((prefix, local))
 }
 
@@ -392,7 +457,9 @@ impl<'d, 'a> Element<'d, 'a> {
     /// Its namespace; empty for none.
     #[must_use]
     pub fn namespace(self) -> &'a str {
-        self.node().binding.map_or("", |binding| self.document.bindings[binding].uri)
+        self.node()
+            .binding
+            .map_or("", |binding| self.document.bindings[binding].uri)
     }
 
     /// Whether it has this name in this namespace.
@@ -415,7 +482,9 @@ impl<'d, 'a> Element<'d, 'a> {
 
     fn find(self, is: impl Fn(&Attribute<'a>) -> bool) -> Option<Cow<'a, str>> {
         let (begin, end) = self.node().attributes;
-        let found = self.document.attributes[begin..end].iter().find(|attribute| is(attribute))?;
+        let found = self.document.attributes[begin..end]
+            .iter()
+            .find(|attribute| is(attribute))?;
         Some(unescape(found.value).expect("`start` checked the references"))
     }
 
@@ -471,7 +540,13 @@ impl<'d, 'a> Element<'d, 'a> {
     pub fn write_standalone(self, ambient: &[(&str, &str)], out: &mut Vec<u8>) {
         let node = self.node();
         let text = self.document.text;
-        let name = 1 + node.local.len() + if node.prefix.is_empty() { 0 } else { node.prefix.len() + 1 };
+        let name = 1
+            + node.local.len()
+            + if node.prefix.is_empty() {
+                0
+            } else {
+                node.prefix.len() + 1
+            };
         let after_name = node.from + name;
         out.extend_from_slice(&text.as_bytes()[node.from..after_name]);
         for declaration in self.missing(ambient) {
@@ -494,12 +569,17 @@ impl<'d, 'a> Element<'d, 'a> {
         let mut missing: Vec<(&str, &str)> = Vec::new();
         let mut uses = |prefix: &'a str, binding: Option<usize>, of_element: bool| {
             let (uri, owner) = match binding {
-                Some(binding) => (self.document.bindings[binding].uri, self.document.bindings[binding].owner),
+                Some(binding) => (
+                    self.document.bindings[binding].uri,
+                    self.document.bindings[binding].owner,
+                ),
                 None if of_element => ("", None),
                 None => return,
             };
             let outside = prefix != "xml" && owner.is_none_or(|owner| owner < self.node);
-            let given = ambient.iter().any(|(known, namespace)| *known == prefix && *namespace == uri);
+            let given = ambient
+                .iter()
+                .any(|(known, namespace)| *known == prefix && *namespace == uri);
             if outside && !given && !missing.contains(&(prefix, uri)) {
                 missing.push((prefix, uri));
             }
@@ -529,12 +609,23 @@ mod tests {
     #[test]
     fn what_quick_xml_lets_pass_is_refused() {
         let deep = format!("{}{}", "<a>".repeat(33), "</a>".repeat(33));
-        let wide = format!("<a{}/>", (0..65).map(|n| format!(" b{n}=''")).collect::<String>());
+        let wide = format!(
+            "<a{}/>",
+            (0..65).map(|n| format!(" b{n}=''")).collect::<String>()
+        );
         let many = format!("<a>{}</a>", "<b/>".repeat(ELEMENTS_MAX));
-        let spaces = format!("<a{}/>", (0..NAMESPACES_MAX).map(|n| format!(" xmlns:p{n}='u{n}'")).collect::<String>());
+        let spaces = format!(
+            "<a{}/>",
+            (0..NAMESPACES_MAX)
+                .map(|n| format!(" xmlns:p{n}='u{n}'"))
+                .collect::<String>()
+        );
         for (text, what) in [
             ("<a><b/></a>", "none"),
-            ("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<a/>\n<!-- end -->", "none"),
+            (
+                "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<a/>\n<!-- end -->",
+                "none",
+            ),
             ("\u{feff}<a>&lt;&#65;&#x42;</a>", "none"),
             ("<a>", "an element that does not end"),
             ("<a></b>", "not well-formed"),
@@ -554,11 +645,23 @@ mod tests {
             ("<a>&#0;</a>", "an unknown entity"),
             ("<a>&nope;</a>", "an unknown entity"),
             ("<a b='1' b='2'/>", "a bad attribute"),
-            ("<a xmlns:p='u' xmlns:q='u' p:b='1' q:b='2'/>", "the same attribute twice"),
+            (
+                "<a xmlns:p='u' xmlns:q='u' p:b='1' q:b='2'/>",
+                "the same attribute twice",
+            ),
             ("<!DOCTYPE a><a/>", "a DOCTYPE, which is refused"),
-            ("<!DOCTYPE a [<!ENTITY b 'c'>]><a>&b;</a>", "a DOCTYPE, which is refused"),
-            ("<?xml version='1.0' encoding='UTF-16'?><a/>", "an encoding other than UTF-8"),
-            ("<a><?xml version='1.0'?></a>", "an XML declaration that is not at the beginning"),
+            (
+                "<!DOCTYPE a [<!ENTITY b 'c'>]><a>&b;</a>",
+                "a DOCTYPE, which is refused",
+            ),
+            (
+                "<?xml version='1.0' encoding='UTF-16'?><a/>",
+                "an encoding other than UTF-8",
+            ),
+            (
+                "<a><?xml version='1.0'?></a>",
+                "an XML declaration that is not at the beginning",
+            ),
             ("<a xmlns:xml='u'/>", "a bad namespace declaration"),
             ("<a xmlns:p=''/>", "a bad namespace declaration"),
             (&deep, "elements nested too deep"),
@@ -574,17 +677,27 @@ mod tests {
     fn a_fault_says_where_it_is() {
         let error = Document::parse(b"<a>\n  <b x='<'/>\n</a>").expect_err("a fault");
         assert_eq!((error.line, error.column), (2, 3));
-        assert_eq!(error.to_string(), "a bad attribute value at line 2, column 3");
+        assert_eq!(
+            error.to_string(),
+            "a bad attribute value at line 2, column 3"
+        );
     }
 
     #[test]
     fn namespaces_are_those_of_the_place() {
-        let text = b"<a xmlns='one' xmlns:p='two'><p:b/><b xmlns='three'><c/></b><b xmlns=''/><b/></a>";
+        let text =
+            b"<a xmlns='one' xmlns:p='two'><p:b/><b xmlns='three'><c/></b><b xmlns=''/><b/></a>";
         let document = Document::parse(text).expect("a document");
         let root = document.root();
         assert!(root.is("one", "a"));
-        let children: Vec<_> = root.children().map(|child| (child.namespace(), child.local())).collect();
-        assert_eq!(children, [("two", "b"), ("three", "b"), ("", "b"), ("one", "b")]);
+        let children: Vec<_> = root
+            .children()
+            .map(|child| (child.namespace(), child.local()))
+            .collect();
+        assert_eq!(
+            children,
+            [("two", "b"), ("three", "b"), ("", "b"), ("one", "b")]
+        );
     }
 
     #[test]
@@ -600,23 +713,30 @@ mod tests {
             };
             document.root().children().map(write).collect()
         };
-        assert_eq!(written(&[("", "one"), ("p", "two")]), [
-            "<p:b xmlns:q=\"three\" q:x='1'><c/></p:b>",
-            "<d/>",
-            "<e xmlns='five'/>",
-            "<f xmlns=''/>",
-        ]);
-        assert_eq!(written(&[("", "other"), ("p", "other")]), [
-            "<p:b xmlns:p=\"two\" xmlns:q=\"three\" xmlns=\"one\" q:x='1'><c/></p:b>",
-            "<d xmlns=\"one\"/>",
-            "<e xmlns='five'/>",
-            "<f xmlns=''/>",
-        ]);
+        assert_eq!(
+            written(&[("", "one"), ("p", "two")]),
+            [
+                "<p:b xmlns:q=\"three\" q:x='1'><c/></p:b>",
+                "<d/>",
+                "<e xmlns='five'/>",
+                "<f xmlns=''/>",
+            ]
+        );
+        assert_eq!(
+            written(&[("", "other"), ("p", "other")]),
+            [
+                "<p:b xmlns:p=\"two\" xmlns:q=\"three\" xmlns=\"one\" q:x='1'><c/></p:b>",
+                "<d xmlns=\"one\"/>",
+                "<e xmlns='five'/>",
+                "<f xmlns=''/>",
+            ]
+        );
     }
 
     #[test]
     fn text_is_what_it_means() {
-        let document = Document::parse(b"<a> x &amp; <b>no</b><![CDATA[<y>]]>&#33; </a>").expect("a document");
+        let document =
+            Document::parse(b"<a> x &amp; <b>no</b><![CDATA[<y>]]>&#33; </a>").expect("a document");
         assert_eq!(document.root().text(), "x & <y>!");
     }
 }

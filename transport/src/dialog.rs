@@ -48,7 +48,8 @@ fn put(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
     let at = out.len();
     out.extend_from_slice(&[0, 0]);
     write(out);
-    let length = u16::try_from(out.len() - at - 2).expect("parts of a head are shorter than 64 KiB");
+    let length =
+        u16::try_from(out.len() - at - 2).expect("parts of a head are shorter than 64 KiB");
     out[at..at + 2].copy_from_slice(&length.to_le_bytes());
 }
 
@@ -64,7 +65,9 @@ impl<'a> DialogRoute<'a> {
     /// with `local_tag` as our tag.
     pub fn write_from(request: &Request, local_tag: &str, out: &mut Vec<u8>) {
         out.push(VERSION);
-        put(out, |out| out.extend_from_slice(request.call_id().as_bytes()));
+        put(out, |out| {
+            out.extend_from_slice(request.call_id().as_bytes())
+        });
         put(out, |out| {
             let to = request.to();
             out.push(b'<');
@@ -72,7 +75,9 @@ impl<'a> DialogRoute<'a> {
             out.extend_from_slice(b">;tag=");
             out.extend_from_slice(local_tag.as_bytes());
         });
-        put(out, |out| out.extend_from_slice(request.header(Name::From).unwrap_or_default().as_bytes()));
+        put(out, |out| {
+            out.extend_from_slice(request.header(Name::From).unwrap_or_default().as_bytes())
+        });
         put(out, |out| {
             let event = Event::parse(request.header(Name::Event).unwrap_or_default());
             out.extend(event.package.bytes().map(|byte| byte.to_ascii_lowercase()));
@@ -98,7 +103,9 @@ impl<'a> DialogRoute<'a> {
     /// Reads the stored form; `None` when it is none.
     #[must_use]
     pub fn decode(bytes: &'a [u8]) -> Option<DialogRoute<'a>> {
-        let (&VERSION, mut bytes) = bytes.split_first()? else { return None };
+        let (&VERSION, mut bytes) = bytes.split_first()? else {
+            return None;
+        };
         let bytes = &mut bytes;
         Some(DialogRoute {
             call_id: take(bytes)?,
@@ -120,7 +127,12 @@ impl<'a> Target<'a> {
     ///
     /// # Errors
     /// 400 when there is no usable Contact.
-    pub fn write_from(request: &Request, flow: &Flow, contact: &str, out: &mut Vec<u8>) -> Result<(), ParseError> {
+    pub fn write_from(
+        request: &Request,
+        flow: &Flow,
+        contact: &str,
+        out: &mut Vec<u8>,
+    ) -> Result<(), ParseError> {
         //= RFC 3261 8.1.1.8
         //# a request that makes a dialog has exactly one Contact with a SIP URI
         const NO_CONTACT: ParseError = ParseError::bad_request("Missing Or Bad Contact");
@@ -141,7 +153,9 @@ impl<'a> Target<'a> {
     /// Reads the stored form; `None` when it is none.
     #[must_use]
     pub fn decode(bytes: &'a [u8]) -> Option<Target<'a>> {
-        let (&VERSION, mut bytes) = bytes.split_first()? else { return None };
+        let (&VERSION, mut bytes) = bytes.split_first()? else {
+            return None;
+        };
         let uri = take(&mut bytes)?;
         let contact = take(&mut bytes)?;
         let (flow, _) = Flow::decode(bytes)?;
@@ -175,7 +189,13 @@ pub fn write_request(
     out: &mut BytesMut,
 ) {
     let strict = strict_router(route.route_set);
-    for part in [method, " ", strict.unwrap_or(target.uri), " SIP/2.0\r\nVia: ", via] {
+    for part in [
+        method,
+        " ",
+        strict.unwrap_or(target.uri),
+        " SIP/2.0\r\nVia: ",
+        via,
+    ] {
         out.extend_from_slice(part.as_bytes());
     }
     if strict.is_some() {

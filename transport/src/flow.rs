@@ -92,7 +92,15 @@ impl Flow {
             _ => return None,
         };
         let peer = SocketAddr::new(ip, u16::from_le_bytes(*port));
-        Some((Flow { worker, transport, number: u64::from_le_bytes(*number), peer }, bytes))
+        Some((
+            Flow {
+                worker,
+                transport,
+                number: u64::from_le_bytes(*number),
+                peer,
+            },
+            bytes,
+        ))
     }
 }
 
@@ -107,7 +115,12 @@ mod tests {
             (Transport::Tcp, "[2001:db8::1]:5061"),
             (Transport::Tls, "127.0.0.1:1"),
         ] {
-            let flow = Flow { worker: 3, transport, number: u64::MAX - 1, peer: peer.parse().expect("an address") };
+            let flow = Flow {
+                worker: 3,
+                transport,
+                number: u64::MAX - 1,
+                peer: peer.parse().expect("an address"),
+            };
             let mut stored = Vec::new();
             flow.encode(&mut stored);
             stored.push(7);

@@ -28,13 +28,19 @@ impl Answer {
     /// The answer that a row of the table stands for.
     #[must_use]
     pub fn of(row: Row) -> Answer {
-        Answer { row, headers: SmallVec::new() }
+        Answer {
+            row,
+            headers: SmallVec::new(),
+        }
     }
 
     /// What a message gets that cannot be read.
     #[must_use]
     pub fn of_parse(error: &ParseError) -> Answer {
-        Answer::of(Row { status: error.status, reason: error.reason })
+        Answer::of(Row {
+            status: error.status,
+            reason: error.reason,
+        })
     }
 
     /// Adds a header line.
@@ -47,7 +53,10 @@ impl Answer {
     /// The value of a header line that was added.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(known, _)| *known == name).map(|(_, value)| &**value)
+        self.headers
+            .iter()
+            .find(|(known, _)| *known == name)
+            .map(|(_, value)| &**value)
     }
 
     /// The response to `request`.

@@ -155,12 +155,19 @@ pub fn identified(request: &Request, verdict: Identified) -> Result<(), Answer> 
                 Method::Publish => request.uri(),
                 _ => request.from().uri,
             };
-            let own = Uri::parse(speaks_for).is_ok_and(|uri| uri.user_unescaped().eq_ignore_ascii_case(&user));
-            if own { Ok(()) } else { Err(Answer::of(refusal::NOT_YOURS)) }
+            let own = Uri::parse(speaks_for)
+                .is_ok_and(|uri| uri.user_unescaped().eq_ignore_ascii_case(&user));
+            if own {
+                Ok(())
+            } else {
+                Err(Answer::of(refusal::NOT_YOURS))
+            }
         }
         Identified::Unproven(challenges) => {
             let answer = Answer::of(refusal::UNAUTHORIZED);
-            Err(challenges.into_iter().fold(answer, |answer, challenge| answer.with("WWW-Authenticate", challenge)))
+            Err(challenges.into_iter().fold(answer, |answer, challenge| {
+                answer.with("WWW-Authenticate", challenge)
+            }))
         }
     }
 }
@@ -183,7 +190,11 @@ fn refuse_any(request: &Request) -> Option<Answer> {
     let unknown: Vec<&str> = request
         .values(Name::Require)
         .chain(request.values(Name::ProxyRequire))
-        .filter(|tag| !SUPPORTED.iter().any(|known| known.eq_ignore_ascii_case(tag)))
+        .filter(|tag| {
+            !SUPPORTED
+                .iter()
+                .any(|known| known.eq_ignore_ascii_case(tag))
+        })
         .collect();
     if !unknown.is_empty() {
         return Some(Answer::of(refusal::BAD_EXTENSION).with("Unsupported", unknown.join(", ")));
@@ -268,7 +279,9 @@ fn canonical(uri: &Uri<'_>, out: &mut String) {
 /// # Errors
 /// 489 with Allow-Events when it is missing or unknown.
 fn package(request: &Request) -> Result<Package, Answer> {
-    let event = request.header(Name::Event).map(transport::sip::header::Event::parse);
+    let event = request
+        .header(Name::Event)
+        .map(transport::sip::header::Event::parse);
     match event {
         Some(event) if event.package.eq_ignore_ascii_case("presence") => Ok(Package::Presence),
         _ => Err(Answer::of(refusal::BAD_EVENT).with("Allow-Events", ALLOW_EVENTS)),

@@ -1,6 +1,5 @@
 //! What the operator decided and the dialects apply: domains and intervals.
 
-
 use super::Answer;
 use super::answer::Row;
 use super::refusal;
@@ -68,14 +67,20 @@ impl Policy {
     /// Whether `host` is a domain of ours.
     #[must_use]
     pub fn serves(&self, host: &str) -> bool {
-        self.domains.iter().any(|domain| domain.eq_ignore_ascii_case(host))
+        self.domains
+            .iter()
+            .any(|domain| domain.eq_ignore_ascii_case(host))
     }
 }
 
 /// The defaults: one domain, an hour as RFC 3856 has it, and a minute as the shortest.
 impl Default for Policy {
     fn default() -> Policy {
-        let interval = Interval { min_s: 60, max_s: 86_400, default_s: 3_600 };
+        let interval = Interval {
+            min_s: 60,
+            max_s: 86_400,
+            default_s: 3_600,
+        };
         Policy {
             domains: vec!["localhost".to_owned()],
             foreign: refusal::FOREIGN_NOT_FOUND,
@@ -96,7 +101,11 @@ mod tests {
     //= type=test
     #[test]
     fn an_interval_is_shortened_never_lengthened() {
-        let interval = Interval { min_s: 60, max_s: 600, default_s: 300 };
+        let interval = Interval {
+            min_s: 60,
+            max_s: 600,
+            default_s: 300,
+        };
         let brief = |answer: Answer| {
             assert_eq!(answer.row.status, StatusCode::INTERVAL_TOO_BRIEF);
             answer.header("Min-Expires").map(str::to_owned)
@@ -118,7 +127,11 @@ mod tests {
     //= type=test
     #[test]
     fn an_hour_of_subscription_is_never_too_brief() {
-        let strict = Interval { min_s: 7_200, max_s: 86_400, default_s: 7_200 };
+        let strict = Interval {
+            min_s: 7_200,
+            max_s: 86_400,
+            default_s: 7_200,
+        };
         assert!(strict.grant_subscription(Some(3_599)).is_err());
         assert_eq!(strict.grant_subscription(Some(3_600)).ok(), Some(3_600));
     }

@@ -18,7 +18,10 @@ pub const NO_BODY: Row = row(StatusCode::BAD_REQUEST, "Neither Body Nor SIP-If-M
 /// 400: the body is not a presence document.
 pub const BAD_DOCUMENT: Row = row(StatusCode::BAD_REQUEST, "Malformed Presence Document");
 /// 400: `Contact: *` goes alone and with Expires 0 (RFC 3261 §10.3).
-pub const BAD_WILDCARD: Row = row(StatusCode::BAD_REQUEST, "Contact * Needs Expires 0 And No Other Contact");
+pub const BAD_WILDCARD: Row = row(
+    StatusCode::BAD_REQUEST,
+    "Contact * Needs Expires 0 And No Other Contact",
+);
 /// 400: `expires` or `q` of a Contact cannot be read.
 pub const BAD_CONTACT: Row = row(StatusCode::BAD_REQUEST, "Bad Contact Parameter");
 /// 401
@@ -40,7 +43,10 @@ pub const BAD_EXTENSION: Row = row(StatusCode::BAD_EXTENSION, "Bad Extension");
 /// 423
 pub const TOO_BRIEF: Row = row(StatusCode::INTERVAL_TOO_BRIEF, "Interval Too Brief");
 /// 412
-pub const NO_MATCH: Row = row(StatusCode::CONDITIONAL_REQUEST_FAILED, "Conditional Request Failed");
+pub const NO_MATCH: Row = row(
+    StatusCode::CONDITIONAL_REQUEST_FAILED,
+    "Conditional Request Failed",
+);
 /// 481
 pub const NO_DIALOG: Row = row(StatusCode::NO_TRANSACTION, "Subscription Does Not Exist");
 /// 483

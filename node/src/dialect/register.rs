@@ -32,8 +32,13 @@ pub(super) fn register<'s>(
         ["*"] => (wildcard(request)?, Grace::End),
         contacts if contacts.contains(&"*") => return Err(Answer::of(refusal::BAD_WILDCARD)),
         contacts => {
-            Target::write_from(request, circumstances.flow, circumstances.contact, &mut scratch.target)
-                .map_err(|error| Answer::of_parse(&error))?;
+            Target::write_from(
+                request,
+                circumstances.flow,
+                circumstances.contact,
+                &mut scratch.target,
+            )
+            .map_err(|error| Answer::of_parse(&error))?;
             scratch.path.clear();
             for line in request.headers(Name::Path) {
                 let comma = if scratch.path.is_empty() { "" } else { ", " };
@@ -46,7 +51,10 @@ pub(super) fn register<'s>(
                 .map(|contact| binding(contact, request, policy, path, &scratch.target))
                 .collect::<Result<Vec<_>, _>>()?;
             let ends = bindings.iter().all(|binding| binding.expires_s == 0);
-            (Bindings::Each(bindings), if ends { Grace::End } else { Grace::New })
+            (
+                Bindings::Each(bindings),
+                if ends { Grace::End } else { Grace::New },
+            )
         }
     };
     let command = Command::Register(Register {
@@ -55,7 +63,11 @@ pub(super) fn register<'s>(
         cseq: request.cseq(),
         bindings,
     });
-    Ok(Translated::Change { slot, command, grace })
+    Ok(Translated::Change {
+        slot,
+        command,
+        grace,
+    })
 }
 
 //= RFC 3261 10.3
@@ -79,7 +91,9 @@ fn binding<'s>(
     //# a contact's own expires parameter comes before the Expires header
     let asked = match contact.params.get("expires") {
         Some(text) => Some(seconds(text)),
-        None => request.expires().map_err(|error| Answer::of_parse(&error))?,
+        None => request
+            .expires()
+            .map_err(|error| Answer::of_parse(&error))?,
     };
     let expires_s = policy.registration.grant(asked)?;
     let q = match contact.params.get("q") {
@@ -87,7 +101,11 @@ fn binding<'s>(
         None => 1_000,
     };
     let instance = contact.params.get("+sip.instance").unwrap_or_default();
-    let same = if instance.is_empty() { contact.uri } else { instance };
+    let same = if instance.is_empty() {
+        contact.uri
+    } else {
+        instance
+    };
     Ok(Binding {
         binding: xxh3_64(same.as_bytes()),
         contact: contact.uri,
@@ -132,7 +150,10 @@ pub fn registered(request: &Request, to_tag: &str, endpoints: &[Endpoint], at: T
     for endpoint in endpoints {
         let left_s = endpoint.expires_at.seconds_after(at);
         reply = match &*endpoint.instance {
-            "" => reply.header("Contact", format_args!("<{}>;expires={left_s}{}", endpoint.contact, Q(endpoint.q))),
+            "" => reply.header(
+                "Contact",
+                format_args!("<{}>;expires={left_s}{}", endpoint.contact, Q(endpoint.q)),
+            ),
             instance => reply.header(
                 "Contact",
                 format_args!(
@@ -191,7 +212,14 @@ mod tests {
     //= type=test
     #[test]
     fn an_interval_that_cannot_be_read_is_an_hour() {
-        for (text, expected) in [("60", 60), ("0", 0), ("", 3_600), ("abc", 3_600), ("-1", 3_600), ("99999999999", u32::MAX)] {
+        for (text, expected) in [
+            ("60", 60),
+            ("0", 0),
+            ("", 3_600),
+            ("abc", 3_600),
+            ("-1", 3_600),
+            ("99999999999", u32::MAX),
+        ] {
             assert_eq!(seconds(text), expected, "{text}");
         }
     }

@@ -11,7 +11,10 @@ use transport::sip::header::MediaType;
 use transport::sip::write::Reply;
 use transport::sip::{Name, Request, StatusCode};
 
-use super::{Answer, Circumstances, Fetch, Grace, Scratch, Translated, address, foreign_address, package, refusal};
+use super::{
+    Answer, Circumstances, Fetch, Grace, Scratch, Translated, address, foreign_address, package,
+    refusal,
+};
 
 /// The document we take and give.
 pub const PIDF: &str = "application/pidf+xml";
@@ -35,7 +38,13 @@ pub(super) fn publish<'s>(
     let (expires_s, content) = match (rest, if_match) {
         (Ok(rest), _) => rest,
         (Err(otherwise), Some(tag)) => {
-            return Ok(Translated::Doubtful { slot, presentity, package, tag, otherwise });
+            return Ok(Translated::Doubtful {
+                slot,
+                presentity,
+                package,
+                tag,
+                otherwise,
+            });
         }
         (Err(answer), None) => return Err(answer),
     };
@@ -52,7 +61,11 @@ pub(super) fn publish<'s>(
         expires_s,
         tag_policy: TagPolicy::Renew,
     });
-    Ok(Translated::Change { slot, command, grace })
+    Ok(Translated::Change {
+        slot,
+        command,
+        grace,
+    })
 }
 
 /// The one entity-tag of SIP-If-Match.
@@ -61,11 +74,15 @@ pub(super) fn publish<'s>(
 /// 400 for more than one, 412 for one that cannot be ours.
 fn if_match(request: &Request) -> Result<Option<EntityTag>, Answer> {
     let mut tags = request.values(Name::SipIfMatch);
-    let Some(tag) = tags.next() else { return Ok(None) };
+    let Some(tag) = tags.next() else {
+        return Ok(None);
+    };
     if tags.next().is_some() {
         return Err(Answer::of(refusal::MANY_TAGS));
     }
-    EntityTag::parse(tag).map(Some).ok_or_else(|| Answer::of(refusal::NO_MATCH))
+    EntityTag::parse(tag)
+        .map(Some)
+        .ok_or_else(|| Answer::of(refusal::NO_MATCH))
 }
 
 /// The granted interval, and whether there is a body, which is then in `content` in stored form.
@@ -75,7 +92,9 @@ fn interval_and_body(
     if_match: Option<EntityTag>,
     content: &mut Vec<u8>,
 ) -> Result<(u32, bool), Answer> {
-    let asked = request.expires().map_err(|error| Answer::of_parse(&error))?;
+    let asked = request
+        .expires()
+        .map_err(|error| Answer::of_parse(&error))?;
     let expires_s = policy.publication.grant(asked)?;
     if request.body().is_empty() {
         return match if_match {
@@ -119,7 +138,9 @@ fn first_subscribe<'s>(
     foreign_address(request.from().uri, &mut scratch.watcher)?;
     let package = package(request)?;
     let format = accepted(request)?;
-    let asked = request.expires().map_err(|error| Answer::of_parse(&error))?;
+    let asked = request
+        .expires()
+        .map_err(|error| Answer::of_parse(&error))?;
     let expires_s = policy.subscription.grant_subscription(asked)?;
 
     let presentity = scratch.presentity.as_str();
@@ -155,7 +176,11 @@ fn first_subscribe<'s>(
         route: &scratch.route,
         target: &scratch.target,
     });
-    Ok(Translated::Change { slot, command, grace: Grace::New })
+    Ok(Translated::Change {
+        slot,
+        command,
+        grace: Grace::New,
+    })
 }
 
 fn resubscribe<'s>(
@@ -168,8 +193,13 @@ fn resubscribe<'s>(
     //# a SUBSCRIBE for a dialog that we do not have gets 481
     let local_tag = LocalTag::parse(to_tag).ok_or_else(|| Answer::of(refusal::NO_DIALOG))?;
     package(request)?;
-    let asked = request.expires().map_err(|error| Answer::of_parse(&error))?;
-    let expires_s = circumstances.policy.subscription.grant_subscription(asked)?;
+    let asked = request
+        .expires()
+        .map_err(|error| Answer::of_parse(&error))?;
+    let expires_s = circumstances
+        .policy
+        .subscription
+        .grant_subscription(asked)?;
     write_target(request, circumstances, &mut scratch.target)?;
     let slot = local_tag.slot();
     let command = Command::Resubscribe(Resubscribe {
@@ -179,8 +209,16 @@ fn resubscribe<'s>(
         expires_s,
         target: &scratch.target,
     });
-    let grace = if expires_s == 0 { Grace::End } else { Grace::Refresh };
-    Ok(Translated::Change { slot, command, grace })
+    let grace = if expires_s == 0 {
+        Grace::End
+    } else {
+        Grace::Refresh
+    };
+    Ok(Translated::Change {
+        slot,
+        command,
+        grace,
+    })
 }
 
 /// The document the watcher wants; PIDF when it says nothing (RFC 3856 §6.7).
@@ -192,10 +230,18 @@ fn accepted(request: &Request) -> Result<Format, Answer> {
             return Ok(Format::Pidf);
         }
     }
-    if any { Err(Answer::of(refusal::NOT_ACCEPTABLE).with("Accept", PIDF)) } else { Ok(Format::Pidf) }
+    if any {
+        Err(Answer::of(refusal::NOT_ACCEPTABLE).with("Accept", PIDF))
+    } else {
+        Ok(Format::Pidf)
+    }
 }
 
-fn write_target(request: &Request, circumstances: &Circumstances<'_>, out: &mut Vec<u8>) -> Result<(), Answer> {
+fn write_target(
+    request: &Request,
+    circumstances: &Circumstances<'_>,
+    out: &mut Vec<u8>,
+) -> Result<(), Answer> {
     out.clear();
     Target::write_from(request, circumstances.flow, circumstances.contact, out)
         .map_err(|error| Answer::of_parse(&error))

@@ -24,7 +24,8 @@ pub fn write(
     document: &[u8],
 ) -> Bytes {
     // The head without its addresses is some 350 bytes.
-    let addresses = route.call_id.len() + route.local.len() + route.remote.len() + route.route_set.len();
+    let addresses =
+        route.call_id.len() + route.local.len() + route.remote.len() + route.route_set.len();
     let mut out = BytesMut::with_capacity(512 + addresses + 2 * target.uri.len() + document.len());
     write_request("NOTIFY", via, cseq, route, target, &mut out);
     out.extend_from_slice(b"Event: ");
@@ -34,7 +35,11 @@ pub fn write(
             let _ = write!(out, "\r\nSubscription-State: active;expires={expires_s}");
         }
         SubscriptionState::Terminated(reason) => {
-            let _ = write!(out, "\r\nSubscription-State: terminated;reason={}", reason_text(reason));
+            let _ = write!(
+                out,
+                "\r\nSubscription-State: terminated;reason={}",
+                reason_text(reason)
+            );
         }
     }
     out.extend_from_slice(b"\r\nContent-Type: ");
@@ -58,7 +63,10 @@ fn reason_text(reason: EndReason) -> &'static str {
 //# 404, 405, 410, 416, 480 to 485, 489, 501 and 604 remove the subscription; others leave it
 #[must_use]
 pub fn ends_subscription(status: StatusCode) -> bool {
-    matches!(status.number(), 404 | 405 | 410 | 416 | 480..=485 | 489 | 501 | 604)
+    matches!(
+        status.number(),
+        404 | 405 | 410 | 416 | 480..=485 | 489 | 501 | 604
+    )
 }
 
 #[cfg(test)]

@@ -90,7 +90,9 @@ impl Workers {
     /// No worker yet.
     #[must_use]
     pub fn new() -> Workers {
-        Workers { mailboxes: Arc::new(OnceLock::new()) }
+        Workers {
+            mailboxes: Arc::new(OnceLock::new()),
+        }
     }
 
     /// Fills the list in, once.
@@ -98,7 +100,10 @@ impl Workers {
     /// # Panics
     /// When called twice.
     pub fn set(&self, mailboxes: Vec<Mailbox<Mail>>) {
-        assert!(self.mailboxes.set(mailboxes).is_ok(), "the workers are set once");
+        assert!(
+            self.mailboxes.set(mailboxes).is_ok(),
+            "the workers are set once"
+        );
     }
 
     /// Posts and wakes; waits while the worker's mail is full.
@@ -142,7 +147,11 @@ impl Outbox {
     /// An outbox that delivers to `workers`.
     #[must_use]
     pub fn new(workers: Workers, metrics: Arc<Metrics>) -> Outbox {
-        Outbox { workers, metrics, deeds: Vec::new() }
+        Outbox {
+            workers,
+            metrics,
+            deeds: Vec::new(),
+        }
     }
 
     /// Sorts a view's notices by the worker that owns each watcher's flow.
@@ -157,13 +166,17 @@ impl Outbox {
         by_worker.resize_with(self.deeds.len(), Vec::new);
         for notice in notices {
             // A flow of an earlier life may name a worker that is not there any more.
-            let owner = Target::decode(&notice.target).map_or(0, |target| usize::from(target.flow.worker));
+            let owner =
+                Target::decode(&notice.target).map_or(0, |target| usize::from(target.flow.worker));
             let owner = if owner < by_worker.len() { owner } else { 0 };
             by_worker[owner].push(notice);
         }
         for (worker, notices) in by_worker.into_iter().enumerate() {
             if !notices.is_empty() {
-                self.deeds[worker].push(Deed::Notify { rendering: Arc::clone(&rendering), notices });
+                self.deeds[worker].push(Deed::Notify {
+                    rendering: Arc::clone(&rendering),
+                    notices,
+                });
             }
         }
     }
@@ -186,7 +199,8 @@ impl Sink for Outbox {
         }
         for (worker, deeds) in self.deeds.iter_mut().enumerate() {
             if !deeds.is_empty() {
-                self.workers.deliver(worker, Mail::Effects(std::mem::take(deeds)));
+                self.workers
+                    .deliver(worker, Mail::Effects(std::mem::take(deeds)));
             }
         }
     }
@@ -202,7 +216,13 @@ impl Failed for Workers {
         }
         for (worker, tickets) in by_worker.into_iter().enumerate() {
             if !tickets.is_empty() {
-                self.deliver(worker, Mail::Failed { tickets, error: error.clone() });
+                self.deliver(
+                    worker,
+                    Mail::Failed {
+                        tickets,
+                        error: error.clone(),
+                    },
+                );
             }
         }
     }

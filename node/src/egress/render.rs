@@ -21,7 +21,10 @@ impl Rendering {
     /// Nothing rendered yet.
     #[must_use]
     pub fn new(view: Arc<View>) -> Rendering {
-        Rendering { view, pidf: OnceLock::new() }
+        Rendering {
+            view,
+            pidf: OnceLock::new(),
+        }
     }
 
     /// What is shown.
@@ -34,7 +37,12 @@ impl Rendering {
     pub fn document(&self, format: Format) -> &Bytes {
         match format {
             Format::Pidf => self.pidf.get_or_init(|| {
-                let stored: usize = self.view.contents.iter().map(|content| content.stored.len()).sum();
+                let stored: usize = self
+                    .view
+                    .contents
+                    .iter()
+                    .map(|content| content.stored.len())
+                    .sum();
                 // The root element and its namespaces are some 300 bytes.
                 let mut document = Vec::with_capacity(stored + 400);
                 pidf::compose(&self.view, &mut document);

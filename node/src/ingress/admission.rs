@@ -27,7 +27,10 @@ impl Permits {
     /// `most` requests may be in flight.
     #[must_use]
     pub fn new(most: usize) -> Permits {
-        Permits { taken: AtomicUsize::new(0), most }
+        Permits {
+            taken: AtomicUsize::new(0),
+            most,
+        }
     }
 
     /// Takes a permit, if there is room for a request of this grace. New state may fill three
@@ -77,7 +80,10 @@ mod tests {
     fn what_ends_something_is_refused_last() {
         let permits = Permits::new(8);
         assert_eq!((0..10).filter(|_| permits.take(Grace::New, 0)).count(), 6);
-        assert_eq!((0..10).filter(|_| permits.take(Grace::Refresh, 0)).count(), 1);
+        assert_eq!(
+            (0..10).filter(|_| permits.take(Grace::Refresh, 0)).count(),
+            1
+        );
         assert_eq!((0..10).filter(|_| permits.take(Grace::End, 0)).count(), 1);
         permits.give_back();
         assert_eq!(permits.taken(), 7);
@@ -102,6 +108,9 @@ mod tests {
     #[test]
     fn clients_come_back_at_different_times() {
         let seconds: std::collections::BTreeSet<u32> = (0..100).map(retry_after_s).collect();
-        assert_eq!(seconds.into_iter().collect::<Vec<_>>(), (5..=15).collect::<Vec<_>>());
+        assert_eq!(
+            seconds.into_iter().collect::<Vec<_>>(),
+            (5..=15).collect::<Vec<_>>()
+        );
     }
 }

@@ -26,7 +26,10 @@ impl Chance {
             getrandom::fill(&mut self.drawn).expect("the operating system gives random bytes");
         }
         let at = self.drawn.len() - 8;
-        let number = self.drawn[at..].try_into().map(u64::from_le_bytes).expect("eight bytes");
+        let number = self.drawn[at..]
+            .try_into()
+            .map(u64::from_le_bytes)
+            .expect("eight bytes");
         self.drawn.truncate(at);
         number
     }

@@ -8,8 +8,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use shard::machine::codec::encode_request;
 use shard::machine::Machine;
+use shard::machine::codec::encode_request;
 use shard::machine::command::{self, Command, Ticket};
 use shard::machine::effect::{Notice, SubscriptionState};
 use shard::machine::outcome::{Outcome, RequestKey};
@@ -29,7 +29,10 @@ use super::chance::Chance;
 use super::identity::{Identity, Verdict};
 use super::route::Routes;
 use super::waiting::{Look, Waiting, WaitingRoom, What};
-use crate::dialect::{self, Answer, Circumstances, Grace, Identified, Policy, Scratch, Translated, refusal, register, simple};
+use crate::dialect::{
+    self, Answer, Circumstances, Grace, Identified, Policy, Scratch, Translated, refusal, register,
+    simple,
+};
 use crate::egress::notify;
 use crate::egress::outbox::{Deed, Mail, NOBODY, Workers};
 use crate::egress::render::Rendering;
@@ -100,7 +103,13 @@ impl Endpoint {
     }
 
     /// Answers at once.
-    fn answer(&mut self, transaction: TransactionId, request: &Request, answer: &Answer, wire: &mut Wire) {
+    fn answer(
+        &mut self,
+        transaction: TransactionId,
+        request: &Request,
+        answer: &Answer,
+        wire: &mut Wire,
+    ) {
         let tag = format!("r{:016x}", self.chance.draw());
         let status = answer.row.status.number();
         self.shared.metrics.request(request.method(), status);
@@ -113,23 +122,39 @@ impl Endpoint {
 
     /// Who asks, where the operator wants to know.
     fn identify(&self, request: &Request, wire: &Wire) -> Result<(), Answer> {
-        if !matches!(request.method(), Method::Register | Method::Publish | Method::Subscribe) {
+        if !matches!(
+            request.method(),
+            Method::Register | Method::Publish | Method::Subscribe
+        ) {
             return Ok(());
         }
         let method = request.method().as_str();
         let credentials = request.headers(Name::Authorization);
-        let verdict = self.shared.identity.check(method, request.uri(), credentials, wire.wall_ms());
-        dialect::identified(request, match verdict {
-            Verdict::Open => Identified::Anybody,
-            Verdict::User(user) => Identified::User(user),
-            Verdict::Challenge(challenges) => Identified::Unproven(challenges),
-        })
+        let verdict =
+            self.shared
+                .identity
+                .check(method, request.uri(), credentials, wire.wall_ms());
+        dialect::identified(
+            request,
+            match verdict {
+                Verdict::Open => Identified::Anybody,
+                Verdict::User(user) => Identified::User(user),
+                Verdict::Challenge(challenges) => Identified::Unproven(challenges),
+            },
+        )
     }
 
     /// Queues `command` for the shard of `slot`; `waiting` leaves with its outcome.
     fn propose(&mut self, shard: usize, key: RequestKey, ticket: Ticket, command: Command<'_>) {
         let gathering = &mut self.batches[shard];
-        encode_request(&command::Request { key, ticket, command }, &mut gathering.encoded);
+        encode_request(
+            &command::Request {
+                key,
+                ticket,
+                command,
+            },
+            &mut gathering.encoded,
+        );
         gathering.requests.push((ticket, gathering.encoded.len()));
     }
 
@@ -140,7 +165,11 @@ impl Endpoint {
         let gathered = std::mem::take(&mut gathering.requests);
         let mut begin = 0;
         for (ticket, end) in &gathered {
-            if let Some(Waiting { what: What::Outcome { encoded }, .. }) = self.waiting.look(*ticket) {
+            if let Some(Waiting {
+                what: What::Outcome { encoded },
+                ..
+            }) = self.waiting.look(*ticket)
+            {
                 *encoded = requests.slice(begin..*end);
             }
             begin = *end;
@@ -163,13 +192,20 @@ impl Endpoint {
     /// Puts requests that found no leader aside for a moment.
     fn retry_later(&mut self, tickets: &[Ticket], wire: &mut Wire) {
         let at = Millis(wire.now().0 + RETRY_MS);
-        self.again.extend(tickets.iter().filter(|ticket| **ticket != NOBODY).map(|ticket| (at, *ticket)));
+        self.again.extend(
+            tickets
+                .iter()
+                .filter(|ticket| **ticket != NOBODY)
+                .map(|ticket| (at, *ticket)),
+        );
         wire.wake_at(at);
     }
 
     /// 503, to be tried again elsewhere or later.
     fn give_up(&mut self, ticket: Ticket, wire: &mut Wire) {
-        let Some(waiting) = self.leave(ticket) else { return };
+        let Some(waiting) = self.leave(ticket) else {
+            return;
+        };
         self.shared.metrics.rejected("no-outcome");
         let answer = Endpoint::unavailable(LEADERLESS_S);
         self.answer(waiting.transaction, &waiting.request, &answer, wire);
@@ -183,7 +219,12 @@ impl Endpoint {
 
     /// What becomes of a request: the answer, or what it waits for (then a permit is taken, and a
     /// change is encoded for the ticket that comes next).
-    fn consider(&mut self, incoming: &Incoming, scratch: &mut Scratch, wire: &mut Wire) -> Result<(usize, What), Answer> {
+    fn consider(
+        &mut self,
+        incoming: &Incoming,
+        scratch: &mut Scratch,
+        wire: &mut Wire,
+    ) -> Result<(usize, What), Answer> {
         if self.draining {
             return Err(Endpoint::unavailable(LEADERLESS_S));
         }
@@ -198,21 +239,49 @@ impl Endpoint {
         };
         match dialect::translate(request, &circumstances, scratch) {
             Translated::Answered(answer) => Err(answer),
-            Translated::Change { slot, command, grace } => {
+            Translated::Change {
+                slot,
+                command,
+                grace,
+            } => {
                 let shard = self.admit(slot, grace, wire)?;
                 let method = request.method().as_str();
-                let key = RequestKey::of(request.from_tag(), request.call_id(), request.cseq(), method);
+                let key = RequestKey::of(
+                    request.from_tag(),
+                    request.call_id(),
+                    request.cseq(),
+                    method,
+                );
                 self.propose(shard, key, self.waiting.next_ticket(), command);
-                Ok((shard, What::Outcome { encoded: Bytes::new() }))
+                Ok((
+                    shard,
+                    What::Outcome {
+                        encoded: Bytes::new(),
+                    },
+                ))
             }
             Translated::Fetch(fetch) => {
                 let shard = self.admit(fetch.slot, Grace::New, wire)?;
                 Ok((shard, What::View(Box::new(Look::of(&fetch)))))
             }
-            Translated::Doubtful { slot, presentity, package, tag, otherwise } => {
+            Translated::Doubtful {
+                slot,
+                presentity,
+                package,
+                tag,
+                otherwise,
+            } => {
                 let shard = self.admit(slot, Grace::New, wire)?;
                 let presentity = presentity.to_owned();
-                Ok((shard, What::Doubt { presentity, package, tag, otherwise }))
+                Ok((
+                    shard,
+                    What::Doubt {
+                        presentity,
+                        package,
+                        tag,
+                        otherwise,
+                    },
+                ))
             }
         }
     }
@@ -222,8 +291,17 @@ impl Endpoint {
     //# 503 with Retry-After tells a client to come back later, or to go elsewhere
     fn admit(&mut self, slot: Slot, grace: Grace, wire: &Wire) -> Result<usize, Answer> {
         let shard = self.shared.routes.shard_of(slot);
-        let oldest_ms = self.waiting.oldest().map_or(0, |(_, since)| wire.now().0 - since.0);
-        if self.shared.routes.link(shard).permits.take(grace, oldest_ms) {
+        let oldest_ms = self
+            .waiting
+            .oldest()
+            .map_or(0, |(_, since)| wire.now().0 - since.0);
+        if self
+            .shared
+            .routes
+            .link(shard)
+            .permits
+            .take(grace, oldest_ms)
+        {
             return Ok(shard);
         }
         self.shared.metrics.rejected("overload");
@@ -234,7 +312,9 @@ impl Endpoint {
     //= RFC 6665 4.4.3
     //# a fetch shows the state as it is, so only a leader that a quorum heard may answer
     fn ask(&mut self, ticket: Ticket, wire: &mut Wire) {
-        let Some(waiting) = self.waiting.look(ticket) else { return };
+        let Some(waiting) = self.waiting.look(ticket) else {
+            return;
+        };
         let link = self.shared.routes.link(waiting.shard);
         if !link.proposer.can_read() {
             self.retry_later(&[ticket], wire);
@@ -251,7 +331,12 @@ impl Endpoint {
                     workers.deliver(worker, Mail::Fetched { ticket, view });
                 })
             }
-            What::Doubt { presentity, package, tag, .. } => {
+            What::Doubt {
+                presentity,
+                package,
+                tag,
+                ..
+            } => {
                 let (presentity, package, tag) = (presentity.clone(), *package, *tag);
                 Box::new(move |machine| {
                     let lives = machine.holds(&presentity, package, tag);
@@ -266,15 +351,26 @@ impl Endpoint {
 
     /// Tells the one who waits.
     fn reply(&mut self, ticket: Ticket, outcome: &Outcome, wire: &mut Wire) {
-        let Some(waiting) = self.leave(ticket) else { return };
-        let Waiting { transaction, request, flow, since, .. } = waiting;
+        let Some(waiting) = self.leave(ticket) else {
+            return;
+        };
+        let Waiting {
+            transaction,
+            request,
+            flow,
+            since,
+            ..
+        } = waiting;
         self.shared.metrics.queue_delay_ms(wire.now().0 - since.0);
         let response = match outcome {
             Outcome::Published { tag, expires_s } => {
                 let to_tag = format!("r{:016x}", self.chance.draw());
                 simple::published(&request, &to_tag, *tag, *expires_s)
             }
-            Outcome::Subscribed { local_tag, expires_s } => {
+            Outcome::Subscribed {
+                local_tag,
+                expires_s,
+            } => {
                 let contact = self.contacts.of(wire.local_of(&flow), flow.transport);
                 simple::subscribed(&request, *local_tag, *expires_s, contact)
             }
@@ -283,7 +379,12 @@ impl Endpoint {
                 register::registered(&request, &to_tag, endpoints, *at)
             }
             Outcome::Refused(refusal) => {
-                return self.answer(transaction, &request, &Answer::of(refusal::of(*refusal)), wire);
+                return self.answer(
+                    transaction,
+                    &request,
+                    &Answer::of(refusal::of(*refusal)),
+                    wire,
+                );
             }
             Outcome::Ended => return,
         };
@@ -293,7 +394,14 @@ impl Endpoint {
 
     /// Answers a fetch: 200, and one NOTIFY that begins and ends its dialog.
     fn show(&mut self, ticket: Ticket, view: Arc<View>, wire: &mut Wire) {
-        let Some(Waiting { transaction, request, flow, what: What::View(look), .. }) = self.leave(ticket) else {
+        let Some(Waiting {
+            transaction,
+            request,
+            flow,
+            what: What::View(look),
+            ..
+        }) = self.leave(ticket)
+        else {
             return;
         };
         let contact = self.contacts.of(wire.local_of(&flow), flow.transport);
@@ -301,7 +409,11 @@ impl Endpoint {
         self.shared.metrics.request(request.method(), 200);
         wire.respond(transaction, 200, response);
         let notice = Notice {
-            dialog: DialogKey::of(request.call_id(), &look.local_tag.to_string(), request.from_tag()),
+            dialog: DialogKey::of(
+                request.call_id(),
+                &look.local_tag.to_string(),
+                request.from_tag(),
+            ),
             cseq: 1,
             format: look.format,
             state: SubscriptionState::Terminated(EndReason::Timeout),
@@ -313,16 +425,28 @@ impl Endpoint {
 
     /// Sends one NOTIFY.
     fn notify(&mut self, rendering: &Rendering, notice: &Notice, wire: &mut Wire) {
-        let (Some(route), Some(target)) = (DialogRoute::decode(&notice.route), Target::decode(&notice.target)) else {
+        let (Some(route), Some(target)) = (
+            DialogRoute::decode(&notice.route),
+            Target::decode(&notice.target),
+        ) else {
             self.shared.metrics.dropped("illegible-route");
             return;
         };
         let document = rendering.document(notice.format);
         let (branch, via) = wire.via(&target.flow);
-        let message =
-            notify::write(&via, notice.cseq, &route, &target, notice.state, notice.format, document);
+        let message = notify::write(
+            &via,
+            notice.cseq,
+            &route,
+            &target,
+            notice.state,
+            notice.format,
+            document,
+        );
         let view = rendering.view();
-        self.shared.metrics.notify_lag_ms(wire.wall_ms().saturating_sub(view.taken_at.0));
+        self.shared
+            .metrics
+            .notify_lag_ms(wire.wall_ms().saturating_sub(view.taken_at.0));
         let context = NoticeContext {
             dialog: notice.dialog,
             slot: view.presentity.slot(),
@@ -358,7 +482,10 @@ struct NoticeContext {
 
 impl NoticeContext {
     fn pack(self) -> Context {
-        Context(self.dialog.0, u64::from(self.slot.number()) | (u64::from(self.ends) << 16))
+        Context(
+            self.dialog.0,
+            u64::from(self.slot.number()) | (u64::from(self.ends) << 16),
+        )
     }
 
     fn unpack(context: Context) -> NoticeContext {
@@ -377,7 +504,12 @@ impl TransactionUser for Endpoint {
         let mut scratch = std::mem::take(&mut self.scratch);
         let considered = self.consider(&incoming, &mut scratch, wire);
         self.scratch = scratch;
-        let Incoming { request, flow, transaction, .. } = incoming;
+        let Incoming {
+            request,
+            flow,
+            transaction,
+            ..
+        } = incoming;
         match considered {
             Err(answer) => self.answer(transaction, &request, &answer, wire),
             Ok((shard, what)) => {
@@ -386,7 +518,14 @@ impl TransactionUser for Endpoint {
                 if self.waiting.is_empty() {
                     wire.wake_at(Millis(since.0 + BUDGET_MS));
                 }
-                let ticket = self.waiting.enter(Waiting { transaction, request, flow, shard, since, what });
+                let ticket = self.waiting.enter(Waiting {
+                    transaction,
+                    request,
+                    flow,
+                    shard,
+                    since,
+                    what,
+                });
                 if asks {
                     self.ask(ticket, wire);
                 } else if self.batches[shard].is_full() {
@@ -426,16 +565,29 @@ impl TransactionUser for Endpoint {
             }
             Mail::Fetched { ticket, view } => self.show(ticket, view, wire),
             Mail::Matched { ticket, lives } => {
-                let Some(Waiting { transaction, request, what: What::Doubt { otherwise, .. }, .. }) = self.leave(ticket)
+                let Some(Waiting {
+                    transaction,
+                    request,
+                    what: What::Doubt { otherwise, .. },
+                    ..
+                }) = self.leave(ticket)
                 else {
                     return;
                 };
-                let answer = if lives { otherwise } else { Answer::of(refusal::NO_MATCH) };
+                let answer = if lives {
+                    otherwise
+                } else {
+                    Answer::of(refusal::NO_MATCH)
+                };
                 self.answer(transaction, &request, &answer, wire);
             }
             Mail::Failed { tickets, error } => match error {
-                ProposeError::NotLeader { .. } | ProposeError::Unavailable => self.retry_later(&tickets, wire),
-                ProposeError::Overloaded => tickets.into_iter().for_each(|ticket| self.give_up(ticket, wire)),
+                ProposeError::NotLeader { .. } | ProposeError::Unavailable => {
+                    self.retry_later(&tickets, wire)
+                }
+                ProposeError::Overloaded => tickets
+                    .into_iter()
+                    .for_each(|ticket| self.give_up(ticket, wire)),
             },
             Mail::Drain => self.draining = true,
         }
@@ -460,12 +612,17 @@ impl TransactionUser for Endpoint {
             wire.wake_at(*at);
         }
         for ticket in tickets {
-            let Some(Waiting { shard, what, .. }) = self.waiting.look(ticket) else { continue };
+            let Some(Waiting { shard, what, .. }) = self.waiting.look(ticket) else {
+                continue;
+            };
             let shard = *shard;
             match what {
                 // The machine recognises a repeat by its key, so proposing twice has one effect (house D9).
                 What::Outcome { encoded } => {
-                    let batch = Batch { requests: encoded.clone(), tickets: vec![ticket] };
+                    let batch = Batch {
+                        requests: encoded.clone(),
+                        tickets: vec![ticket],
+                    };
                     self.submit_batch(shard, batch, wire);
                 }
                 What::View(_) | What::Doubt { .. } => self.ask(ticket, wire),
@@ -497,7 +654,10 @@ struct Contacts {
 
 impl Contacts {
     fn of(&mut self, local: SocketAddr, transport: Transport) -> &str {
-        let place = self.known.iter().position(|(address, by, _)| *address == local && *by == transport);
+        let place = self
+            .known
+            .iter()
+            .position(|(address, by, _)| *address == local && *by == transport);
         let place = place.unwrap_or_else(|| {
             // A socket on all addresses has a handful of them.
             if self.known.len() >= 64 {

@@ -94,7 +94,11 @@ struct Digest {
 
 impl std::fmt::Debug for Identity {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(if self.digest.is_some() { "Identity(digest)" } else { "Identity(open)" })
+        f.write_str(if self.digest.is_some() {
+            "Identity(digest)"
+        } else {
+            "Identity(open)"
+        })
     }
 }
 
@@ -111,8 +115,9 @@ impl Identity {
     /// # Errors
     /// One line that says which line of the file is wrong, and how it should be.
     pub fn digest(realm: &str, users: &Path) -> Result<Identity, String> {
-        let text = std::fs::read_to_string(users)
-            .map_err(|error| format!("the users file {} cannot be read: {error}", users.display()))?;
+        let text = std::fs::read_to_string(users).map_err(|error| {
+            format!("the users file {} cannot be read: {error}", users.display())
+        })?;
         let mut secrets = Secrets::new();
         for (number, line) in text.lines().enumerate() {
             let line = line.trim();
@@ -124,8 +129,16 @@ impl Identity {
             secrets.insert((user, algorithm), secret);
         }
         let mut key = [0; 32];
-        getrandom::fill(&mut key).map_err(|error| format!("the system has no random bytes: {error}"))?;
-        Ok(Identity { digest: Some(Digest { realm: realm.to_owned(), secrets, key, counts: Mutex::default() }) })
+        getrandom::fill(&mut key)
+            .map_err(|error| format!("the system has no random bytes: {error}"))?;
+        Ok(Identity {
+            digest: Some(Digest {
+                realm: realm.to_owned(),
+                secrets,
+                key,
+                counts: Mutex::default(),
+            }),
+        })
     }
 
     /// What the credentials of a request come to.
@@ -136,7 +149,9 @@ impl Identity {
         credentials: impl Iterator<Item = &'h str>,
         now_ms: u64,
     ) -> Verdict {
-        let Some(digest) = &self.digest else { return Verdict::Open };
+        let Some(digest) = &self.digest else {
+            return Verdict::Open;
+        };
         let mut stale = false;
         for line in credentials {
             match digest.verify(method, uri, line, now_ms) {
@@ -151,19 +166,30 @@ impl Identity {
 
 fn read_user(line: &str, realm: &str) -> Result<(String, Algorithm, String), String> {
     let mut parts = line.split(':');
-    let (Some(user), Some(of), Some(algorithm), Some(secret), None) =
-        (parts.next(), parts.next(), parts.next(), parts.next(), parts.next())
-    else {
+    let (Some(user), Some(of), Some(algorithm), Some(secret), None) = (
+        parts.next(),
+        parts.next(),
+        parts.next(),
+        parts.next(),
+        parts.next(),
+    ) else {
         return Err("expected user:realm:algorithm:ha1".to_owned());
     };
     if of != realm {
         return Err(format!("realm {of:?} is not this node's {realm:?}"));
     }
-    let known = Algorithm::ALL.into_iter().find(|known| known.as_str().eq_ignore_ascii_case(algorithm));
-    let algorithm = known.ok_or_else(|| format!("unknown algorithm {algorithm:?}; expected MD5, SHA-256 or SHA-512-256"))?;
+    let known = Algorithm::ALL
+        .into_iter()
+        .find(|known| known.as_str().eq_ignore_ascii_case(algorithm));
+    let algorithm = known.ok_or_else(|| {
+        format!("unknown algorithm {algorithm:?}; expected MD5, SHA-256 or SHA-512-256")
+    })?;
     let digits = if algorithm == Algorithm::Md5 { 32 } else { 64 };
     if secret.len() != digits || !secret.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        return Err(format!("HA1 of {} has {digits} hexadecimal digits", algorithm.as_str()));
+        return Err(format!(
+            "HA1 of {} has {digits} hexadecimal digits",
+            algorithm.as_str()
+        ));
     }
     Ok((user.to_owned(), algorithm, secret.to_ascii_lowercase()))
 }
@@ -183,7 +209,10 @@ impl Digest {
         let stale = if stale { ", stale=true" } else { "" };
         let challenge = |algorithm: Algorithm| {
             let realm = self.realm.replace('"', "");
-            format!("Digest realm=\"{realm}\", nonce=\"{nonce}\", qop=\"auth\", algorithm={}{stale}", algorithm.as_str())
+            format!(
+                "Digest realm=\"{realm}\", nonce=\"{nonce}\", qop=\"auth\", algorithm={}{stale}",
+                algorithm.as_str()
+            )
         };
         Algorithm::ALL.map(challenge).to_vec()
     }
@@ -198,7 +227,8 @@ impl Digest {
     }
 
     fn seal(&self, open: &str) -> String {
-        let mut mac = Hmac::<Sha256>::new_from_slice(&self.key).expect("HMAC takes keys of any length");
+        let mut mac =
+            Hmac::<Sha256>::new_from_slice(&self.key).expect("HMAC takes keys of any length");
         mac.update(open.as_bytes());
         hex(&mac.finalize().into_bytes()[..16])
     }
@@ -216,38 +246,55 @@ impl Digest {
     //= RFC 7616 3.4.1
     //# the response proves the secret without showing it; the nonce count proves that it is fresh
     fn verify(&self, method: &str, uri: &str, line: &str, now_ms: u64) -> Proof {
-        let Some((scheme, fields)) = line.trim().split_once(char::is_whitespace) else { return Proof::None };
+        let Some((scheme, fields)) = line.trim().split_once(char::is_whitespace) else {
+            return Proof::None;
+        };
         if !scheme.eq_ignore_ascii_case("Digest") {
             return Proof::None;
         }
         let fields = fields_of(fields);
-        let get = |name: &str| fields.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| *value);
+        let get = |name: &str| {
+            fields
+                .iter()
+                .find(|(known, _)| known.eq_ignore_ascii_case(name))
+                .map(|(_, value)| *value)
+        };
         let (Some(user), Some(nonce), Some(response), Some(signed)) =
             (get("username"), get("nonce"), get("response"), get("uri"))
         else {
             return Proof::None;
         };
         let algorithm = get("algorithm").unwrap_or("MD5");
-        let Some(algorithm) = Algorithm::ALL.into_iter().find(|known| known.as_str().eq_ignore_ascii_case(algorithm))
+        let Some(algorithm) = Algorithm::ALL
+            .into_iter()
+            .find(|known| known.as_str().eq_ignore_ascii_case(algorithm))
         else {
             return Proof::None;
         };
         // A user that does not exist costs the same time as one that does.
         let nobody = String::new();
-        let secret = self.secrets.get(&(user.to_owned(), algorithm)).unwrap_or(&nobody);
+        let secret = self
+            .secrets
+            .get(&(user.to_owned(), algorithm))
+            .unwrap_or(&nobody);
         let second = algorithm.hash(&[method, signed]);
-        let (Some("auth"), Some(count), Some(client)) = (get("qop"), get("nc"), get("cnonce")) else {
+        let (Some("auth"), Some(count), Some(client)) = (get("qop"), get("nc"), get("cnonce"))
+        else {
             return Proof::None;
         };
         let expected = algorithm.hash(&[secret, nonce, count, client, "auth", &second]);
         let right = same(&expected, &response.to_ascii_lowercase()) & !secret.is_empty();
-        let (Some(age_ms), true) = (self.age_ms(nonce, now_ms), right) else { return Proof::None };
+        let (Some(age_ms), true) = (self.age_ms(nonce, now_ms), right) else {
+            return Proof::None;
+        };
         //= RFC 7616 3.4
         //# the signed URI is that of the request
         if !signed.eq_ignore_ascii_case(uri) {
             return Proof::None;
         }
-        let Ok(count) = u32::from_str_radix(count, 16) else { return Proof::None };
+        let Ok(count) = u32::from_str_radix(count, 16) else {
+            return Proof::None;
+        };
         if age_ms > NONCE_LIFE_MS || !self.use_count(nonce, count) {
             return Proof::Stale;
         }
@@ -277,12 +324,17 @@ impl Digest {
 
 /// The fields of a Digest line: names and values, quotes removed.
 fn fields_of(text: &str) -> Vec<(&str, &str)> {
-    transport::sip::header::elements(text).flat_map(|field| Params(field).iter().collect::<Vec<_>>()).collect()
+    transport::sip::header::elements(text)
+        .flat_map(|field| Params(field).iter().collect::<Vec<_>>())
+        .collect()
 }
 
 /// Equality that takes the same time wherever the texts differ.
 fn same(one: &str, other: &str) -> bool {
-    let differences = one.bytes().zip(other.bytes()).fold(0, |differences, (a, b)| differences | (a ^ b));
+    let differences = one
+        .bytes()
+        .zip(other.bytes())
+        .fold(0, |differences, (a, b)| differences | (a ^ b));
     one.len() == other.len() && differences == 0
 }
 
@@ -297,19 +349,35 @@ mod tests {
             let secret = algorithm.hash(&["alice", "example.com", "wonder"]);
             format!("alice:example.com:{}:{secret}", algorithm.as_str())
         };
-        let text = format!("# users\n{}\n{}\n", line(Algorithm::Md5), line(Algorithm::Sha256));
+        let text = format!(
+            "# users\n{}\n{}\n",
+            line(Algorithm::Md5),
+            line(Algorithm::Sha256)
+        );
         std::fs::write(&file, text).expect("written");
         let identity = Identity::digest("example.com", &file).expect("users");
         (folder, identity)
     }
 
     fn nonce_of(verdict: &Verdict) -> String {
-        let Verdict::Challenge(challenges) = verdict else { panic!("a challenge, not {verdict:?}") };
-        assert!(challenges[0].contains("SHA-512-256") && challenges[2].ends_with("algorithm=MD5"), "{challenges:?}");
+        let Verdict::Challenge(challenges) = verdict else {
+            panic!("a challenge, not {verdict:?}")
+        };
+        assert!(
+            challenges[0].contains("SHA-512-256") && challenges[2].ends_with("algorithm=MD5"),
+            "{challenges:?}"
+        );
         challenges[0].split('"').nth(3).expect("a nonce").to_owned()
     }
 
-    fn answer(algorithm: Algorithm, password: &str, method: &str, uri: &str, nonce: &str, count: &str) -> String {
+    fn answer(
+        algorithm: Algorithm,
+        password: &str,
+        method: &str,
+        uri: &str,
+        nonce: &str,
+        count: &str,
+    ) -> String {
         let first = algorithm.hash(&["alice", "example.com", password]);
         let second = algorithm.hash(&[method, uri]);
         let response = algorithm.hash(&[&first, nonce, count, "0a4f113b", "auth", &second]);
@@ -329,11 +397,17 @@ mod tests {
         let client = "f2/wE4q74E6zIJEtWaHKaf5wv/H5QzzpXusqGemxURZJ";
         for (algorithm, expected) in [
             (Algorithm::Md5, "8ca523f5e9506fed4657c9700eebdbec"),
-            (Algorithm::Sha256, "753927fa0e85d155564e2e272a28d1802ca10daf4496794697cf8db5856cb6c1"),
+            (
+                Algorithm::Sha256,
+                "753927fa0e85d155564e2e272a28d1802ca10daf4496794697cf8db5856cb6c1",
+            ),
         ] {
             let first = algorithm.hash(&["Mufasa", realm, "Circle of Life"]);
             let second = algorithm.hash(&["GET", "/dir/index.html"]);
-            assert_eq!(algorithm.hash(&[&first, nonce, "00000001", client, "auth", &second]), expected);
+            assert_eq!(
+                algorithm.hash(&[&first, nonce, "00000001", client, "auth", &second]),
+                expected
+            );
         }
     }
 
@@ -344,39 +418,101 @@ mod tests {
         let (_folder, identity) = identity();
         let uri = "sip:example.com";
         let nonce = nonce_of(&identity.check("REGISTER", uri, [].into_iter(), 1_000));
-        let check = |line: &str, method: &str, at: u64| identity.check(method, uri, [line].into_iter(), at);
-        let good = |count: &str| answer(Algorithm::Sha256, "wonder", "REGISTER", uri, &nonce, count);
+        let check =
+            |line: &str, method: &str, at: u64| identity.check(method, uri, [line].into_iter(), at);
+        let good =
+            |count: &str| answer(Algorithm::Sha256, "wonder", "REGISTER", uri, &nonce, count);
         let alice = Verdict::User("alice".to_owned());
         assert_eq!(check(&good("00000001"), "REGISTER", 2_000), alice);
         for (name, line, method, at, stale) in [
-            ("the same answer again", good("00000001"), "REGISTER", 2_000, true),
+            (
+                "the same answer again",
+                good("00000001"),
+                "REGISTER",
+                2_000,
+                true,
+            ),
             ("another method", good("00000002"), "PUBLISH", 2_000, false),
-            ("an old nonce", good("00000003"), "REGISTER", 1_001 + NONCE_LIFE_MS, true),
-            ("a wrong password", answer(Algorithm::Sha256, "x", "REGISTER", uri, &nonce, "00000004"), "REGISTER", 2_000, false),
+            (
+                "an old nonce",
+                good("00000003"),
+                "REGISTER",
+                1_001 + NONCE_LIFE_MS,
+                true,
+            ),
+            (
+                "a wrong password",
+                answer(Algorithm::Sha256, "x", "REGISTER", uri, &nonce, "00000004"),
+                "REGISTER",
+                2_000,
+                false,
+            ),
             (
                 "another URI",
-                answer(Algorithm::Sha256, "wonder", "REGISTER", "sip:other", &nonce, "00000005"),
+                answer(
+                    Algorithm::Sha256,
+                    "wonder",
+                    "REGISTER",
+                    "sip:other",
+                    &nonce,
+                    "00000005",
+                ),
                 "REGISTER",
                 2_000,
                 false,
             ),
             (
                 "a nonce that is not ours",
-                answer(Algorithm::Sha256, "wonder", "REGISTER", uri, &"0".repeat(60), "00000006"),
+                answer(
+                    Algorithm::Sha256,
+                    "wonder",
+                    "REGISTER",
+                    uri,
+                    &"0".repeat(60),
+                    "00000006",
+                ),
                 "REGISTER",
                 2_000,
                 false,
             ),
-            ("an unknown user", good("00000007").replace("alice", "mallory"), "REGISTER", 2_000, false),
-            ("no digest", "Basic YWxpY2U6d29uZGVy".to_owned(), "REGISTER", 2_000, false),
+            (
+                "an unknown user",
+                good("00000007").replace("alice", "mallory"),
+                "REGISTER",
+                2_000,
+                false,
+            ),
+            (
+                "no digest",
+                "Basic YWxpY2U6d29uZGVy".to_owned(),
+                "REGISTER",
+                2_000,
+                false,
+            ),
             ("nothing", String::new(), "REGISTER", 2_000, false),
         ] {
             match check(&line, method, at) {
-                Verdict::Challenge(challenges) => assert_eq!(challenges[0].contains("stale=true"), stale, "{name}"),
+                Verdict::Challenge(challenges) => {
+                    assert_eq!(challenges[0].contains("stale=true"), stale, "{name}")
+                }
                 verdict => panic!("{name}: {verdict:?}"),
             }
         }
-        assert_eq!(check(&answer(Algorithm::Md5, "wonder", "REGISTER", uri, &nonce, "00000008"), "REGISTER", 2_000), alice);
+        assert_eq!(
+            check(
+                &answer(
+                    Algorithm::Md5,
+                    "wonder",
+                    "REGISTER",
+                    uri,
+                    &nonce,
+                    "00000008"
+                ),
+                "REGISTER",
+                2_000
+            ),
+            alice
+        );
     }
 
     #[test]
@@ -385,7 +521,10 @@ mod tests {
         let file = folder.path().join("users");
         for (line, what) in [
             ("alice", "expected user:realm:algorithm:ha1"),
-            ("alice:elsewhere:MD5:00", "realm \"elsewhere\" is not this node's \"example.com\""),
+            (
+                "alice:elsewhere:MD5:00",
+                "realm \"elsewhere\" is not this node's \"example.com\"",
+            ),
             ("alice:example.com:SHA-1:00", "unknown algorithm"),
             ("alice:example.com:MD5:xyz", "32 hexadecimal digits"),
         ] {
@@ -398,6 +537,9 @@ mod tests {
 
     #[test]
     fn open_asks_nobody() {
-        assert_eq!(Identity::open().check("PUBLISH", "sip:a@b", [].into_iter(), 0), Verdict::Open);
+        assert_eq!(
+            Identity::open().check("PUBLISH", "sip:a@b", [].into_iter(), 0),
+            Verdict::Open
+        );
     }
 }

@@ -33,7 +33,11 @@ impl Routes {
     /// When the map has another number of shards.
     #[must_use]
     pub fn new(map: Arc<PoolMap>, shards: Vec<ShardLink>) -> Routes {
-        assert_eq!(map.shard_count(), shards.len(), "a link for each shard of the map");
+        assert_eq!(
+            map.shard_count(),
+            shards.len(),
+            "a link for each shard of the map"
+        );
         Routes { map, shards }
     }
 

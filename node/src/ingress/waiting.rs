@@ -104,7 +104,11 @@ impl WaitingRoom {
     /// Nobody waits.
     #[must_use]
     pub fn new(worker: u8) -> WaitingRoom {
-        WaitingRoom { worker, first: 0, ring: VecDeque::new() }
+        WaitingRoom {
+            worker,
+            first: 0,
+            ring: VecDeque::new(),
+        }
     }
 
     /// The ticket that [`WaitingRoom::enter`] will give next.
@@ -143,7 +147,10 @@ impl WaitingRoom {
     pub fn oldest(&self) -> Option<(Ticket, Millis)> {
         // `leave` keeps the front taken.
         let front = self.ring.front()?.as_ref()?;
-        Some((Ticket((u64::from(self.worker) << NUMBER_BITS) | self.first), front.since))
+        Some((
+            Ticket((u64::from(self.worker) << NUMBER_BITS) | self.first),
+            front.since,
+        ))
     }
 
     /// Whether nobody waits.

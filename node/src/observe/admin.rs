@@ -27,10 +27,16 @@ pub async fn serve(address: SocketAddr, node: Arc<dyn Inspect>) -> io::Result<So
         .route("/live", get(|| async { "alive\n" }))
         .route("/ready", get(ready))
         .route("/metrics", get(metrics))
-        .route("/pool", get(|State(node): Node| async move { Json(node.pool()) }))
+        .route(
+            "/pool",
+            get(|State(node): Node| async move { Json(node.pool()) }),
+        )
         .route("/presentity/{uri}", get(presentity))
         .fallback(|| async {
-            (StatusCode::NOT_FOUND, Json(json!({ "error": "there is nothing here; / lists what there is" })))
+            (
+                StatusCode::NOT_FOUND,
+                Json(json!({ "error": "there is nothing here; / lists what there is" })),
+            )
         })
         .with_state(node);
     tokio::spawn(async move {
@@ -54,7 +60,11 @@ async fn index() -> &'static str {
 
 async fn ready(State(node): Node) -> Response {
     let readiness = node.readiness();
-    let status = if readiness.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let status = if readiness.ready {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
     (status, Json(readiness)).into_response()
 }
 

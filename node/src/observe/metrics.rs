@@ -16,11 +16,20 @@ use prometheus_client::registry::Registry;
 use transport::sip::Method;
 
 /// Methods that are counted by name; the rest together.
-const METHODS: [&str; 6] = ["REGISTER", "PUBLISH", "SUBSCRIBE", "OPTIONS", "NOTIFY", "other"];
+const METHODS: [&str; 6] = [
+    "REGISTER",
+    "PUBLISH",
+    "SUBSCRIBE",
+    "OPTIONS",
+    "NOTIFY",
+    "other",
+];
 
 /// Statuses that are counted by number; the rest by their class.
-const STATUSES: [u16; 20] =
-    [200, 400, 401, 403, 404, 405, 406, 412, 413, 415, 416, 420, 423, 481, 483, 489, 500, 501, 503, 505];
+const STATUSES: [u16; 20] = [
+    200, 400, 401, 403, 404, 405, 406, 412, 413, 415, 416, 420, 423, 481, 483, 489, 500, 501, 503,
+    505,
+];
 
 /// Classes of the statuses that are not counted by number.
 const CLASSES: usize = 7;
@@ -41,7 +50,11 @@ struct Histogram {
 impl Histogram {
     fn record(&self, value: u64) {
         // 0 and 1 are in the first, 2 in the second, 3 and 4 in the third.
-        let place = if value <= 1 { 0 } else { (64 - (value - 1).leading_zeros()) as usize };
+        let place = if value <= 1 {
+            0
+        } else {
+            (64 - (value - 1).leading_zeros()) as usize
+        };
         self.buckets[place.min(BUCKETS)].fetch_add(1, Relaxed);
         self.sum.fetch_add(value, Relaxed);
     }
@@ -126,13 +139,19 @@ impl Metrics {
     }
 
     fn reason(&self, why: &'static str) {
-        let place = REASONS.iter().position(|known| *known == why).expect("a reason of the closed list");
+        let place = REASONS
+            .iter()
+            .position(|known| *known == why)
+            .expect("a reason of the closed list");
         self.reasons[place].fetch_add(1, Relaxed);
     }
 
     /// Adds a source that is asked at scrape time.
     pub fn add_source(&self, source: Source) {
-        self.sources.lock().unwrap_or_else(PoisonError::into_inner).push(source);
+        self.sources
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(source);
     }
 
     /// Everything, as Prometheus reads it.
@@ -154,8 +173,12 @@ impl Collector for Scrape {
     fn encode(&self, mut encoder: DescriptorEncoder) -> fmt::Result {
         let metrics = &*self.0;
         {
-            let mut family =
-                encoder.encode_descriptor("requests", "Requests answered.", None, MetricType::Counter)?;
+            let mut family = encoder.encode_descriptor(
+                "requests",
+                "Requests answered.",
+                None,
+                MetricType::Counter,
+            )?;
             for (method, statuses) in METHODS.iter().zip(&metrics.requests) {
                 for (place, count) in statuses.iter().enumerate() {
                     let count = count.load(Relaxed);
@@ -173,33 +196,73 @@ impl Collector for Scrape {
         }
         {
             let help = "Requests refused and notifications left, by reason.";
-            let mut family = encoder.encode_descriptor("refused", help, None, MetricType::Counter)?;
+            let mut family =
+                encoder.encode_descriptor("refused", help, None, MetricType::Counter)?;
             for (why, count) in REASONS.iter().zip(&metrics.reasons) {
                 let labels = [("why", (*why).to_owned())];
                 ConstCounter::new(count.load(Relaxed)).encode(family.encode_family(&labels)?)?;
             }
         }
         for (name, help, scale, histogram) in [
-            ("notify_lag_seconds", "From a change's log entry to the writing of its NOTIFY.", 1e-3, &metrics.notify_lag),
-            ("request_seconds", "From a request's arrival to its answer.", 1e-3, &metrics.queue_delay),
-            ("fan_out_watchers", "Watchers told of one change.", 1.0, &metrics.fan_out),
+            (
+                "notify_lag_seconds",
+                "From a change's log entry to the writing of its NOTIFY.",
+                1e-3,
+                &metrics.notify_lag,
+            ),
+            (
+                "request_seconds",
+                "From a request's arrival to its answer.",
+                1e-3,
+                &metrics.queue_delay,
+            ),
+            (
+                "fan_out_watchers",
+                "Watchers told of one change.",
+                1.0,
+                &metrics.fan_out,
+            ),
         ] {
-            let counts: Vec<u64> = histogram.buckets.iter().map(|bucket| bucket.load(Relaxed)).collect();
-            let bound = |place: usize| if place == BUCKETS { f64::MAX } else { (1u64 << place) as f64 * scale };
-            let buckets: Vec<(f64, u64)> = counts.iter().enumerate().map(|(place, count)| (bound(place), *count)).collect();
+            let counts: Vec<u64> = histogram
+                .buckets
+                .iter()
+                .map(|bucket| bucket.load(Relaxed))
+                .collect();
+            let bound = |place: usize| {
+                if place == BUCKETS {
+                    f64::MAX
+                } else {
+                    (1u64 << place) as f64 * scale
+                }
+            };
+            let buckets: Vec<(f64, u64)> = counts
+                .iter()
+                .enumerate()
+                .map(|(place, count)| (bound(place), *count))
+                .collect();
             let sum = histogram.sum.load(Relaxed) as f64 * scale;
             encoder
                 .encode_descriptor(name, help, None, MetricType::Histogram)?
                 .encode_histogram::<NoLabelSet>(sum, counts.iter().sum(), &buckets, None)?;
         }
         let mut samples = Vec::new();
-        for source in metrics.sources.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+        for source in metrics
+            .sources
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .iter()
+        {
             source(&mut samples);
         }
         samples.sort_by_key(|sample| sample.name);
         for of_one in samples.chunk_by(|one, other| one.name == other.name) {
-            let kind = if of_one[0].grows { MetricType::Counter } else { MetricType::Gauge };
-            let mut family = encoder.encode_descriptor(of_one[0].name, of_one[0].help, None, kind)?;
+            let kind = if of_one[0].grows {
+                MetricType::Counter
+            } else {
+                MetricType::Gauge
+            };
+            let mut family =
+                encoder.encode_descriptor(of_one[0].name, of_one[0].help, None, kind)?;
             for sample in of_one {
                 let labels: Vec<(&str, String)> = sample.label.clone().into_iter().collect();
                 let metric = family.encode_family(&labels)?;
@@ -230,7 +293,13 @@ mod tests {
         }
         metrics.add_source(Box::new(|samples| {
             let label = Some(("shard", "s00".to_owned()));
-            samples.push(Sample { name: "dialogs", help: "Dialogs.", label, value: 7, grows: false });
+            samples.push(Sample {
+                name: "dialogs",
+                help: "Dialogs.",
+                label,
+                value: 7,
+                grows: false,
+            });
         }));
         let text = metrics.text();
         for line in [

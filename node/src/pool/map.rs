@@ -57,7 +57,9 @@ impl Change {
         match (bytes.len(), bytes.first(), bytes.get(1)) {
             (4, Some(&VERSION), Some(1)) => {
                 bytes.advance(2);
-                Ok(Change::Create { shards: bytes.get_u16_le() })
+                Ok(Change::Create {
+                    shards: bytes.get_u16_le(),
+                })
             }
             _ => Err(Unknown),
         }
@@ -88,7 +90,10 @@ impl PoolMap {
 
     /// The slots of a shard, in order.
     pub fn slots_of(&self, shard: u16) -> impl Iterator<Item = u16> + '_ {
-        (0..SLOTS).zip(&self.slots).filter(move |(_, of)| **of == shard).map(|(slot, _)| slot)
+        (0..SLOTS)
+            .zip(&self.slots)
+            .filter(move |(_, of)| **of == shard)
+            .map(|(slot, _)| slot)
     }
 
     /// Applies a change; the same on every replica.
@@ -126,15 +131,29 @@ impl PoolMap {
     /// [`Unknown`] for anything else, damaged or newer.
     pub fn decode(bytes: &[u8]) -> Result<PoolMap, Unknown> {
         let (body, sum) = bytes.split_last_chunk::<4>().ok_or(Unknown)?;
-        if crc32c::crc32c(body) != u32::from_le_bytes(*sum) || body.len() < 11 || body[0] != VERSION {
+        if crc32c::crc32c(body) != u32::from_le_bytes(*sum) || body.len() < 11 || body[0] != VERSION
+        {
             return Err(Unknown);
         }
         let mut body = &body[1..];
         let (epoch, shards) = (body.get_u64_le(), body.get_u16_le());
-        let slots: Vec<u16> = body.chunks_exact(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]])).collect();
-        let whole = if shards == 0 { slots.is_empty() } else { slots.len() == usize::from(SLOTS) };
+        let slots: Vec<u16> = body
+            .chunks_exact(2)
+            .map(|pair| u16::from_le_bytes([pair[0], pair[1]]))
+            .collect();
+        let whole = if shards == 0 {
+            slots.is_empty()
+        } else {
+            slots.len() == usize::from(SLOTS)
+        };
         let known = slots.iter().all(|shard| *shard < shards);
-        (whole && known).then_some(PoolMap { epoch, shards, slots }).ok_or(Unknown)
+        (whole && known)
+            .then_some(PoolMap {
+                epoch,
+                shards,
+                slots,
+            })
+            .ok_or(Unknown)
     }
 }
 
@@ -165,7 +184,10 @@ mod tests {
         map.apply(&Change::Create { shards: 7 });
         let bytes = map.encode();
         assert_eq!(PoolMap::decode(&bytes), Ok(map));
-        assert_eq!(PoolMap::decode(&PoolMap::default().encode()), Ok(PoolMap::default()));
+        assert_eq!(
+            PoolMap::decode(&PoolMap::default().encode()),
+            Ok(PoolMap::default())
+        );
         for at in [0, 1, 9, 500, bytes.len() - 1] {
             let mut damaged = bytes.to_vec();
             damaged[at] ^= 1;

@@ -37,7 +37,8 @@ impl Body for MapBody {
     async fn apply(&mut self, index: u64, payload: Bytes) -> Applied {
         let mut map = PoolMap::clone(&self.map.borrow());
         // Going on without a change that others made would make this replica a different one.
-        let change = Change::decode(&payload).unwrap_or_else(|error| panic!("pool entry {index}: {error}"));
+        let change =
+            Change::decode(&payload).unwrap_or_else(|error| panic!("pool entry {index}: {error}"));
         map.apply(&change);
         self.map.send_replace(Arc::new(map));
         self.applied.store(index, Relaxed);
@@ -72,16 +73,26 @@ impl PoolGroup {
         let (map, meta) = match newest {
             None => (PoolMap::default(), None),
             Some((meta, path, file)) => {
-                let map = read_map(file).map_err(|error| StartError::Snapshot { group, why: named(&path, &error) })?;
+                let map = read_map(file).map_err(|error| StartError::Snapshot {
+                    group,
+                    why: named(&path, &error),
+                })?;
                 (map, Some(meta))
             }
         };
         let (send, receive) = watch::channel(Arc::new(map));
         let applied = Arc::new(AtomicU64::new(0));
-        let body = MapBody { map: send, applied: Arc::clone(&applied) };
+        let body = MapBody {
+            map: send,
+            applied: Arc::clone(&applied),
+        };
         let core = Core::start(options, log, body, files, meta.as_ref()).await?;
         core.bootstrap().await?;
-        Ok(PoolGroup { core, map: receive, applied })
+        Ok(PoolGroup {
+            core,
+            map: receive,
+            applied,
+        })
     }
 
     /// The map as it is now.
@@ -96,7 +107,10 @@ impl PoolGroup {
     /// # Errors
     /// [`StartError::Raft`] when no leader is found in time.
     pub async fn create(&self, shards: u16) -> Result<Arc<PoolMap>, StartError> {
-        let failed = |why: String| StartError::Raft { group: GroupId::POOL, why };
+        let failed = |why: String| StartError::Raft {
+            group: GroupId::POOL,
+            why,
+        };
         let mut map = self.map.clone();
         for _ in 0..300 {
             if map.borrow().is_made() {

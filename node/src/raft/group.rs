@@ -40,7 +40,12 @@ pub struct Tuning {
 /// House D17: a dozen or two groups, a second to fail over.
 impl Default for Tuning {
     fn default() -> Tuning {
-        Tuning { heartbeat_ms: 100, election_min_ms: 500, election_max_ms: 1_000, snapshot_bytes: 64 << 20 }
+        Tuning {
+            heartbeat_ms: 100,
+            election_min_ms: 500,
+            election_max_ms: 1_000,
+            snapshot_bytes: 64 << 20,
+        }
     }
 }
 
@@ -63,7 +68,9 @@ pub struct GroupOptions {
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// A snapshot cannot be used.
-    #[error("the snapshot of group {group} cannot be used: {why}; restore the data folder from a backup")]
+    #[error(
+        "the snapshot of group {group} cannot be used: {why}; restore the data folder from a backup"
+    )]
     Snapshot {
         /// Which group.
         group: GroupId,
@@ -102,8 +109,16 @@ impl Core {
         files: SnapshotFiles,
         meta: Option<&Meta>,
     ) -> Result<Core, StartError> {
-        let GroupOptions { group, node, tuning, .. } = options.clone();
-        let failed = |why: &dyn std::fmt::Display| StartError::Raft { group, why: why.to_string() };
+        let GroupOptions {
+            group,
+            node,
+            tuning,
+            ..
+        } = options.clone();
+        let failed = |why: &dyn std::fmt::Display| StartError::Raft {
+            group,
+            why: why.to_string(),
+        };
         let config = Config {
             cluster_name: group.to_string(),
             heartbeat_interval: tuning.heartbeat_ms,
@@ -121,7 +136,13 @@ impl Core {
         let raft = Raft::new(node, Arc::new(config), NoPeers, log.group(group), machine)
             .await
             .map_err(|error| failed(&error))?;
-        Ok(Core { raft, group, node, since_snapshot, tuning })
+        Ok(Core {
+            raft,
+            group,
+            node,
+            since_snapshot,
+            tuning,
+        })
     }
 
     /// Makes a group of one out of a group that was never any; nothing for one that has a log.
@@ -132,7 +153,10 @@ impl Core {
         let members = BTreeMap::from([(self.node, BasicNode::default())]);
         match self.raft.initialize(members).await {
             Ok(()) | Err(RaftError::APIError(InitializeError::NotAllowed(_))) => Ok(()),
-            Err(error) => Err(StartError::Raft { group: self.group, why: error.to_string() }),
+            Err(error) => Err(StartError::Raft {
+                group: self.group,
+                why: error.to_string(),
+            }),
         }
     }
 
@@ -156,7 +180,9 @@ impl Core {
             last_log_index: metrics.last_log_index.unwrap_or(0),
             applied,
             snapshot: metrics.snapshot.map_or(0, |log_id| log_id.index),
-            caught_up: metrics.current_leader.is_some() && applied >= committed && metrics.running_state.is_ok(),
+            caught_up: metrics.current_leader.is_some()
+                && applied >= committed
+                && metrics.running_state.is_ok(),
         }
     }
 
@@ -175,7 +201,9 @@ impl Core {
             if before != applied {
                 self.snapshot(true).await;
                 let wait = self.raft.wait(Some(Duration::from_secs(30)));
-                let _ = wait.metrics(|metrics| metrics.snapshot >= applied, "the last snapshot").await;
+                let _ = wait
+                    .metrics(|metrics| metrics.snapshot >= applied, "the last snapshot")
+                    .await;
             }
         }
         let _ = self.raft.shutdown().await;
@@ -222,7 +250,10 @@ impl ShardGroup {
         let (machine, meta) = match newest {
             None => (Machine::default(), None),
             Some((meta, path, file)) => {
-                let restored = tokio::task::spawn_blocking(move || Machine::restore(&mut snapshot::body(file))).await;
+                let restored = tokio::task::spawn_blocking(move || {
+                    Machine::restore(&mut snapshot::body(file))
+                })
+                .await;
                 let machine = restored
                     .map_err(io::Error::other)
                     .and_then(|restored| restored.map_err(|error| named(&path, &error)))
@@ -230,15 +261,38 @@ impl ShardGroup {
                 (machine, Some(meta))
             }
         };
-        let me = Leader { node: options.node, life: options.life };
+        let me = Leader {
+            node: options.node,
+            life: options.life,
+        };
         let runner = Runner::spawn(&format!("shard-{group}"), machine, me, sink);
-        if let Some(index) = meta.as_ref().and_then(|meta| meta.last_log_id).map(|log_id| log_id.index) {
+        if let Some(index) = meta
+            .as_ref()
+            .and_then(|meta| meta.last_log_id)
+            .map(|log_id| log_id.index)
+        {
             runner.gauges().applied.store(index, Relaxed);
         }
-        let core = Core::start(options, log, ShardBody(runner.clone()), files, meta.as_ref()).await?;
-        let proposer =
-            Proposer::start(core.raft.clone(), me, runner.clone(), options.tuning.election_min_ms, failed);
-        Ok(ShardGroup { core, runner, proposer })
+        let core = Core::start(
+            options,
+            log,
+            ShardBody(runner.clone()),
+            files,
+            meta.as_ref(),
+        )
+        .await?;
+        let proposer = Proposer::start(
+            core.raft.clone(),
+            me,
+            runner.clone(),
+            options.tuning.election_min_ms,
+            failed,
+        );
+        Ok(ShardGroup {
+            core,
+            runner,
+            proposer,
+        })
     }
 
     /// As an operator sees it.

@@ -10,8 +10,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use openraft::storage::RaftStateMachine;
 use openraft::{
-    AnyError, BasicNode, EntryPayload, LogId, OptionalSend, RaftSnapshotBuilder, Snapshot, SnapshotMeta, StorageError,
-    StorageIOError, StoredMembership,
+    AnyError, BasicNode, EntryPayload, LogId, OptionalSend, RaftSnapshotBuilder, Snapshot,
+    SnapshotMeta, StorageError, StorageIOError, StoredMembership,
 };
 use shard::machine::Machine;
 use shard::runner::{Job, Runner};
@@ -48,13 +48,20 @@ impl ShardBody {
 
 impl Body for ShardBody {
     async fn apply(&mut self, index: u64, payload: Bytes) -> Applied {
-        self.submit(Job::Apply { index, entry: payload }).await;
+        self.submit(Job::Apply {
+            index,
+            entry: payload,
+        })
+        .await;
         Applied::default()
     }
 
     async fn freeze(&mut self) -> Frozen {
         let (give, take) = oneshot::channel();
-        self.submit(Job::Read(Box::new(move |machine| drop(give.send(machine.snapshot()))))).await;
+        self.submit(Job::Read(Box::new(move |machine| {
+            drop(give.send(machine.snapshot()))
+        })))
+        .await;
         let frozen = take.await;
         Box::new(move |writer| match frozen {
             Ok(snapshot) => snapshot.write(writer),
@@ -63,8 +70,11 @@ impl Body for ShardBody {
     }
 
     async fn install(&mut self, body: File) -> io::Result<()> {
-        let restored = tokio::task::spawn_blocking(move || Machine::restore(&mut snapshot::body(body))).await;
-        let machine = restored.map_err(io::Error::other)?.map_err(io::Error::other)?;
+        let restored =
+            tokio::task::spawn_blocking(move || Machine::restore(&mut snapshot::body(body))).await;
+        let machine = restored
+            .map_err(io::Error::other)?
+            .map_err(io::Error::other)?;
         self.submit(Job::Install(Box::new(machine))).await;
         Ok(())
     }
@@ -88,7 +98,9 @@ impl<B: Body> StateMachine<B> {
             body,
             files,
             last_applied: meta.and_then(|meta| meta.last_log_id),
-            membership: meta.map(|meta| meta.last_membership.clone()).unwrap_or_default(),
+            membership: meta
+                .map(|meta| meta.last_membership.clone())
+                .unwrap_or_default(),
             since_snapshot: Arc::default(),
         }
     }
@@ -110,20 +122,31 @@ fn failed(error: &io::Error) -> StorageError<NodeNumber> {
 impl RaftSnapshotBuilder<TypeConfig> for Builder {
     async fn build_snapshot(&mut self) -> Result<Snapshot<TypeConfig>> {
         let (files, meta) = (self.files.clone(), self.meta.clone());
-        let frozen = self.frozen.take().expect("openraft builds once per builder");
+        let frozen = self
+            .frozen
+            .take()
+            .expect("openraft builds once per builder");
         let written = tokio::task::spawn_blocking(move || files.write(&meta, frozen)).await;
         let file = written.map_err(io::Error::other).and_then(|written| written).map_err(|error| {
             tracing::error!(%error, "a snapshot could not be written; the log grows until one can");
             failed(&error)
         })?;
-        Ok(Snapshot { meta: self.meta.clone(), snapshot: Box::new(tokio::fs::File::from_std(file)) })
+        Ok(Snapshot {
+            meta: self.meta.clone(),
+            snapshot: Box::new(tokio::fs::File::from_std(file)),
+        })
     }
 }
 
 impl<B: Body> RaftStateMachine<TypeConfig> for StateMachine<B> {
     type SnapshotBuilder = Builder;
 
-    async fn applied_state(&mut self) -> Result<(Option<LogId<NodeNumber>>, StoredMembership<NodeNumber, BasicNode>)> {
+    async fn applied_state(
+        &mut self,
+    ) -> Result<(
+        Option<LogId<NodeNumber>>,
+        StoredMembership<NodeNumber, BasicNode>,
+    )> {
         Ok((self.last_applied, self.membership.clone()))
     }
 
@@ -153,9 +176,19 @@ impl<B: Body> RaftStateMachine<TypeConfig> for StateMachine<B> {
     /// Freezes here, in the order of applying; writing may take as long as it takes.
     async fn get_snapshot_builder(&mut self) -> Builder {
         self.since_snapshot.store(0, Relaxed);
-        let snapshot_id = self.last_applied.map_or_else(|| "empty".to_owned(), |log_id| log_id.to_string());
-        let meta = SnapshotMeta { last_log_id: self.last_applied, last_membership: self.membership.clone(), snapshot_id };
-        Builder { files: self.files.clone(), meta, frozen: Some(self.body.freeze().await) }
+        let snapshot_id = self
+            .last_applied
+            .map_or_else(|| "empty".to_owned(), |log_id| log_id.to_string());
+        let meta = SnapshotMeta {
+            last_log_id: self.last_applied,
+            last_membership: self.membership.clone(),
+            snapshot_id,
+        };
+        Builder {
+            files: self.files.clone(),
+            meta,
+            frozen: Some(self.body.freeze().await),
+        }
     }
 
     async fn begin_receiving_snapshot(&mut self) -> Result<Box<tokio::fs::File>> {
@@ -163,7 +196,11 @@ impl<B: Body> RaftStateMachine<TypeConfig> for StateMachine<B> {
         Ok(Box::new(tokio::fs::File::from_std(file)))
     }
 
-    async fn install_snapshot(&mut self, meta: &Meta, snapshot: Box<tokio::fs::File>) -> Result<()> {
+    async fn install_snapshot(
+        &mut self,
+        meta: &Meta,
+        snapshot: Box<tokio::fs::File>,
+    ) -> Result<()> {
         let mut file = snapshot.into_std().await;
         let install = async {
             snapshot::read_head(&mut file)?;
@@ -178,6 +215,9 @@ impl<B: Body> RaftStateMachine<TypeConfig> for StateMachine<B> {
 
     async fn get_current_snapshot(&mut self) -> Result<Option<Snapshot<TypeConfig>>> {
         let newest = self.files.newest().map_err(|error| failed(&error))?;
-        Ok(newest.map(|(meta, _, file)| Snapshot { meta, snapshot: Box::new(tokio::fs::File::from_std(file)) }))
+        Ok(newest.map(|(meta, _, file)| Snapshot {
+            meta,
+            snapshot: Box::new(tokio::fs::File::from_std(file)),
+        }))
     }
 }

@@ -3,12 +3,13 @@
 //! A pool of one has no peers, and openraft never asks for one: this adapter says so if it does. The
 //! links between nodes take its place without touching anything else here.
 
+use openraft::BasicNode;
 use openraft::error::{InstallSnapshotError, RPCError, RaftError, Unreachable};
 use openraft::network::{RPCOption, RaftNetwork, RaftNetworkFactory};
 use openraft::raft::{
-    AppendEntriesRequest, AppendEntriesResponse, InstallSnapshotRequest, InstallSnapshotResponse, VoteRequest, VoteResponse,
+    AppendEntriesRequest, AppendEntriesResponse, InstallSnapshotRequest, InstallSnapshotResponse,
+    VoteRequest, VoteResponse,
 };
-use openraft::BasicNode;
 
 use super::types::{NodeNumber, TypeConfig};
 
@@ -29,7 +30,8 @@ impl RaftNetworkFactory<TypeConfig> for NoPeers {
     }
 }
 
-type Failed<E = openraft::error::Infallible> = RPCError<NodeNumber, BasicNode, RaftError<NodeNumber, E>>;
+type Failed<E = openraft::error::Infallible> =
+    RPCError<NodeNumber, BasicNode, RaftError<NodeNumber, E>>;
 
 impl NoLink {
     fn unreachable(self) -> Unreachable {

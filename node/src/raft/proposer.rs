@@ -6,7 +6,9 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Acquire, Ordering::Relaxed, Ordering::Release};
+use std::sync::atomic::{
+    AtomicBool, AtomicU64, Ordering::Acquire, Ordering::Relaxed, Ordering::Release,
+};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::{Bytes, BytesMut};
@@ -31,6 +33,9 @@ const IN_FLIGHT_MAX: usize = 2;
 /// How often the machine's next deadline is looked at. Lifetimes are minutes; half a second late is
 /// within every peer's patience.
 const LOOK: Duration = Duration::from_millis(500);
+
+/// Entries between two attested digests (house D16).
+const ATTEST_EVERY: u64 = 4_096;
 
 /// What one worker's turn brought for one shard.
 #[derive(Debug)]
@@ -97,7 +102,13 @@ pub struct Counters {
 
 impl Proposer {
     /// Starts the task that proposes for one group, on the runtime this is called from.
-    pub(super) fn start(raft: Raft, me: Leader, runner: Runner, election_ms: u64, failed: Arc<dyn Failed>) -> Proposer {
+    pub(super) fn start(
+        raft: Raft,
+        me: Leader,
+        runner: Runner,
+        election_ms: u64,
+        failed: Arc<dyn Failed>,
+    ) -> Proposer {
         let (queue, waiting) = mpsc::channel(QUEUE_MAX);
         let standing = Arc::new(Standing {
             leads: AtomicBool::new(false),
@@ -118,11 +129,15 @@ impl Proposer {
             set_aside: None,
             in_flight: VecDeque::new(),
             started: None,
-            attested: 0,
+            proposed: 0,
             last_at: Timestamp(0),
         };
         tokio::spawn(task.run());
-        Proposer { queue, standing, runner }
+        Proposer {
+            queue,
+            standing,
+            runner,
+        }
     }
 
     /// Hands over what a turn brought. Never blocks.
@@ -131,7 +146,9 @@ impl Proposer {
     /// The batch itself when too many are waiting.
     pub fn submit(&self, batch: Batch) -> Result<(), Batch> {
         self.queue.try_send(batch).map_err(|error| match error {
-            mpsc::error::TrySendError::Full(batch) | mpsc::error::TrySendError::Closed(batch) => batch,
+            mpsc::error::TrySendError::Full(batch) | mpsc::error::TrySendError::Closed(batch) => {
+                batch
+            }
         })
     }
 
@@ -178,8 +195,8 @@ struct Task {
     in_flight: VecDeque<InFlight>,
     /// The term for which TermStart was proposed.
     started: Option<u64>,
-    /// The audit that was attested last.
-    attested: u64,
+    /// Entries proposed since the digests were last attested.
+    proposed: u64,
     /// The time of the last entry: it never goes back.
     last_at: Timestamp,
 }
@@ -188,7 +205,8 @@ impl Task {
     async fn run(mut self) {
         loop {
             self.look_around().await;
-            let room = self.in_flight.len() < IN_FLIGHT_MAX;
+            // When it is time to attest, what is on its way is waited for first.
+            let room = self.in_flight.len() < IN_FLIGHT_MAX && self.proposed < ATTEST_EVERY;
             if room && let Some(batch) = self.set_aside.take() {
                 self.gather(batch).await;
                 continue;
@@ -217,9 +235,14 @@ impl Task {
             let leads = metrics.state == ServerState::Leader && metrics.running_state.is_ok();
             let now_ms = self.standing.epoch.elapsed().as_millis() as u64;
             if let Some(silent_ms) = metrics.millis_since_quorum_ack {
-                self.standing.quorum_ms.store(now_ms.saturating_sub(silent_ms), Relaxed);
+                self.standing
+                    .quorum_ms
+                    .store(now_ms.saturating_sub(silent_ms), Relaxed);
             }
-            self.standing.alone.store(metrics.membership_config.membership().voter_ids().count() == 1, Relaxed);
+            self.standing.alone.store(
+                metrics.membership_config.membership().voter_ids().count() == 1,
+                Relaxed,
+            );
             (leads, metrics.current_term)
         };
         self.standing.leads.store(leads, Release);
@@ -232,28 +255,36 @@ impl Task {
             self.standing.counters.terms.fetch_add(1, Relaxed);
             let mut salt = [0; 4];
             getrandom::fill(&mut salt).expect("the operating system gives random bytes");
-            self.propose_act(&Act::TermStart { leader: self.me, salt: u32::from_le_bytes(salt) }).await;
+            self.propose_act(&Act::TermStart {
+                leader: self.me,
+                salt: u32::from_le_bytes(salt),
+            })
+            .await;
         }
         let deadline = Timestamp(self.runner.gauges().next_deadline_ms.load(Acquire));
         if deadline <= wall_clock() && self.last_at < deadline {
             self.propose_act(&Act::Requests(Vec::new())).await;
         }
-        let audited = self.runner.gauges().audited.load(Relaxed);
-        if audited > self.attested {
-            self.attested = audited;
+        if self.proposed >= ATTEST_EVERY && self.in_flight.is_empty() {
+            self.proposed = 0;
             self.attest().await;
         }
     }
 
-    /// Proposes what the machine found at its last audit, for every replica to compare (house D16).
+    /// Proposes the machine's digests for every replica to compare (house D16). They must be those just
+    /// before the entry, so this is done when nothing else is on its way, and nothing is proposed until
+    /// the machine has answered.
     async fn attest(&mut self) {
+        let index = self.runner.gauges().applied.load(Acquire);
         let (give, take) = oneshot::channel();
-        let job = Job::Read(Box::new(move |machine| drop(give.send(machine.audit()))));
+        let job = Job::Read(Box::new(move |machine| {
+            let _ = give.send(machine.attest(index));
+        }));
         if self.runner.submit(job).is_err() {
             return;
         }
-        if let Ok(Some(audit)) = take.await {
-            self.propose_act(&Act::Attest(audit)).await;
+        if let Ok(act) = take.await {
+            self.propose_act(&act).await;
         }
     }
 
@@ -282,37 +313,55 @@ impl Task {
             }
             batches.push(next);
         }
-        let count = batches.iter().map(|batch| batch.tickets.len()).sum::<usize>();
-        let length = batches.iter().map(|batch| batch.requests.len()).sum::<usize>();
+        let count = batches
+            .iter()
+            .map(|batch| batch.tickets.len())
+            .sum::<usize>();
+        let length = batches
+            .iter()
+            .map(|batch| batch.requests.len())
+            .sum::<usize>();
         let mut entry = BytesMut::with_capacity(16 + length);
         let at = self.stamp();
         let count = u16::try_from(count).expect("a worker hands over at most 512 requests at once");
-        encode_batch(at, count, batches.iter().map(|batch| &*batch.requests), &mut entry);
+        let parts: Vec<&[u8]> = batches.iter().map(|batch| &*batch.requests).collect();
+        encode_batch(at, count, &parts, &mut entry);
         let mut tickets = Vec::with_capacity(usize::from(count));
         for batch in batches {
             tickets.extend(batch.tickets);
         }
-        self.standing.counters.requests.fetch_add(u64::from(count), Relaxed);
+        self.standing
+            .counters
+            .requests
+            .fetch_add(u64::from(count), Relaxed);
         self.propose(entry.freeze(), tickets).await;
     }
 
     async fn propose(&mut self, entry: Bytes, tickets: Vec<Ticket>) {
         self.standing.counters.entries.fetch_add(1, Relaxed);
+        self.proposed += 1;
         match self.raft.client_write_ff(Payload(entry)).await {
             Ok(done) => self.in_flight.push_back(InFlight { tickets, done }),
             Err(_) => self.failed.failed(&tickets, ProposeError::Unavailable),
         }
     }
 
-    fn finished(&mut self, done: Option<openraft::raft::ClientWriteResult<super::types::TypeConfig>>) {
-        let Some(InFlight { tickets, .. }) = self.in_flight.pop_front() else { return };
+    fn finished(
+        &mut self,
+        done: Option<openraft::raft::ClientWriteResult<super::types::TypeConfig>>,
+    ) {
+        let Some(InFlight { tickets, .. }) = self.in_flight.pop_front() else {
+            return;
+        };
         let error = match done {
             // The outcome travels as an effect of the machine.
             Some(Ok(_)) => return,
-            Some(Err(ClientWriteError::ForwardToLeader(elsewhere))) => {
-                ProposeError::NotLeader { leader: elsewhere.leader_id }
+            Some(Err(ClientWriteError::ForwardToLeader(elsewhere))) => ProposeError::NotLeader {
+                leader: elsewhere.leader_id,
+            },
+            Some(Err(ClientWriteError::ChangeMembershipError(_))) | None => {
+                ProposeError::Unavailable
             }
-            Some(Err(ClientWriteError::ChangeMembershipError(_))) | None => ProposeError::Unavailable,
         };
         if !tickets.is_empty() {
             self.failed.failed(&tickets, error);
@@ -331,6 +380,10 @@ async fn first_done(
 }
 
 fn wall_clock() -> Timestamp {
-    Timestamp(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64)
+    Timestamp(
+        SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default()
+            .as_millis() as u64,
+    )
 }
-

@@ -36,11 +36,17 @@ impl SnapshotFiles {
     /// What the system says.
     pub fn open(dir: &Path, group: GroupId) -> io::Result<SnapshotFiles> {
         fs::create_dir_all(dir)?;
-        let files = SnapshotFiles { dir: dir.to_owned(), group };
+        let files = SnapshotFiles {
+            dir: dir.to_owned(),
+            group,
+        };
         // What was being written or received when an earlier life ended.
         for file in fs::read_dir(dir)? {
             let path = file?.path();
-            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            let name = path
+                .file_name()
+                .and_then(|name| name.to_str())
+                .unwrap_or_default();
             if name.starts_with(&files.prefix()) && name.ends_with(".part") {
                 fs::remove_file(path)?;
             }
@@ -71,7 +77,10 @@ impl SnapshotFiles {
             writer.write_all(&crc32c::crc32c(&head).to_le_bytes())?;
             writer.write_all(&head)?;
             frozen(&mut writer)?;
-            writer.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()
+            writer
+                .into_inner()
+                .map_err(io::IntoInnerError::into_error)?
+                .sync_all()
         })();
         if let Err(error) = written {
             let _ = fs::remove_file(&part);
@@ -86,7 +95,12 @@ impl SnapshotFiles {
     /// What the system says.
     pub fn receive(&self) -> io::Result<File> {
         let part = self.dir.join(format!("{}received.part", self.prefix()));
-        File::options().create(true).truncate(true).read(true).write(true).open(part)
+        File::options()
+            .create(true)
+            .truncate(true)
+            .read(true)
+            .write(true)
+            .open(part)
     }
 
     /// Takes over what was received, once it was read and found whole.
@@ -116,7 +130,10 @@ impl SnapshotFiles {
         let mut paths = Vec::new();
         for file in fs::read_dir(&self.dir)? {
             let path = file?.path();
-            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            let name = path
+                .file_name()
+                .and_then(|name| name.to_str())
+                .unwrap_or_default();
             if name.starts_with(&self.prefix()) && name.ends_with(".snap") {
                 paths.push(path);
             }
@@ -130,7 +147,9 @@ impl SnapshotFiles {
     /// # Errors
     /// What the system says; `InvalidData` with the file's name when the head is damaged.
     pub fn newest(&self) -> io::Result<Option<(Meta, PathBuf, File)>> {
-        let Some(path) = self.list()?.pop() else { return Ok(None) };
+        let Some(path) = self.list()?.pop() else {
+            return Ok(None);
+        };
         let mut file = File::open(&path)?;
         let meta = read_head(&mut file).map_err(|error| named(&path, &error))?;
         Ok(Some((meta, path, file)))
@@ -142,7 +161,12 @@ impl SnapshotFiles {
 /// # Errors
 /// `InvalidData` when it is none.
 pub fn read_head(file: &mut File) -> io::Result<Meta> {
-    let damaged = || io::Error::new(io::ErrorKind::InvalidData, "the head of the snapshot is damaged");
+    let damaged = || {
+        io::Error::new(
+            io::ErrorKind::InvalidData,
+            "the head of the snapshot is damaged",
+        )
+    };
     file.seek(SeekFrom::Start(0))?;
     let mut start = [0; 16];
     file.read_exact(&mut start)?;
@@ -168,5 +192,8 @@ pub fn body(file: File) -> BufReader<File> {
 /// An error that says which file it is about.
 #[must_use]
 pub fn named(path: &Path, error: &dyn std::fmt::Display) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, format!("{}: {error}", path.display()))
+    io::Error::new(
+        io::ErrorKind::InvalidData,
+        format!("{}: {error}", path.display()),
+    )
 }

@@ -59,4 +59,3 @@ impl fmt::Display for Payload {
 /// pool map answers here.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Applied(pub Bytes);
-

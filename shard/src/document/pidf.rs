@@ -63,12 +63,19 @@ pub fn parse(body: &[u8]) -> Result<Vec<u8>, DocumentError> {
     if !root.is(PIDF, "presence") {
         return Err(document.error_at(root, "not a presence document"));
     }
-    let mut reading = Reading { document: &document, out: stored::begin(), ids: SmallVec::new(), activities: Vec::new() };
+    let mut reading = Reading {
+        document: &document,
+        out: stored::begin(),
+        ids: SmallVec::new(),
+        activities: Vec::new(),
+    };
     let mut has_person = false;
     for child in root.children() {
         match (child.namespace(), child.local()) {
             (PIDF, "tuple") => reading.tuple(child)?,
-            (PIDF, "note") => stored::push(Kind::Note, "", "", &mut reading.out, |out| write_note(child, "note", out)),
+            (PIDF, "note") => stored::push(Kind::Note, "", "", &mut reading.out, |out| {
+                write_note(child, "note", out)
+            }),
             (DATA_MODEL, "person") => {
                 has_person = true;
                 reading.person(child);
@@ -77,12 +84,16 @@ pub fn parse(body: &[u8]) -> Result<Vec<u8>, DocumentError> {
             //= RFC 3863 4.2.5
             //# elements of other namespaces are extensions; of its own there are no others
             (PIDF | DATA_MODEL | "", _) => {}
-            _ => stored::push(Kind::Extension, "", "", &mut reading.out, |out| child.write_standalone(&AMBIENT, out)),
+            _ => stored::push(Kind::Extension, "", "", &mut reading.out, |out| {
+                child.write_standalone(&AMBIENT, out)
+            }),
         }
     }
     if !has_person && !reading.activities.is_empty() {
         let id = reading.fresh_id(None, "p");
-        let Reading { out, activities, .. } = &mut reading;
+        let Reading {
+            out, activities, ..
+        } = &mut reading;
         stored::push(Kind::Person, &id, "", out, |out| {
             rpid::write_activities(activities, out);
             out.extend_from_slice(b"</dm:person>");
@@ -105,9 +116,19 @@ impl Reading<'_, '_> {
         let mut id = match wanted.map(str::trim) {
             Some(id) if is_ncname(id) => id.to_owned(),
             Some(id) if !id.is_empty() => {
-                let legal = |c: char| if c.is_alphanumeric() || "-._".contains(c) { c } else { '_' };
+                let legal = |c: char| {
+                    if c.is_alphanumeric() || "-._".contains(c) {
+                        c
+                    } else {
+                        '_'
+                    }
+                };
                 let id: String = id.chars().map(legal).collect();
-                if is_ncname(&id) { id } else { format!("{letter}{id}") }
+                if is_ncname(&id) {
+                    id
+                } else {
+                    format!("{letter}{id}")
+                }
             }
             _ => format!("{letter}{}", self.ids.len() + 1),
         };
@@ -146,8 +167,12 @@ impl Reading<'_, '_> {
                 element.write_standalone(&AMBIENT, out);
             }
             out.extend_from_slice(b"</status>");
-            let own = |name: &'static str| tuple.children().filter(move |child| child.is(PIDF, name));
-            for child in tuple.children().filter(|child| !matches!(child.namespace(), PIDF | "")) {
+            let own =
+                |name: &'static str| tuple.children().filter(move |child| child.is(PIDF, name));
+            for child in tuple
+                .children()
+                .filter(|child| !matches!(child.namespace(), PIDF | ""))
+            {
                 child.write_standalone(&AMBIENT, out);
             }
             if let Some(contact) = own("contact").next() {
@@ -176,7 +201,9 @@ impl Reading<'_, '_> {
             self.activities.push("busy".to_owned());
             Ok("open")
         } else {
-            Err(self.document.error_at(basic, "a basic status that is neither open nor closed"))
+            Err(self
+                .document
+                .error_at(basic, "a basic status that is neither open nor closed"))
         }
     }
 
@@ -191,7 +218,12 @@ impl Reading<'_, '_> {
 
     /// The same with a deviceID, without which a device is nothing.
     fn device(&mut self, device: Element<'_, '_>) {
-        let Some(device_id) = device.children().find(|child| child.is(DATA_MODEL, "deviceID")) else { return };
+        let Some(device_id) = device
+            .children()
+            .find(|child| child.is(DATA_MODEL, "deviceID"))
+        else {
+            return;
+        };
         let device_id = device_id.text();
         let id = self.fresh_id(device.attribute("id").as_deref(), "d");
         stored::push(Kind::Device, &id, &device_id, &mut self.out, |out| {
@@ -205,13 +237,20 @@ impl Reading<'_, '_> {
 }
 
 fn write_extensions(element: Element<'_, '_>, out: &mut Vec<u8>) {
-    for child in element.children().filter(|child| !matches!(child.namespace(), DATA_MODEL | "")) {
+    for child in element
+        .children()
+        .filter(|child| !matches!(child.namespace(), DATA_MODEL | ""))
+    {
         child.write_standalone(&AMBIENT, out);
     }
 }
 
 fn write_model_end(element: Element<'_, '_>, end: &str, out: &mut Vec<u8>) {
-    let own = |name: &'static str| element.children().filter(move |child| child.is(DATA_MODEL, name));
+    let own = |name: &'static str| {
+        element
+            .children()
+            .filter(move |child| child.is(DATA_MODEL, name))
+    };
     for note in own("note") {
         write_note(note, "dm:note", out);
     }
@@ -223,7 +262,10 @@ fn write_model_end(element: Element<'_, '_>, end: &str, out: &mut Vec<u8>) {
 
 fn write_contact(contact: Element<'_, '_>, out: &mut Vec<u8>) {
     out.extend_from_slice(b"<contact");
-    if let Some(priority) = contact.attribute("priority").filter(|priority| is_qvalue(priority)) {
+    if let Some(priority) = contact
+        .attribute("priority")
+        .filter(|priority| is_qvalue(priority))
+    {
         out.extend_from_slice(b" priority=\"");
         out.extend_from_slice(priority.as_bytes());
         out.push(b'"');
@@ -256,9 +298,13 @@ fn write_note(note: Element<'_, '_>, name: &str, out: &mut Vec<u8>) {
 }
 
 fn is_language(text: &str) -> bool {
-    text.split('-').all(|part| (1..=8).contains(&part.len()) && part.bytes().all(|byte| byte.is_ascii_alphanumeric()))
-        && text.starts_with(|c: char| c.is_ascii_alphabetic())
-        && text.split('-').next().is_some_and(|first| first.bytes().all(|byte| byte.is_ascii_alphabetic()))
+    text.split('-').all(|part| {
+        (1..=8).contains(&part.len()) && part.bytes().all(|byte| byte.is_ascii_alphanumeric())
+    }) && text.starts_with(|c: char| c.is_ascii_alphabetic())
+        && text
+            .split('-')
+            .next()
+            .is_some_and(|first| first.bytes().all(|byte| byte.is_ascii_alphabetic()))
 }
 
 /// A time that is none is left out.
@@ -333,9 +379,16 @@ struct Ids<'a> {
     made: Vec<String>,
 }
 
-fn write_with_id<'a>(begin: &str, item: stored::Item<'a>, number: u32, ids: &mut Ids<'a>, out: &mut Vec<u8>) {
+fn write_with_id<'a>(
+    begin: &str,
+    item: stored::Item<'a>,
+    number: u32,
+    ids: &mut Ids<'a>,
+    out: &mut Vec<u8>,
+) {
     out.extend_from_slice(begin.as_bytes());
-    let taken = |ids: &Ids<'_>, id: &str| ids.plain.contains(&id) || ids.made.iter().any(|made| made == id);
+    let taken =
+        |ids: &Ids<'_>, id: &str| ids.plain.contains(&id) || ids.made.iter().any(|made| made == id);
     if taken(ids, item.id) {
         let mut id = format!("{}-{number}", item.id);
         while taken(ids, &id) {

@@ -6,14 +6,40 @@ use crate::xml::{Element, escape};
 pub(super) const RPID: &str = "urn:ietf:params:xml:ns:pidf:rpid";
 
 /// The drafts before it: activities are texts inside a tuple's status.
-const DRAFTS: [&str; 2] =
-    ["urn:ietf:params:xml:ns:pidf:status:rpid-status", "urn:ietf:params:xml:ns:pidf:rpid-status"];
+const DRAFTS: [&str; 2] = [
+    "urn:ietf:params:xml:ns:pidf:status:rpid-status",
+    "urn:ietf:params:xml:ns:pidf:rpid-status",
+];
 
 /// The activities that RFC 4480 §3.2 names.
 const ACTIVITIES: [&str; 27] = [
-    "appointment", "away", "breakfast", "busy", "dinner", "holiday", "in-transit", "looking-for-work", "lunch",
-    "meal", "meeting", "on-the-phone", "other", "performance", "permanent-absence", "playing", "presentation",
-    "shopping", "sleeping", "spectator", "steering", "travel", "tv", "unknown", "vacation", "working", "worship",
+    "appointment",
+    "away",
+    "breakfast",
+    "busy",
+    "dinner",
+    "holiday",
+    "in-transit",
+    "looking-for-work",
+    "lunch",
+    "meal",
+    "meeting",
+    "on-the-phone",
+    "other",
+    "performance",
+    "permanent-absence",
+    "playing",
+    "presentation",
+    "shopping",
+    "sleeping",
+    "spectator",
+    "steering",
+    "travel",
+    "tv",
+    "unknown",
+    "vacation",
+    "working",
+    "worship",
 ];
 
 /// Collects what a draft's element inside a status says about the person; `false` when it is no draft's.
@@ -26,7 +52,11 @@ pub(super) fn take_draft(element: Element<'_, '_>, activities: &mut Vec<String>)
             for activity in element.children() {
                 // Some write the activity as an element's name instead of its text.
                 let text = activity.text();
-                let text = if text.is_empty() { activity.local().into() } else { text };
+                let text = if text.is_empty() {
+                    activity.local().into()
+                } else {
+                    text
+                };
                 activities.push(text.trim().to_owned());
             }
         }
@@ -41,7 +71,10 @@ pub(super) fn write_activities(activities: &[String], out: &mut Vec<u8>) {
     out.extend_from_slice(b"<rpid:activities>");
     for activity in activities {
         let name = activity.to_ascii_lowercase();
-        match ACTIVITIES.iter().find(|known| **known == name && **known != "other") {
+        match ACTIVITIES
+            .iter()
+            .find(|known| **known == name && **known != "other")
+        {
             Some(known) => {
                 out.extend_from_slice(b"<rpid:");
                 out.extend_from_slice(known.as_bytes());

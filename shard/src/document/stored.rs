@@ -42,7 +42,13 @@ pub(super) fn begin() -> Vec<u8> {
 }
 
 /// Appends one element, whose text `write` writes.
-pub(super) fn push(kind: Kind, id: &str, key: &str, out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
+pub(super) fn push(
+    kind: Kind,
+    id: &str,
+    key: &str,
+    out: &mut Vec<u8>,
+    write: impl FnOnce(&mut Vec<u8>),
+) {
     out.push(kind as u8);
     put(id, out);
     put(key, out);
@@ -75,14 +81,28 @@ pub(super) fn items(stored: &[u8]) -> impl Iterator<Item = Item<'_>> {
 
 fn item(bytes: &[u8]) -> Option<(Item<'_>, &[u8])> {
     let (kind, bytes) = bytes.split_first()?;
-    let kind = [Kind::Tuple, Kind::Note, Kind::Person, Kind::Device, Kind::Extension]
-        .into_iter()
-        .find(|known| *known as u8 == *kind)?;
+    let kind = [
+        Kind::Tuple,
+        Kind::Note,
+        Kind::Person,
+        Kind::Device,
+        Kind::Extension,
+    ]
+    .into_iter()
+    .find(|known| *known as u8 == *kind)?;
     let (id, bytes) = short(bytes)?;
     let (key, bytes) = short(bytes)?;
     let (length, bytes) = bytes.split_first_chunk::<4>()?;
     let (xml, bytes) = bytes.split_at_checked(u32::from_le_bytes(*length) as usize)?;
-    Some((Item { kind, id, key, xml: std::str::from_utf8(xml).ok()? }, bytes))
+    Some((
+        Item {
+            kind,
+            id,
+            key,
+            xml: std::str::from_utf8(xml).ok()?,
+        },
+        bytes,
+    ))
 }
 
 fn short(bytes: &[u8]) -> Option<(&str, &[u8])> {

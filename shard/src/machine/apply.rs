@@ -1,44 +1,50 @@
-//! `Machine::apply`: time first, then each request, then who is told.
+//! `Machine::apply`: time first, then each request, then whoever is to be notified.
 //!
-//! All replies of an entry come before its notifications, and a presentity that changed several times
-//! within an entry is shown once, as it is at the end: a watcher gets the newest state, its 200 before
-//! its first NOTIFY, and one sequence number per entry.
+//! The effects of an entry are its replies in the order of its requests, then the notifications of
+//! the presentities that the entry changed or was asked about, one for each, in the order of their
+//! addresses. So a SUBSCRIBE is answered before it is notified, and several changes of one presentity
+//! in one entry are told once, as what they come to.
 
-use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 
-use super::command::{Act, Audit, Command, Entry, Request};
-use super::effect::{Effect, Notice, SubscriptionState};
-use super::expiry::{Deadlines, Mortal};
-use super::outcome::{Outcome, Refusal};
-use super::replies::Replies;
-use super::slots::{Presentity, Slots};
-use crate::presence::endpoint::{Endpoint, Register};
+use crate::machine::command::{Act, Command, Entry, Register, Request, Resubscribe, Subscribe};
+use crate::machine::digest::{self, History};
+use crate::machine::effect::Effect;
+use crate::machine::notices::Notices;
+use crate::machine::outcome::{Outcome, Refusal};
+use crate::machine::replies::Replies;
+use crate::machine::snapshot::{self, Snapshot, SnapshotError, Standing};
+use crate::machine::store::{Due, Store};
+use crate::presence::endpoint::Endpoint;
 use crate::presence::limits::{REPLY_MEMORY_MS, WATCHERS_MAX};
 use crate::presence::publication::{EntityTag, Publication, Publish};
-use crate::slot::{Aor, SLOTS, Slot};
-use crate::subscription::dialog::{Dialog, DialogKey, EndReason, Package, Resubscribe, Subscribe};
+use crate::slot::{Aor, Slot};
+use crate::subscription::dialog::{Dialog, DialogKey, EndReason, Package};
 use crate::subscription::view::View;
 use crate::time::Timestamp;
 
-/// Entries between two audits (house D16).
-const AUDIT_EVERY: u64 = 4_096;
-
 /// The state of one shard. A plain struct: drivable by a thread, a test, a bench and a simulator.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Machine {
-    pub(super) now: Timestamp,
-    /// Part of every entity-tag; drawn when the shard's first term started.
-    pub(super) salt: Option<u32>,
-    pub(super) slots: Slots,
-    pub(super) replies: Replies,
-    /// Digest of all replies and notices so far.
-    pub(super) history: u64,
-    /// The last audit, to compare with what the log attests.
-    pub(super) audit: Option<Audit>,
-    /// Derived from the slots.
-    pub(super) deadlines: Deadlines,
-    pub(super) counts: Counts,
+    now: Timestamp,
+    applied: u64,
+    salt: Option<u32>,
+    history: History,
+    store: Store,
+    replies: Replies,
+    /// Empty between entries.
+    notices: Notices,
+}
+
+impl fmt::Debug for Machine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Machine")
+            .field("now", &self.now)
+            .field("applied", &self.applied)
+            .field("counts", &self.counts())
+            .finish_non_exhaustive()
+    }
 }
 
 /// What is kept for one address, for an operator to read.
@@ -67,327 +73,254 @@ pub struct Counts {
     pub replies: u64,
 }
 
-/// Who is to be told of one presentity at the end of an entry.
-#[derive(Debug, Default)]
-struct Telling {
-    /// Everybody who watches.
-    all: bool,
-    /// These dialogs in any case.
-    some: Vec<DialogKey>,
-    /// These dialogs have ended and are told so.
-    ended: Vec<(DialogKey, Dialog, EndReason)>,
-}
-
-/// Who is to be told, in the order of the addresses.
-type Told = BTreeMap<Aor, Telling>;
-
 impl Machine {
     /// Applies the entry at log position `index`: time first, then its requests in order. Effects are
     /// appended; whether they are performed is the runner's decision.
     ///
     /// # Panics
     /// When the entry attests a digest that this replica does not have (house D16): a wrong replica
-    /// that stops costs one replica, one that continues costs the pool.
+    /// that stops costs one replica, one that continues costs the pool. When `index` is not higher
+    /// than the one before.
     pub fn apply(&mut self, index: u64, entry: &Entry<'_>, effects: &mut Vec<Effect>) {
-        let first = effects.len();
-        let before = self.now;
-        self.now = self.now.max(entry.at);
-        let mut told = Told::new();
-        self.expire_until(self.now, index, &mut told);
         assert!(
-            self.deadlines.next().is_none_or(|deadline| deadline > self.now),
-            "everything due has ended before the requests"
+            index > self.applied,
+            "entry {index} after entry {}",
+            self.applied
         );
-        self.replies.forget(self.now);
+        if let Act::Attest {
+            slot,
+            slot_digest,
+            history_digest,
+        } = entry.act
+        {
+            self.compare(index, slot, slot_digest, history_digest);
+        }
+        let before = self.now;
+        self.applied = index;
+        self.now = before.max(entry.at);
+        self.expire();
+        assert!(
+            self.next_deadline()
+                .is_none_or(|deadline| deadline > self.now)
+        );
+        self.replies.forget_until(self.now);
 
         match &entry.act {
-            Act::TermStart { salt, .. } => {
+            Act::TermStart { leader: _, salt } => {
                 self.salt.get_or_insert(*salt);
-                self.tell_again(before, &mut told);
+                self.notify_again(before);
             }
             Act::Requests(requests) => {
                 for (position, request) in requests.iter().enumerate() {
-                    let fresh = EntityTag { salt: self.salt.unwrap_or_default(), index, position: position as u16 };
-                    let outcome = match self.replies.find(request.key) {
-                        Some(remembered) => remembered.clone(),
-                        None => self.decide(request, fresh, &mut told),
-                    };
-                    effects.push(Effect::Reply { ticket: request.ticket, outcome });
+                    let outcome = self.answer(position, request);
+                    self.history.reply(&outcome);
+                    effects.push(Effect::Reply {
+                        ticket: request.ticket,
+                        outcome,
+                    });
                 }
             }
-            Act::Attest(attested) => self.compare(attested),
+            Act::Attest { .. } => {}
         }
-        self.tell(told, effects);
-        self.digest(index, &effects[first..]);
+        self.notices
+            .tell(&mut self.store, self.now, &mut self.history, effects);
+        self.history.close(index, self.now);
     }
 
-    fn decide(&mut self, request: &Request<'_>, fresh: EntityTag, told: &mut Told) -> Outcome {
-        let outcome = match &request.command {
-            Command::Register(register) => self.register(register),
-            Command::Publish(publish) => self.publish(publish, fresh, told),
-            Command::Subscribe(subscribe) => self.subscribe(subscribe, told),
-            Command::Resubscribe(resubscribe) => self.resubscribe(resubscribe, told),
-            Command::EndDialog { slot, dialog, reason } => self.end_dialog(*slot, *dialog, *reason, told),
-        };
-        let outcome = outcome.unwrap_or_else(Outcome::Refused);
-        self.replies.remember(request.key, outcome.clone(), self.now);
+    /// What the leader attests must be true here.
+    fn compare(&self, index: u64, slot: Slot, slot_digest: u64, history_digest: u64) {
+        let ours = digest::of_slot(slot, self.store.table(slot));
+        assert_eq!(
+            (slot_digest, history_digest),
+            (ours, self.history.digest()),
+            "entry {index}: the leader's digests of slot {} and of the history (left) are not this \
+             replica's (right); one of them has gone wrong",
+            slot.number(),
+        );
+    }
+
+    /// Ends everything that is due, in the order of (deadline, key).
+    //= RFC 6665 4.2.1.4
+    //# a subscription that is not refreshed in time is removed, and its watcher told
+    fn expire(&mut self) {
+        let (now, index) = (self.now, self.applied);
+        self.store.open(now);
+        while let Some((at, due)) = self.store.due(now) {
+            match due {
+                Due::Presentity(aor) => {
+                    let notices = &mut self.notices;
+                    self.store.change(aor.as_str(), |presentity, watchers| {
+                        presentity.expire(at, index, |package| {
+                            if !watchers.is_empty() {
+                                notices.everyone(&aor, package);
+                            }
+                        });
+                    });
+                }
+                Due::Dialog(slot, key) => {
+                    let ends = |dialog: &mut Dialog| dialog.expires_at <= at;
+                    if self.store.change_dialog(slot, key, ends) == Some(true) {
+                        self.end_dialog(slot, key, EndReason::Timeout);
+                    }
+                }
+            }
+        }
+    }
+
+    /// What a new leader does for those whom the old one may not have reached any more: every dialog
+    /// notified in the last 32 s before `before` is notified again (house D8).
+    fn notify_again(&mut self, before: Timestamp) {
+        for (key, dialog) in self.store.dialogs() {
+            if dialog.notified_at.0.saturating_add(REPLY_MEMORY_MS) >= before.0 {
+                self.notices.one(&dialog.presentity, dialog.package, key);
+            }
+        }
+    }
+
+    /// The outcome of a request: the remembered one if it is a repeat.
+    fn answer(&mut self, position: usize, request: &Request<'_>) -> Outcome {
+        if let Some(outcome) = self.replies.find(request.key) {
+            return outcome.clone();
+        }
+        let position = u16::try_from(position).expect("the codec counts requests in 16 bits");
+        let outcome = self
+            .perform(position, &request.command)
+            .unwrap_or_else(Outcome::Refused);
+        self.replies
+            .remember(self.now, request.key, outcome.clone());
         outcome
     }
 
+    fn perform(&mut self, position: u16, command: &Command<'_>) -> Result<Outcome, Refusal> {
+        match command {
+            Command::Register(register) => self.register(register),
+            Command::Publish(publish) => self.publish(position, publish),
+            Command::Subscribe(subscribe) => self.subscribe(subscribe),
+            Command::Resubscribe(resubscribe) => self.resubscribe(resubscribe),
+            Command::EndDialog {
+                slot,
+                dialog,
+                reason,
+            } => {
+                self.end_dialog(*slot, *dialog, *reason)
+                    .ok_or(Refusal::UnknownDialog)?;
+                Ok(Outcome::Ended)
+            }
+        }
+    }
+
     fn register(&mut self, register: &Register<'_>) -> Result<Outcome, Refusal> {
-        let table = self.slots.table_mut(Slot::of(register.aor));
-        let presentity = table.presentity_mut(register.aor);
-        let before: Vec<(Timestamp, u64)> = deadlines_of(&presentity.endpoints);
-        let done = presentity.register(register, self.now);
-        let after = deadlines_of(&presentity.endpoints);
-        let endpoints: Arc<[Endpoint]> = presentity.endpoints.as_slice().into();
-        let aor = table.own_aor(register.aor).expect("it was looked at above").clone();
-        table.tidy(register.aor);
-        done?;
-        self.counts.endpoints = self.counts.endpoints + after.len() as u64 - before.len() as u64;
-        for (at, binding) in before {
-            self.deadlines.clear(at, Mortal::Endpoint(aor.clone(), binding));
-        }
-        for (at, binding) in after {
-            self.deadlines.set(at, Mortal::Endpoint(aor.clone(), binding));
-        }
-        Ok(Outcome::Registered { endpoints, at: self.now })
+        let at = self.now;
+        self.store.change(register.aor, |presentity, _| {
+            presentity.endpoints.register(register, at)?;
+            //= RFC 3261 10.3
+            //# the answer lists all current bindings
+            Ok(Outcome::Registered {
+                endpoints: presentity.endpoints.share(),
+                at,
+            })
+        })
     }
 
-    fn publish(&mut self, publish: &Publish<'_>, fresh: EntityTag, told: &mut Told) -> Result<Outcome, Refusal> {
-        let table = self.slots.table_mut(Slot::of(publish.presentity));
-        let presentity = table.presentity_mut(publish.presentity);
-        let done = presentity.publish(publish, fresh, self.now);
-        if done.is_ok_and(|done| done.visible) {
-            presentity.revision = fresh.index;
-        }
-        let watched = !presentity.watchers.is_empty();
-        let aor = table.own_aor(publish.presentity).expect("it was looked at above").clone();
-        table.tidy(publish.presentity);
-        let done = done?;
-        if let Some((at, number)) = done.ends {
-            self.deadlines.clear(at, Mortal::Publication(aor.clone(), number));
-            self.counts.publications -= 1;
-        }
-        if let Some((at, number)) = done.begins {
-            self.deadlines.set(at, Mortal::Publication(aor.clone(), number));
-            self.counts.publications += 1;
-        }
-        if done.visible && watched {
-            told.entry(aor).or_default().all = true;
-        }
-        Ok(Outcome::Published { tag: done.tag, expires_s: publish.expires_s })
+    fn publish(&mut self, position: u16, publish: &Publish<'_>) -> Result<Outcome, Refusal> {
+        let now = self.now;
+        let notices = &mut self.notices;
+        let fresh = EntityTag {
+            salt: self.salt.unwrap_or_default(),
+            index: self.applied,
+            position,
+        };
+        self.store
+            .change(publish.presentity, |presentity, watchers| {
+                let published = presentity.publish(publish, fresh, now)?;
+                if published.visible && !watchers.is_empty() {
+                    notices.everyone(&presentity.aor, publish.package);
+                }
+                Ok(Outcome::Published {
+                    tag: published.tag,
+                    expires_s: published.expires_s,
+                })
+            })
     }
 
-    //= RFC 6665 4.2.1
-    //# an accepted SUBSCRIBE makes a dialog, and its state is told at once
-    fn subscribe(&mut self, subscribe: &Subscribe<'_>, told: &mut Told) -> Result<Outcome, Refusal> {
-        let slot = Slot::of(subscribe.presentity);
-        let table = self.slots.table_mut(slot);
-        if table.dialogs.contains_key(&subscribe.dialog) {
-            return Err(Refusal::OutOfOrder);
+    fn subscribe(&mut self, subscribe: &Subscribe<'_>) -> Result<Outcome, Refusal> {
+        let Subscribe {
+            presentity,
+            dialog: key,
+            cseq,
+            expires_s,
+            target,
+            ..
+        } = *subscribe;
+        let slot = Slot::of(presentity);
+        if self.store.dialog(slot, key).is_some() {
+            // The same SUBSCRIBE again, after its outcome was forgotten: it is inside the dialog now.
+            return self.resubscribe(&Resubscribe {
+                slot,
+                dialog: key,
+                cseq,
+                expires_s,
+                target,
+            });
         }
-        let presentity = table.presentity_mut(subscribe.presentity);
-        if presentity.watchers.len() >= WATCHERS_MAX {
+        let watchers = self
+            .store
+            .watched(presentity)
+            .map_or(0, |watched| watched.watchers().len());
+        if watchers >= WATCHERS_MAX {
             return Err(Refusal::TooManyWatchers);
         }
-        presentity.watchers.insert(subscribe.dialog);
-        let aor = table.own_aor(subscribe.presentity).expect("it was made above").clone();
-        let expires_at = self.now.plus_s(subscribe.expires_s);
-        let dialog = Dialog {
-            presentity: aor.clone(),
-            watcher: Aor::from_canonical(subscribe.watcher),
-            package: subscribe.package,
-            format: subscribe.format,
-            local_tag: subscribe.local_tag,
-            local_cseq: 0,
-            remote_cseq: subscribe.cseq,
-            expires_at,
-            notified_at: self.now,
-            route: subscribe.route.into(),
-            target: subscribe.target.into(),
-        };
-        table.dialogs.insert(subscribe.dialog, dialog);
-        self.deadlines.set(expires_at, Mortal::Dialog(slot, subscribe.dialog));
-        self.counts.dialogs += 1;
-        told.entry(aor).or_default().some.push(subscribe.dialog);
-        Ok(Outcome::Subscribed { local_tag: subscribe.local_tag, expires_s: subscribe.expires_s })
-    }
-
-    //= RFC 6665 4.2.1.2
-    //# a refresh is answered with the current state; Expires 0 ends the subscription with a last NOTIFY
-    fn resubscribe(&mut self, resubscribe: &Resubscribe<'_>, told: &mut Told) -> Result<Outcome, Refusal> {
-        let Resubscribe { slot, dialog: key, cseq, expires_s, target } = *resubscribe;
-        if !self.slots.table(slot).dialogs.contains_key(&key) {
-            return Err(Refusal::UnknownDialog);
-        }
-        let dialog = self.slots.table_mut(slot).dialogs.get_mut(&key).expect("it is there");
-        //= RFC 3261 12.2.2
-        //# a request with a lower CSeq than the one before is out of order
-        if cseq <= dialog.remote_cseq {
-            return Err(Refusal::OutOfOrder);
-        }
-        dialog.remote_cseq = cseq;
-        //= RFC 3261 12.2.2
-        //# a refresh replaces the remote target
-        if *dialog.target != *target {
-            dialog.target = target.into();
-        }
+        let aor = Aor::from_canonical(presentity);
+        let dialog = Dialog::open(subscribe, aor, self.now);
         let local_tag = dialog.local_tag;
+        //= RFC 6665 4.2.1.2
+        //# a new subscription is notified of the state at once
         if expires_s == 0 {
-            self.remove_dialog(slot, key, Some(EndReason::Timeout), told);
+            self.notices.gone(key, dialog, EndReason::Timeout, self.now);
         } else {
-            let before = dialog.expires_at;
-            dialog.expires_at = self.now.plus_s(expires_s);
-            let (after, aor) = (dialog.expires_at, dialog.presentity.clone());
-            self.deadlines.clear(before, Mortal::Dialog(slot, key));
-            self.deadlines.set(after, Mortal::Dialog(slot, key));
-            told.entry(aor).or_default().some.push(key);
+            self.notices.one(&dialog.presentity, dialog.package, key);
+            self.store.insert_dialog(key, dialog);
         }
-        Ok(Outcome::Subscribed { local_tag, expires_s })
+        Ok(Outcome::Subscribed {
+            local_tag,
+            expires_s,
+        })
     }
 
-    fn end_dialog(&mut self, slot: Slot, key: DialogKey, reason: EndReason, told: &mut Told) -> Result<Outcome, Refusal> {
-        if !self.slots.table(slot).dialogs.contains_key(&key) {
-            return Err(Refusal::UnknownDialog);
-        }
-        // Who cannot be reached is not told.
-        let tell = (reason != EndReason::Unreachable).then_some(reason);
-        self.remove_dialog(slot, key, tell, told);
-        Ok(Outcome::Ended)
-    }
-
-    /// Takes a dialog out of the store; with a reason it is told so, in its last NOTIFY.
-    fn remove_dialog(&mut self, slot: Slot, key: DialogKey, tell: Option<EndReason>, told: &mut Told) {
-        let table = self.slots.table_mut(slot);
-        let Some(dialog) = table.dialogs.remove(&key) else { return };
-        table.presentity_mut(dialog.presentity.as_str()).watchers.remove(&key);
-        table.tidy(dialog.presentity.as_str());
-        self.deadlines.clear(dialog.expires_at, Mortal::Dialog(slot, key));
-        self.counts.dialogs -= 1;
-        if let Some(reason) = tell {
-            told.entry(dialog.presentity.clone()).or_default().ended.push((key, dialog, reason));
-        }
-    }
-
-    /// Ends everything whose time has come, in the order of (deadline, key).
-    fn expire_until(&mut self, now: Timestamp, index: u64, told: &mut Told) {
-        while let Some(mortal) = self.deadlines.take_due(now) {
-            match mortal {
-                Mortal::Publication(aor, number) => {
-                    let table = self.slots.table_mut(aor.slot());
-                    let presentity = table.presentity_mut(aor.as_str());
-                    let ended = presentity.expire_publication(number, now);
-                    assert!(ended, "a deadline of a publication is a publication's");
-                    presentity.revision = index;
-                    let watched = !presentity.watchers.is_empty();
-                    table.tidy(aor.as_str());
-                    self.counts.publications -= 1;
-                    if watched {
-                        told.entry(aor).or_default().all = true;
-                    }
-                }
-                Mortal::Endpoint(aor, binding) => {
-                    let table = self.slots.table_mut(aor.slot());
-                    let ended = table.presentity_mut(aor.as_str()).expire_endpoint(binding, now);
-                    assert!(ended, "a deadline of an endpoint is an endpoint's");
-                    table.tidy(aor.as_str());
-                    self.counts.endpoints -= 1;
-                }
-                //= RFC 6665 4.2.2
-                //# a subscription that was not refreshed ends with terminated;reason=timeout
-                Mortal::Dialog(slot, key) => self.remove_dialog(slot, key, Some(EndReason::Timeout), told),
+    fn resubscribe(&mut self, request: &Resubscribe<'_>) -> Result<Outcome, Refusal> {
+        let (now, notices) = (self.now, &mut self.notices);
+        let Resubscribe {
+            slot,
+            dialog: key,
+            expires_s,
+            ..
+        } = *request;
+        let refreshed = self.store.change_dialog(slot, key, |dialog| {
+            dialog.refresh(request, now)?;
+            if expires_s > 0 {
+                notices.one(&dialog.presentity, dialog.package, key);
             }
+            Ok(dialog.local_tag)
+        });
+        //= RFC 3261 12.2.2
+        //# a request inside a dialog that does not exist fails
+        let local_tag = refreshed.ok_or(Refusal::UnknownDialog)??;
+        if expires_s == 0 {
+            self.end_dialog(slot, key, EndReason::Timeout);
         }
+        Ok(Outcome::Subscribed {
+            local_tag,
+            expires_s,
+        })
     }
 
-    /// A new leader does not know what the old one still sent: whoever was notified within 64·T1 before
-    /// is notified again, with the next CSeq (house D8).
-    fn tell_again(&self, before: Timestamp, told: &mut Told) {
-        for (_, table) in self.slots.used() {
-            for (key, dialog) in &table.dialogs {
-                if dialog.notified_at.0 + REPLY_MEMORY_MS >= before.0 {
-                    told.entry(dialog.presentity.clone()).or_default().some.push(*key);
-                }
-            }
+    /// Ends a dialog, with a final notice unless nobody can be reached; `None` when it is unknown.
+    fn end_dialog(&mut self, slot: Slot, key: DialogKey, reason: EndReason) -> Option<()> {
+        let dialog = self.store.remove_dialog(slot, key)?;
+        if reason != EndReason::Unreachable {
+            self.notices.gone(key, dialog, reason, self.now);
         }
-    }
-
-    /// Turns who is to be told into notices, each with the next CSeq of its dialog.
-    //= RFC 3261 12.2.1.1
-    //# the CSeq of each request within a dialog is higher than the one before
-    fn tell(&mut self, told: Told, effects: &mut Vec<Effect>) {
-        let now = self.now;
-        for (aor, telling) in told {
-            let slot = aor.slot();
-            let view = Arc::new(self.view(&aor, Package::Presence));
-            let mut notices = Vec::new();
-            for (key, mut dialog, reason) in telling.ended {
-                dialog.local_cseq += 1;
-                notices.push(Notice::of(key, &dialog, SubscriptionState::Terminated(reason)));
-            }
-            let mut keys = telling.some;
-            if telling.all
-                && let Some(presentity) = self.slots.presentity(aor.as_str())
-            {
-                keys.extend(presentity.watchers.iter().copied());
-            }
-            keys.sort_unstable();
-            keys.dedup();
-            if !keys.is_empty() {
-                notices.reserve_exact(keys.len());
-                let table = self.slots.table_mut(slot);
-                for key in keys {
-                    // Subscribed and ended within one entry: its end is told above.
-                    let Some(dialog) = table.dialogs.get_mut(&key) else { continue };
-                    dialog.local_cseq += 1;
-                    dialog.notified_at = now;
-                    let expires_s = dialog.expires_at.seconds_after(now);
-                    notices.push(Notice::of(key, dialog, SubscriptionState::Active { expires_s }));
-                }
-            }
-            if !notices.is_empty() {
-                effects.push(Effect::Notify { view, notices });
-            }
-        }
-    }
-
-    fn view(&self, aor: &Aor, package: Package) -> View {
-        let presentity = self.slots.presentity(aor.as_str());
-        let publications = presentity.map_or(&[][..], |presentity| &presentity.publications);
-        View {
-            presentity: aor.clone(),
-            package,
-            revision: presentity.map_or(0, |presentity| presentity.revision),
-            taken_at: self.now,
-            contents: publications
-                .iter()
-                .filter(|(of, _)| *of == package)
-                .map(|(_, publication)| Arc::clone(&publication.content))
-                .collect(),
-        }
-    }
-
-    /// Carries the digests on: every entry's effects into the history, and every 4,096th entry an audit.
-    fn digest(&mut self, index: u64, effects: &[Effect]) {
-        self.history = super::digest::of_effects(self.history, effects);
-        let due = self.audit.map_or(0, |audit| audit.index) + AUDIT_EVERY;
-        if index >= due {
-            // The slots take turns, so that each is looked at once in 1,024 audits.
-            let slot = Slot::new(((index / AUDIT_EVERY) % u64::from(SLOTS)) as u16).expect("below the limit");
-            let slot_digest = super::digest::of_slot(self.slots.table(slot));
-            self.audit = Some(Audit { index, slot_digest, history_digest: self.history });
-        }
-    }
-
-    fn compare(&self, attested: &Audit) {
-        let Some(mine) = self.audit.filter(|mine| mine.index == attested.index) else { return };
-        assert!(
-            mine == *attested,
-            "this replica has gone astray: after entry {} it has {mine:?}, the pool has {attested:?}; \
-             remove its data folder and let it join again",
-            mine.index
-        );
+        Some(())
     }
 
     /// Entry time: the greatest that an entry carried.
@@ -396,67 +329,105 @@ impl Machine {
         self.now
     }
 
-    /// When something expires next; the proposer then proposes an entry, an empty one if need be.
+    /// Log index of the last applied entry, 0 before the first.
+    #[must_use]
+    pub fn applied(&self) -> u64 {
+        self.applied
+    }
+
+    /// When something may expire next; the proposer then proposes an entry, an empty one if need be.
+    /// Always after [`Machine::now`], never later than the first true deadline; it can be earlier
+    /// after a refresh, and the entry then ends nothing.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Timestamp> {
-        self.deadlines.next()
-    }
-
-    /// The last audit, for the leader to attest.
-    #[must_use]
-    pub fn audit(&self) -> Option<Audit> {
-        self.audit
-    }
-
-    /// Digest of everything ever answered and notified: equal on all replicas after equal entries.
-    #[must_use]
-    pub fn history_digest(&self) -> u64 {
-        self.history
-    }
-
-    /// Digest of one slot's state.
-    #[must_use]
-    pub fn slot_digest(&self, slot: Slot) -> u64 {
-        super::digest::of_slot(self.slots.table(slot))
+        self.store.next_deadline()
     }
 
     /// What a watcher would see now: a fetch (RFC 6665 §4.4.3), answered without a log entry.
     #[must_use]
     pub fn fetch(&self, presentity: &str, package: Package) -> Arc<View> {
-        Arc::new(self.view(&Aor::from_canonical(presentity), package))
+        Arc::new(match self.store.watched(presentity) {
+            Some(watched) => View::of(&watched.presentity, package, self.now),
+            None => View::of_nothing(Aor::from_canonical(presentity), package, self.now),
+        })
     }
 
     /// Whether a publication with this tag lives.
     #[must_use]
     pub fn holds(&self, presentity: &str, package: Package, tag: EntityTag) -> bool {
-        let presentity = self.slots.presentity(presentity);
-        presentity.is_some_and(|presentity| {
-            presentity.publications.iter().any(|(of, publication)| *of == package && publication.tag == tag)
-        })
+        let publications = self
+            .report(presentity)
+            .map(|report| report.publications)
+            .unwrap_or_default();
+        publications
+            .iter()
+            .any(|(of, publication)| *of == package && publication.tag == tag)
     }
 
     /// What is kept for one address; `None` when nothing is.
     #[must_use]
     pub fn report(&self, aor: &str) -> Option<Report> {
-        let table = self.slots.table(Slot::of(aor));
-        let presentity: &Presentity = table.presentities.get(aor)?;
-        let watchers = presentity.watchers.iter();
+        let watched = self.store.watched(aor)?;
+        let slot = Slot::of(aor);
+        let dialog = |key: &DialogKey| Some((*key, self.store.dialog(slot, *key)?.clone()));
         Some(Report {
-            publications: presentity.publications.clone(),
-            endpoints: presentity.endpoints.clone(),
-            watchers: watchers.filter_map(|key| Some((*key, table.dialogs.get(key)?.clone()))).collect(),
+            publications: watched.presentity.publications.iter().cloned().collect(),
+            endpoints: watched.presentity.endpoints.iter().cloned().collect(),
+            watchers: watched.watchers().iter().filter_map(dialog).collect(),
         })
     }
 
     /// How much it holds.
     #[must_use]
     pub fn counts(&self) -> Counts {
-        let presentities = self.slots.used().map(|(_, table)| table.presentities.len() as u64).sum();
-        Counts { presentities, replies: self.replies.len() as u64, ..self.counts }
+        Counts {
+            replies: self.replies.len() as u64,
+            ..self.store.counts()
+        }
+    }
+
+    /// What the leader attests (house D16) in an entry at log position `index`: the digest of the
+    /// slot whose turn it is, and that of the history. They are of the state now, so no other entry
+    /// may come between.
+    #[must_use]
+    pub fn attest(&self, index: u64) -> Act<'static> {
+        let slot = digest::audited(index);
+        Act::Attest {
+            slot,
+            slot_digest: digest::of_slot(slot, self.store.table(slot)),
+            history_digest: self.history.digest(),
+        }
+    }
+
+    /// A copy of pointers, to be written out by another thread (house D13).
+    #[must_use]
+    pub fn snapshot(&self) -> Snapshot {
+        let standing = Standing {
+            now: self.now,
+            applied: self.applied,
+            salt: self.salt,
+            history: self.history.digest(),
+        };
+        Snapshot::new(standing, self.store.share(), self.replies.share())
+    }
+
+    /// The machine that a snapshot was taken of.
+    ///
+    /// # Errors
+    /// [`SnapshotError`] when a section is damaged, unknown or missing.
+    pub fn restore(reader: &mut dyn std::io::Read) -> Result<Machine, SnapshotError> {
+        snapshot::read(reader)
+    }
+
+    pub(super) fn from_parts(standing: Standing, store: Store, replies: Replies) -> Machine {
+        Machine {
+            now: standing.now,
+            applied: standing.applied,
+            salt: standing.salt,
+            history: standing.history(),
+            store,
+            replies,
+            notices: Notices::default(),
+        }
     }
 }
-
-fn deadlines_of(endpoints: &[Endpoint]) -> Vec<(Timestamp, u64)> {
-    endpoints.iter().map(|endpoint| (endpoint.expires_at, endpoint.binding)).collect()
-}
-

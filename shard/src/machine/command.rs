@@ -2,12 +2,13 @@
 //! once, where it is stored.
 
 use crate::machine::outcome::RequestKey;
-pub use crate::presence::endpoint::{Binding, Bindings, Register};
-pub use crate::presence::publication::Publish;
 use crate::slot::Slot;
 use crate::subscription::dialog::{DialogKey, EndReason};
-pub use crate::subscription::dialog::{Resubscribe, Subscribe};
 use crate::time::Timestamp;
+
+pub use crate::presence::endpoint::{Binding, Bindings, Register};
+pub use crate::presence::publication::Publish;
+pub use crate::subscription::dialog::{Resubscribe, Subscribe};
 
 /// Who performs effects from here on: one life of one node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,20 +44,15 @@ pub enum Act<'a> {
     },
     /// A batch of requests in order; empty to let time pass.
     Requests(Vec<Request<'a>>),
-    /// The leader's digests at an earlier entry (house D16).
-    Attest(Audit),
-}
-
-/// What a machine was at one moment, in three numbers: every replica takes the same audit at the same
-/// entry, and one that finds another in the log has gone astray.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Audit {
-    /// The entry after which it was taken.
-    pub index: u64,
-    /// Digest of the slot whose turn it was.
-    pub slot_digest: u64,
-    /// Digest of everything that was ever answered and notified.
-    pub history_digest: u64,
+    /// The leader's digest of one slot and of everything the machine ever answered (house D16).
+    Attest {
+        /// The audited slot.
+        slot: Slot,
+        /// Digest of that slot's state before this entry.
+        slot_digest: u64,
+        /// Digest of all outcomes and effects before this entry.
+        history_digest: u64,
+    },
 }
 
 /// One request of a client.

@@ -3,13 +3,15 @@
 pub mod apply;
 pub mod codec;
 pub mod command;
+mod cursor;
 mod digest;
 pub mod effect;
 mod expiry;
+mod notices;
 pub mod outcome;
 mod replies;
-mod slots;
+mod section;
 pub mod snapshot;
+mod store;
 
 pub use apply::Machine;
-pub use slots::Presentity;

@@ -6,9 +6,10 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use crate::presence::endpoint::Endpoint;
 use crate::presence::publication::EntityTag;
-pub use crate::presence::refusal::Refusal;
 use crate::subscription::dialog::LocalTag;
 use crate::time::Timestamp;
+
+pub use crate::presence::refusal::Refusal;
 
 /// Recognises a repeated request: From tag, Call-ID and CSeq (RFC 3261 §8.2.2.2; not the branch,
 /// which a proxy changes when it tries the next node). House D9.
@@ -33,7 +34,7 @@ impl RequestKey {
 /// What the requester is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// 200 to REGISTER: all current bindings, in the order of their numbers, and the machine's time.
+    /// 200 to REGISTER: all current bindings, by ascending [`Endpoint::binding`], and the machine's time.
     Registered {
         /// The bindings.
         endpoints: Arc<[Endpoint]>,

@@ -1,42 +1,162 @@
-//! The whole state in one stream: a header with a version, then a checksummed section per slot (the
-//! same section that a slot move ships, house D13), the remembered outcomes, and an end mark.
+//! The whole state in one stream: a header with a version, then a checksummed section per slot.
+//!
+//! ```text
+//! "LAMPLGHT" version:u16
+//! section := kind:u8 length:u32 crc32c:u32 body
+//!   1 machine   now, last index, salt, history digest     once, first
+//!   2 slot      one slot that is not empty                ascending
+//!   3 replies   one chunk of remembered outcomes          oldest first
+//!   9 end       how many sections stand before it         once, last
+//! ```
+//!
+//! Taking a snapshot copies pointers; what the machine changes afterwards it copies first. Writing it
+//! needs the memory of one section.
 
-use std::io::{self, Read, Write};
+use std::collections::VecDeque;
+use std::fmt;
+use std::io::{self, Read as _};
 use std::sync::Arc;
 
-use bytes::{BufMut, BytesMut};
+use bytes::BufMut;
 
-use super::apply::{Counts, Machine};
-use super::codec::{self, CodecError, Reader};
-use super::command::Audit;
-use super::expiry::{Deadlines, Mortal};
-use super::outcome::RequestKey;
-use super::replies::{Bucket, Replies};
-use super::slots::Slots;
+use crate::machine::apply::Machine;
+use crate::machine::cursor::{Cursor, Unreadable};
+use crate::machine::digest::History;
+use crate::machine::replies::{Chunk, Replies};
+use crate::machine::section;
+use crate::machine::store::{SlotTable, Store};
 use crate::slot::Slot;
 use crate::time::Timestamp;
 
-const MAGIC: [u8; 6] = *b"lamps\n";
+const MAGIC: &[u8; 8] = b"LAMPLGHT";
 
-/// The version we write, and the newest we read.
+/// The version that this release writes, and the newest that it reads.
 const VERSION: u16 = 1;
 
-mod section {
-    pub(super) const HEAD: u8 = 1;
+/// Kinds of sections. The numbers are never used again for something else.
+mod kind {
+    pub(super) const MACHINE: u8 = 1;
     pub(super) const SLOT: u8 = 2;
     pub(super) const REPLIES: u8 = 3;
-    pub(super) const END: u8 = 4;
+    pub(super) const END: u8 = 9;
 }
 
-/// A moment of a machine, ready to be written by any thread: pointers, and a few numbers.
-#[derive(Debug)]
+/// What a machine knows besides its store and its memory of outcomes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Standing {
+    /// Entry time.
+    pub(super) now: Timestamp,
+    /// Log index of the last applied entry.
+    pub(super) applied: u64,
+    /// The salt of entity-tags, once the first term has started.
+    pub(super) salt: Option<u32>,
+    /// The history digest.
+    pub(super) history: u64,
+}
+
+/// A moment of a machine, ready to be written by any thread.
 pub struct Snapshot {
-    now: Timestamp,
-    salt: Option<u32>,
-    history: u64,
-    audit: Option<Audit>,
-    slots: Slots,
-    replies: Vec<Bucket>,
+    standing: Standing,
+    slots: Vec<Arc<SlotTable>>,
+    replies: VecDeque<Arc<Chunk>>,
+}
+
+impl fmt::Debug for Snapshot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Snapshot")
+            .field("standing", &self.standing)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Snapshot {
+    pub(super) fn new(
+        standing: Standing,
+        slots: Vec<Arc<SlotTable>>,
+        replies: VecDeque<Arc<Chunk>>,
+    ) -> Snapshot {
+        Snapshot {
+            standing,
+            slots,
+            replies,
+        }
+    }
+
+    /// Log index of the last entry that it contains.
+    #[must_use]
+    pub fn applied(&self) -> u64 {
+        self.standing.applied
+    }
+
+    /// Writes the whole state.
+    ///
+    /// # Errors
+    /// What the writer reports.
+    pub fn write(&self, writer: &mut dyn io::Write) -> io::Result<()> {
+        writer.write_all(MAGIC)?;
+        writer.write_all(&VERSION.to_le_bytes())?;
+        let mut sections = Sections {
+            writer,
+            body: Vec::new(),
+            count: 0,
+        };
+
+        let Standing {
+            now,
+            applied,
+            salt,
+            history,
+        } = self.standing;
+        sections.body.put_u64_le(now.0);
+        sections.body.put_u64_le(applied);
+        sections.body.put_u8(u8::from(salt.is_some()));
+        sections.body.put_u32_le(salt.unwrap_or_default());
+        sections.body.put_u64_le(history);
+        sections.finish(kind::MACHINE)?;
+
+        for (number, table) in (0..)
+            .zip(&self.slots)
+            .filter(|(_, table)| !table.is_empty())
+        {
+            let slot = Slot::new(number).expect("there are as many tables as slots");
+            section::encode_slot(slot, table, &mut sections.body);
+            sections.finish(kind::SLOT)?;
+        }
+        for chunk in &self.replies {
+            section::encode_chunk(chunk, &mut sections.body);
+            sections.finish(kind::REPLIES)?;
+        }
+        let count = sections.count;
+        sections.body.put_u32_le(count);
+        sections.finish(kind::END)
+    }
+}
+
+struct Sections<'w> {
+    writer: &'w mut dyn io::Write,
+    body: Vec<u8>,
+    count: u32,
+}
+
+impl Sections<'_> {
+    /// Writes the body as a section and leaves it empty for the next one.
+    fn finish(&mut self, kind: u8) -> io::Result<()> {
+        let length = u32::try_from(self.body.len())
+            .map_err(|_| io::Error::other("a section of a snapshot is larger than 4 GB"))?;
+        let mut head = [0; 9];
+        head[0] = kind;
+        head[1..5].copy_from_slice(&length.to_le_bytes());
+        head[5..].copy_from_slice(&checksum(kind, &self.body).to_le_bytes());
+        self.writer.write_all(&head)?;
+        self.writer.write_all(&self.body)?;
+        self.body.clear();
+        self.count += 1;
+        Ok(())
+    }
+}
+
+fn checksum(kind: u8, body: &[u8]) -> u32 {
+    crc32c::crc32c_append(crc32c::crc32c(&[kind]), body)
 }
 
 /// Why a snapshot cannot be read.
@@ -45,202 +165,147 @@ pub enum SnapshotError {
     /// The stream ended or failed.
     #[error("the snapshot cannot be read: {0}")]
     Io(#[from] io::Error),
-    /// It is something else.
-    #[error("this is not a snapshot of a shard")]
-    Foreign,
-    /// A checksum does not hold.
-    #[error("section {section} of the snapshot is damaged")]
+    /// A checksum or a length does not hold.
+    #[error("the snapshot is damaged in section {section}")]
     Damaged {
         /// Which section, from 0.
         section: u32,
     },
-    /// A section holds what we cannot read.
-    #[error("section {section} of the snapshot {error}")]
-    Illegible {
-        /// Which section, from 0.
-        section: u32,
-        /// Where in it.
-        error: CodecError,
-    },
     /// Written by a newer release.
-    #[error("the snapshot has version {found}; this release reads up to {VERSION}")]
+    #[error("the snapshot has version {found}; this release reads up to {known}")]
     Version {
         /// The version it says.
         found: u16,
+        /// The newest we know.
+        known: u16,
     },
 }
 
-impl Machine {
-    /// A copy of pointers, to be written out by another thread (house D13).
-    #[must_use]
-    pub fn snapshot(&self) -> Snapshot {
-        Snapshot {
-            now: self.now,
-            salt: self.salt,
-            history: self.history,
-            audit: self.audit,
-            slots: self.slots.clone(),
-            replies: self.replies.buckets(),
-        }
-    }
-
-    /// The machine that a snapshot was taken of.
-    ///
-    /// # Errors
-    /// [`SnapshotError`] when a section is damaged, unknown or missing.
-    pub fn restore(reader: &mut dyn Read) -> Result<Machine, SnapshotError> {
-        let mut start = [0; 8];
-        reader.read_exact(&mut start)?;
-        if start[..6] != MAGIC {
-            return Err(SnapshotError::Foreign);
-        }
-        let version = u16::from_le_bytes([start[6], start[7]]);
-        if version != VERSION {
-            return Err(SnapshotError::Version { found: version });
-        }
-        let mut machine = Machine::default();
-        let mut buckets = Vec::new();
-        for number in 0.. {
-            let (kind, bytes) = read_section(reader, number)?;
-            let illegible = |error| SnapshotError::Illegible { section: number, error };
-            let read = &mut Reader::new(&bytes);
-            match kind {
-                section::HEAD => machine.read_head(read).map_err(illegible)?,
-                section::SLOT => machine.read_slot(read).map_err(illegible)?,
-                section::REPLIES => buckets.push(read_bucket(read).map_err(illegible)?),
-                section::END => break,
-                _ => return Err(SnapshotError::Damaged { section: number }),
-            }
-        }
-        machine.replies = Replies::from_buckets(buckets);
-        machine.derive();
-        Ok(machine)
-    }
-
-    fn read_head(&mut self, reader: &mut Reader<'_>) -> Result<(), CodecError> {
-        self.now = Timestamp(reader.u64("a time")?);
-        self.salt = match reader.u8("whether there is a salt")? {
-            0 => None,
-            _ => Some(reader.u32("a salt")?),
-        };
-        self.history = reader.u64("a digest")?;
-        self.audit = match reader.u8("whether there is an audit")? {
-            0 => None,
-            _ => Some(codec::audit(reader)?),
-        };
-        Ok(())
-    }
-
-    fn read_slot(&mut self, reader: &mut Reader<'_>) -> Result<(), CodecError> {
-        let number = reader.u16("a slot")?;
-        let slot = Slot::new(number).ok_or(CodecError { at: 0, what: "a slot" })?;
-        self.slots.set(slot, codec::decode_slot(reader)?);
-        Ok(())
-    }
-
-    /// Everything that follows from the slots.
-    fn derive(&mut self) {
-        let mut deadlines = Deadlines::default();
-        let mut counts = Counts::default();
-        for (slot, table) in self.slots.used() {
-            for (aor, presentity) in &table.presentities {
-                for (_, publication) in &presentity.publications {
-                    deadlines.set(publication.expires_at, Mortal::Publication(aor.clone(), publication.content.number));
-                }
-                for endpoint in &presentity.endpoints {
-                    deadlines.set(endpoint.expires_at, Mortal::Endpoint(aor.clone(), endpoint.binding));
-                }
-                counts.publications += presentity.publications.len() as u64;
-                counts.endpoints += presentity.endpoints.len() as u64;
-            }
-            for (key, dialog) in &table.dialogs {
-                deadlines.set(dialog.expires_at, Mortal::Dialog(slot, *key));
-            }
-            counts.dialogs += table.dialogs.len() as u64;
-        }
-        self.deadlines = deadlines;
-        self.counts = counts;
-    }
+/// What a snapshot holds, read back.
+#[derive(Debug)]
+struct Restored {
+    standing: Standing,
+    store: Store,
+    last_slot: Option<Slot>,
+    replies: Replies,
 }
 
-impl Snapshot {
-    /// Writes the whole state, a section at a time.
-    ///
-    /// # Errors
-    /// What the writer reports.
-    pub fn write(&self, writer: &mut dyn Write) -> io::Result<()> {
-        writer.write_all(&MAGIC)?;
-        writer.write_all(&VERSION.to_le_bytes())?;
-        let mut body = BytesMut::new();
-        body.put_u64_le(self.now.0);
-        body.put_u8(u8::from(self.salt.is_some()));
-        if let Some(salt) = self.salt {
-            body.put_u32_le(salt);
-        }
-        body.put_u64_le(self.history);
-        body.put_u8(u8::from(self.audit.is_some()));
-        if let Some(audit) = &self.audit {
-            codec::put_audit(audit, &mut body);
-        }
-        write_section(writer, section::HEAD, &body)?;
-        for (slot, table) in self.slots.used() {
-            body.clear();
-            body.put_u16_le(slot.number());
-            codec::encode_slot(table, &mut body);
-            write_section(writer, section::SLOT, &body)?;
-        }
-        for bucket in &self.replies {
-            body.clear();
-            body.put_u64_le(bucket.second);
-            body.put_u32_le(bucket.outcomes.len() as u32);
-            for (key, outcome) in bucket.outcomes.iter() {
-                body.put_u128_le(key.0);
-                codec::encode_outcome(outcome, &mut body);
+/// Reads a snapshot up to its end section; what stands behind it is left alone.
+pub(super) fn read(reader: &mut dyn io::Read) -> Result<Machine, SnapshotError> {
+    let mut magic = [0; 10];
+    reader.read_exact(&mut magic)?;
+    let (magic, version) = magic.split_at(8);
+    if magic != MAGIC {
+        return Err(SnapshotError::Damaged { section: 0 });
+    }
+    let found = u16::from_le_bytes([version[0], version[1]]);
+    if found != VERSION {
+        return Err(SnapshotError::Version {
+            found,
+            known: VERSION,
+        });
+    }
+
+    let mut body = Vec::new();
+    let mut restored = None;
+    for number in 0.. {
+        let kind = read_section(reader, number, &mut body)?;
+        let mut cursor = Cursor::new(&body);
+        let damaged = |_: Unreadable| SnapshotError::Damaged { section: number };
+        match (&mut restored, kind) {
+            (None, kind::MACHINE) => {
+                restored = Some(Restored::begin(&mut cursor).map_err(damaged)?)
             }
-            write_section(writer, section::REPLIES, &body)?;
+            (Some(restored), kind::SLOT) => restored.slot(&mut cursor).map_err(damaged)?,
+            (Some(restored), kind::REPLIES) => restored.replies(&mut cursor).map_err(damaged)?,
+            (Some(_), kind::END) if cursor.u32() == Ok(number) && cursor.left() == 0 => break,
+            _ => return Err(SnapshotError::Damaged { section: number }),
         }
-        write_section(writer, section::END, &[])
     }
+    let Some(Restored {
+        standing,
+        store,
+        replies,
+        ..
+    }) = restored
+    else {
+        return Err(SnapshotError::Damaged { section: 0 });
+    };
+    Ok(Machine::from_parts(standing, store, replies))
 }
 
-fn read_bucket(reader: &mut Reader<'_>) -> Result<Bucket, CodecError> {
-    let second = reader.u64("a second")?;
-    let count = reader.u32("a count of outcomes")?;
-    let mut outcomes = Vec::new();
-    for _ in 0..count {
-        let low = reader.u64("a request key")?;
-        let high = reader.u64("a request key")?;
-        let key = RequestKey(u128::from(low) | u128::from(high) << 64);
-        outcomes.push((key, codec::decode_outcome(reader)?));
-    }
-    Ok(Bucket { second, outcomes: Arc::new(outcomes) })
-}
-
-/// Kind, length, checksum of kind and body, body.
-fn write_section(writer: &mut dyn Write, kind: u8, body: &[u8]) -> io::Result<()> {
-    let mut head = [0; 9];
-    head[0] = kind;
-    let length = u32::try_from(body.len()).map_err(|_| io::Error::other("a slot of more than 4 GiB"))?;
-    head[1..5].copy_from_slice(&length.to_le_bytes());
-    head[5..].copy_from_slice(&checksum(kind, body).to_le_bytes());
-    writer.write_all(&head)?;
-    writer.write_all(body)
-}
-
-fn read_section(reader: &mut dyn Read, number: u32) -> Result<(u8, Vec<u8>), SnapshotError> {
+/// Reads one section into `body`, checked; gives its kind.
+fn read_section(
+    reader: &mut dyn io::Read,
+    number: u32,
+    body: &mut Vec<u8>,
+) -> Result<u8, SnapshotError> {
     let mut head = [0; 9];
     reader.read_exact(&mut head)?;
-    let length = u32::from_le_bytes([head[1], head[2], head[3], head[4]]);
-    let sum = u32::from_le_bytes([head[5], head[6], head[7], head[8]]);
-    // A damaged length must not make us reserve 4 GiB: what is there is read, no more.
-    let mut body = Vec::new();
-    let read = reader.take(u64::from(length)).read_to_end(&mut body)?;
-    if read != length as usize || checksum(head[0], &body) != sum {
+    let [kind, l0, l1, l2, l3, c0, c1, c2, c3] = head;
+    let length = u32::from_le_bytes([l0, l1, l2, l3]);
+    body.clear();
+    // Grows with what is there, not with what the length says.
+    io::Read::take(&mut *reader, u64::from(length)).read_to_end(body)?;
+    if body.len() < length as usize {
+        return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
+    }
+    if checksum(kind, body) != u32::from_le_bytes([c0, c1, c2, c3]) {
         return Err(SnapshotError::Damaged { section: number });
     }
-    Ok((head[0], body))
+    Ok(kind)
 }
 
-fn checksum(kind: u8, body: &[u8]) -> u32 {
-    crc32c::crc32c_append(crc32c::crc32c(&[kind]), body)
+impl Restored {
+    fn begin(cursor: &mut Cursor<'_>) -> Result<Restored, Unreadable> {
+        let now = Timestamp(cursor.u64()?);
+        let applied = cursor.u64()?;
+        let has_salt = cursor.u8()?;
+        let salt = cursor.u32()?;
+        let salt = match has_salt {
+            0 => None,
+            1 => Some(salt),
+            _ => return cursor.wrong("a salt or none"),
+        };
+        let history = cursor.u64()?;
+        cursor.end()?;
+        Ok(Restored {
+            standing: Standing {
+                now,
+                applied,
+                salt,
+                history,
+            },
+            store: Store::default(),
+            last_slot: None,
+            replies: Replies::default(),
+        })
+    }
+
+    fn slot(&mut self, cursor: &mut Cursor<'_>) -> Result<(), Unreadable> {
+        let slot = section::decode_slot(cursor, &mut self.store)?;
+        if self
+            .last_slot
+            .replace(slot)
+            .is_some_and(|last| last >= slot)
+        {
+            return cursor.wrong("slots in order");
+        }
+        Ok(())
+    }
+
+    fn replies(&mut self, cursor: &mut Cursor<'_>) -> Result<(), Unreadable> {
+        let chunk = section::decode_chunk(cursor)?;
+        if chunk.second > self.standing.now.second() || !self.replies.restore(chunk) {
+            return cursor.wrong("outcomes in order");
+        }
+        Ok(())
+    }
+}
+
+impl Standing {
+    /// The chain of digests, to be continued.
+    pub(super) fn history(&self) -> History {
+        History::from_digest(self.history)
+    }
 }

@@ -1,4 +1,4 @@
-//! Event packages: what kind of state is published and watched.
+//! Event packages: what publications and subscriptions are about.
 
 /// The event package of a subscription or publication. The numbers are the log's, for ever.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -3,7 +3,11 @@
 use std::fmt;
 use std::sync::Arc;
 
+use smallvec::SmallVec;
+
+use crate::presence::limits::{CONTENT_BYTES_MAX, PUBLICATIONS_MAX};
 use crate::presence::package::Package;
+use crate::presence::refusal::Refusal;
 use crate::time::Timestamp;
 
 /// The tag of one version of a publication: never used twice for an address, because a log position
@@ -28,7 +32,11 @@ impl EntityTag {
         let salt = u32::from_str_radix(parts.next()?, 16).ok()?;
         let index = u64::from_str_radix(parts.next()?, 16).ok()?;
         let position = u16::from_str_radix(parts.next()?, 16).ok()?;
-        let tag = EntityTag { salt, index, position };
+        let tag = EntityTag {
+            salt,
+            index,
+            position,
+        };
         // One tag, one spelling: no leading zeros, no sign, no capitals, nothing behind.
         (parts.next().is_none() && tag.to_string() == text).then_some(tag)
     }
@@ -61,6 +69,17 @@ pub struct Content {
     pub number: u32,
 }
 
+impl Content {
+    /// The one copy of what the log entry says: a slice would keep the whole entry alive.
+    fn store(stored: &[u8], published_at: Timestamp, number: u32) -> Arc<Content> {
+        Arc::new(Content {
+            stored: stored.into(),
+            published_at,
+            number,
+        })
+    }
+}
+
 /// One publication: soft state that ends at a time unless it is refreshed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Publication {
@@ -87,4 +106,432 @@ pub struct Publish<'a> {
     pub expires_s: u32,
     /// What a refresh does to the tag.
     pub tag_policy: TagPolicy,
+}
+
+/// What a successful PUBLISH did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Published {
+    /// SIP-ETag.
+    pub tag: EntityTag,
+    /// Expires.
+    pub expires_s: u32,
+    /// Whether a watcher can see the difference.
+    pub visible: bool,
+}
+
+/// The live publications of one address, oldest first, and the number the next one takes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Publications {
+    // One inline: most addresses have one publication.
+    held: SmallVec<[(Package, Publication); 1]>,
+    next_number: u32,
+}
+
+/// What a PUBLISH comes to, once its condition is checked.
+enum Step<'a> {
+    Create(&'a [u8]),
+    CreateAndForget,
+    Refresh(usize),
+    Modify(usize, &'a [u8]),
+    Remove(usize),
+}
+
+impl Publications {
+    /// The publications `held`, oldest first.
+    pub(crate) fn from_parts(
+        held: impl IntoIterator<Item = (Package, Publication)>,
+        next_number: u32,
+    ) -> Publications {
+        Publications {
+            held: held.into_iter().collect(),
+            next_number,
+        }
+    }
+
+    /// The number that the next publication takes.
+    pub(crate) fn next_number(&self) -> u32 {
+        self.next_number
+    }
+
+    /// Each live publication with its package, oldest first.
+    pub fn iter(&self) -> std::slice::Iter<'_, (Package, Publication)> {
+        self.held.iter()
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.held.len()
+    }
+
+    /// Nothing is published.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.held.is_empty()
+    }
+
+    /// Does what the PUBLISH asks; `fresh` becomes the tag of the version that it makes.
+    ///
+    /// # Errors
+    /// [`Refusal::NoMatch`], [`Refusal::ContentTooLarge`] or [`Refusal::TooManyPublications`], with
+    /// nothing changed.
+    pub fn publish(
+        &mut self,
+        request: &Publish<'_>,
+        fresh: EntityTag,
+        now: Timestamp,
+    ) -> Result<Published, Refusal> {
+        let expires_at = now.plus_s(request.expires_s);
+        let mut tag = fresh;
+        let visible = match self.decide(request)? {
+            //= RFC 3903 4.2
+            //# without a tag, a publication of its own is made beside the others
+            Step::Create(stored) => {
+                let number = self.take_number();
+                let content = Content::store(stored, now, number);
+                self.held.push((
+                    request.package,
+                    Publication {
+                        tag,
+                        expires_at,
+                        content,
+                    },
+                ));
+                true
+            }
+            Step::CreateAndForget => false,
+            Step::Refresh(at) => {
+                let publication = &mut self.held[at].1;
+                //= RFC 3903 4.3
+                //# a refresh extends the life, leaves the state as it is, and gives a new tag
+                if request.tag_policy == TagPolicy::Keep {
+                    tag = publication.tag;
+                }
+                publication.tag = tag;
+                publication.expires_at = expires_at;
+                false
+            }
+            //= RFC 3903 4.4
+            //# a modification replaces the state and extends the life
+            Step::Modify(at, stored) => {
+                let publication = &mut self.held[at].1;
+                let content = Content::store(stored, now, publication.content.number);
+                *publication = Publication {
+                    tag,
+                    expires_at,
+                    content,
+                };
+                true
+            }
+            //= RFC 3903 4.5
+            //# a lifetime of zero removes the state at once
+            Step::Remove(at) => {
+                self.held.remove(at);
+                true
+            }
+        };
+        Ok(Published {
+            tag,
+            expires_s: request.expires_s,
+            visible,
+        })
+    }
+
+    fn decide<'a>(&self, request: &Publish<'a>) -> Result<Step<'a>, Refusal> {
+        let Some(presented) = request.if_match else {
+            return match request.content {
+                // Neither a tag nor a body: the dialect answers 400 before it comes here.
+                None => Err(Refusal::NoMatch),
+                Some(_) if request.expires_s == 0 => Ok(Step::CreateAndForget),
+                Some(stored) => {
+                    let alike = self
+                        .held
+                        .iter()
+                        .filter(|(package, _)| *package == request.package);
+                    if alike.count() >= PUBLICATIONS_MAX {
+                        return Err(Refusal::TooManyPublications);
+                    }
+                    fitting(stored).map(Step::Create)
+                }
+            };
+        };
+        //= RFC 3903 6
+        //# a tag that names no stored state fails the request, and nothing changes
+        let at = self
+            .held
+            .iter()
+            .position(|(package, held)| *package == request.package && held.tag == presented)
+            .ok_or(Refusal::NoMatch)?;
+        match request.content {
+            _ if request.expires_s == 0 => Ok(Step::Remove(at)),
+            None => Ok(Step::Refresh(at)),
+            Some(stored) => fitting(stored).map(|stored| Step::Modify(at, stored)),
+        }
+    }
+
+    /// A number that no live publication has.
+    fn take_number(&mut self) -> u32 {
+        let mut number = self.next_number;
+        // Only after four thousand million publications of one address can it be taken.
+        while self
+            .held
+            .iter()
+            .any(|(_, publication)| publication.content.number == number)
+        {
+            number = number.wrapping_add(1);
+        }
+        self.next_number = number.wrapping_add(1);
+        number
+    }
+
+    /// Ends the publications that are due at `now`, telling each one's package.
+    //= RFC 3903 4.3
+    //# state that is not refreshed within its lifetime is removed
+    pub fn expire(&mut self, now: Timestamp, mut ended: impl FnMut(Package)) {
+        self.held.retain(|(package, publication)| {
+            let lives = publication.expires_at > now;
+            if !lives {
+                ended(*package);
+            }
+            lives
+        });
+    }
+}
+
+fn fitting(stored: &[u8]) -> Result<&[u8], Refusal> {
+    if stored.len() > CONTENT_BYTES_MAX {
+        Err(Refusal::ContentTooLarge)
+    } else {
+        Ok(stored)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Timestamp = Timestamp(1_000_000);
+    const BIG: &[u8] = &[0; CONTENT_BYTES_MAX + 1];
+
+    fn tag(index: u64) -> EntityTag {
+        EntityTag {
+            salt: 0xabc,
+            index,
+            position: 3,
+        }
+    }
+
+    fn publish<'a>(
+        if_match: Option<u64>,
+        content: Option<&'a [u8]>,
+        expires_s: u32,
+    ) -> Publish<'a> {
+        Publish {
+            presentity: "alice@example.com",
+            package: Package::Presence,
+            if_match: if_match.map(tag),
+            content,
+            expires_s,
+            tag_policy: TagPolicy::Renew,
+        }
+    }
+
+    #[test]
+    fn a_tag_has_one_spelling() {
+        for (text, expected) in [
+            (
+                "00000abc-1f-3",
+                Some(EntityTag {
+                    salt: 0xabc,
+                    index: 0x1f,
+                    position: 3,
+                }),
+            ),
+            ("00000abc-1F-3", None),
+            ("00000abc-01f-3", None),
+            ("abc-1f-3", None),
+            ("00000abc-1f", None),
+            ("00000abc-1f-3-0", None),
+            ("00000abc-+1f-3", None),
+            ("00000abc-1f-10000", None),
+            ("dx200xyz", None),
+            ("", None),
+        ] {
+            assert_eq!(EntityTag::parse(text), expected, "{text}");
+            if let Some(tag) = expected {
+                assert_eq!(tag.to_string(), text);
+            }
+        }
+    }
+
+    //= RFC 3903 6
+    //= type=test
+    //= RFC 3903 4.2
+    //= type=test
+    //= RFC 3903 4.3
+    //= type=test
+    //= RFC 3903 4.4
+    //= type=test
+    //= RFC 3903 4.5
+    //= type=test
+    #[test]
+    fn a_publication_changes_by_its_newest_tag_only() {
+        use Refusal::{ContentTooLarge, NoMatch};
+        let said = |expires_s, visible| {
+            Ok(Published {
+                tag: tag(2),
+                expires_s,
+                visible,
+            })
+        };
+        for (name, request, expected, left) in [
+            (
+                "create a second",
+                publish(None, Some(b"b"), 60),
+                said(60, true),
+                vec![tag(1), tag(2)],
+            ),
+            (
+                "create for no time",
+                publish(None, Some(b"b"), 0),
+                said(0, false),
+                vec![tag(1)],
+            ),
+            (
+                "create nothing",
+                publish(None, None, 60),
+                Err(NoMatch),
+                vec![tag(1)],
+            ),
+            (
+                "create too much",
+                publish(None, Some(BIG), 60),
+                Err(ContentTooLarge),
+                vec![tag(1)],
+            ),
+            (
+                "refresh",
+                publish(Some(1), None, 60),
+                said(60, false),
+                vec![tag(2)],
+            ),
+            (
+                "modify",
+                publish(Some(1), Some(b"b"), 60),
+                said(60, true),
+                vec![tag(2)],
+            ),
+            (
+                "modify too much",
+                publish(Some(1), Some(BIG), 60),
+                Err(ContentTooLarge),
+                vec![tag(1)],
+            ),
+            ("remove", publish(Some(1), None, 0), said(0, true), vec![]),
+            (
+                "remove with a body",
+                publish(Some(1), Some(b"b"), 0),
+                said(0, true),
+                vec![],
+            ),
+            (
+                "unknown tag",
+                publish(Some(9), None, 60),
+                Err(NoMatch),
+                vec![tag(1)],
+            ),
+            (
+                "unknown tag, remove",
+                publish(Some(9), None, 0),
+                Err(NoMatch),
+                vec![tag(1)],
+            ),
+        ] {
+            let mut publications = Publications::default();
+            let first = publications.publish(&publish(None, Some(b"a"), 60), tag(1), NOW);
+            assert_eq!(first.map(|p| p.tag), Ok(tag(1)), "{name}");
+            assert_eq!(
+                publications.publish(&request, tag(2), NOW),
+                expected,
+                "{name}"
+            );
+            let tags: Vec<EntityTag> = publications.iter().map(|(_, held)| held.tag).collect();
+            assert_eq!(tags, left, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_dialect_may_keep_the_tag_of_a_refresh() {
+        for (name, content, expected) in [
+            ("refresh", None, tag(1)),
+            ("modify", Some(b"b".as_slice()), tag(2)),
+        ] {
+            let mut publications = Publications::default();
+            let first = publications.publish(&publish(None, Some(b"a"), 60), tag(1), NOW);
+            assert_eq!(first.map(|p| p.tag), Ok(tag(1)), "{name}");
+            let keep = Publish {
+                tag_policy: TagPolicy::Keep,
+                ..publish(Some(1), content, 60)
+            };
+            assert_eq!(
+                publications.publish(&keep, tag(2), NOW).map(|p| p.tag),
+                Ok(expected),
+                "{name}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_publication_keeps_its_number_for_life() {
+        let mut publications = Publications {
+            held: SmallVec::new(),
+            next_number: u32::MAX,
+        };
+        for (index, if_match) in [(1, None), (2, None), (3, Some(1)), (4, None)] {
+            let request = publish(if_match, Some(b"a"), 60);
+            assert!(publications.publish(&request, tag(index), NOW).is_ok());
+        }
+        let numbers: Vec<_> = publications
+            .iter()
+            .map(|(_, held)| held.content.number)
+            .collect();
+        assert_eq!(numbers, [u32::MAX, 0, 1]);
+    }
+
+    #[test]
+    fn a_presentity_has_a_bounded_number_of_publications() {
+        let mut publications = Publications::default();
+        for index in 1..=PUBLICATIONS_MAX as u64 {
+            assert!(
+                publications
+                    .publish(&publish(None, Some(b"a"), 60), tag(index), NOW)
+                    .is_ok()
+            );
+        }
+        let more = publications.publish(&publish(None, Some(b"a"), 60), tag(100), NOW);
+        assert_eq!(more, Err(Refusal::TooManyPublications));
+        assert!(
+            publications
+                .publish(&publish(Some(5), Some(b"b"), 60), tag(101), NOW)
+                .is_ok()
+        );
+    }
+
+    //= RFC 3903 4.3
+    //= type=test
+    #[test]
+    fn a_publication_ends_at_its_time() {
+        let mut publications = Publications::default();
+        assert!(
+            publications
+                .publish(&publish(None, Some(b"a"), 60), tag(1), NOW)
+                .is_ok()
+        );
+        for (name, at_ms, ends) in [("before", 1_059_999, 0), ("due", 1_060_000, 1)] {
+            let mut ended = 0;
+            publications.expire(Timestamp(at_ms), |_| ended += 1);
+            assert_eq!(ended, ends, "{name}");
+        }
+        assert!(publications.is_empty());
+    }
 }

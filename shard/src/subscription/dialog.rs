@@ -5,9 +5,11 @@ use std::sync::Arc;
 
 use xxhash_rust::xxh3::xxh3_128;
 
-pub use crate::presence::package::Package;
+use crate::presence::refusal::Refusal;
 use crate::slot::{Aor, Slot};
 use crate::time::Timestamp;
+
+pub use crate::presence::package::Package;
 
 /// Names a dialog: a hash of Call-ID and both tags. 128 bits, so that no two are ever equal.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -44,26 +46,34 @@ impl fmt::Display for DialogKey {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct LocalTag {
     slot: Slot,
-    chance: u64,
+    // Bytes rather than a number: there is one tag per dialog, and alignment would cost six bytes.
+    chance: [u8; 8],
 }
 
 impl LocalTag {
     /// A tag for a dialog in `slot`, with 64 bits that nobody can guess.
     #[must_use]
     pub fn new(slot: Slot, chance: u64) -> LocalTag {
-        LocalTag { slot, chance }
+        LocalTag {
+            slot,
+            chance: chance.to_be_bytes(),
+        }
     }
 
     /// Reads what [`fmt::Display`] wrote; `None` for a tag that was never ours.
     #[must_use]
     pub fn parse(text: &str) -> Option<LocalTag> {
         let digits = text.strip_prefix('L')?;
-        if digits.len() != 19 || !digits.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
+        if digits.len() != 19
+            || !digits
+                .bytes()
+                .all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+        {
             return None;
         }
         let slot = Slot::new(u16::from_str_radix(&digits[..3], 16).ok()?)?;
         let chance = u64::from_str_radix(&digits[3..], 16).ok()?;
-        Some(LocalTag { slot, chance })
+        Some(LocalTag::new(slot, chance))
     }
 
     /// Where the dialog lives.
@@ -75,13 +85,13 @@ impl LocalTag {
     /// The part drawn by chance.
     #[must_use]
     pub fn chance(self) -> u64 {
-        self.chance
+        u64::from_be_bytes(self.chance)
     }
 }
 
 impl fmt::Display for LocalTag {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "L{:03x}{:016x}", self.slot.number(), self.chance)
+        write!(f, "L{:03x}{:016x}", self.slot.number(), self.chance())
     }
 }
 
@@ -139,33 +149,6 @@ impl EndReason {
     }
 }
 
-/// A subscription and the dialog it lives in.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Dialog {
-    /// What is watched.
-    pub presentity: Aor,
-    /// Who watches.
-    pub watcher: Aor,
-    /// Which package.
-    pub package: Package,
-    /// Which document.
-    pub format: Format,
-    /// Our tag, for repeating the answer to the first SUBSCRIBE.
-    pub local_tag: LocalTag,
-    /// The CSeq of the last NOTIFY; the next one is higher.
-    pub local_cseq: u32,
-    /// The CSeq of the last SUBSCRIBE; the next one must be higher.
-    pub remote_cseq: u32,
-    /// When it ends.
-    pub expires_at: Timestamp,
-    /// When it was last notified: a new leader repeats what is younger than 64·T1 (house D8).
-    pub notified_at: Timestamp,
-    /// Tags, addresses, route set, as transport wrote them: fixed for the dialog's life.
-    pub route: Arc<[u8]>,
-    /// Remote target and flow, as transport wrote them: replaced by each refresh.
-    pub target: Arc<[u8]>,
-}
-
 /// SUBSCRIBE outside a dialog.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Subscribe<'a> {
@@ -204,4 +187,223 @@ pub struct Resubscribe<'a> {
     pub expires_s: u32,
     /// Remote target and flow from here on.
     pub target: &'a [u8],
+}
+
+/// The greatest CSeq there is.
+//= RFC 3261 8.1.1.5
+//# a sequence number stays below 2^31
+pub const CSEQ_MAX: u32 = (1 << 31) - 1;
+
+/// A subscription and the dialog it lives in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dialog {
+    /// What is watched.
+    pub presentity: Aor,
+    /// Who watches.
+    pub watcher: Aor,
+    /// Which package.
+    pub package: Package,
+    /// Which document.
+    pub format: Format,
+    /// Our tag, for repeating the answer to the first SUBSCRIBE.
+    pub local_tag: LocalTag,
+    /// The CSeq of the last NOTIFY; the next one is higher.
+    pub local_cseq: u32,
+    /// The CSeq of the last SUBSCRIBE; the next one must be higher.
+    pub remote_cseq: u32,
+    /// When it ends.
+    pub expires_at: Timestamp,
+    /// When it was last notified: a new leader repeats what is younger than 64·T1 (house D8).
+    pub notified_at: Timestamp,
+    /// Tags, addresses, route set, as transport wrote them: fixed for the dialog's life.
+    pub route: Arc<[u8]>,
+    /// Remote target and flow, as transport wrote them: replaced by each refresh.
+    pub target: Arc<[u8]>,
+}
+
+impl Dialog {
+    /// The dialog that a SUBSCRIBE opens. Nothing was notified yet.
+    #[must_use]
+    pub fn open(request: &Subscribe<'_>, presentity: Aor, now: Timestamp) -> Dialog {
+        Dialog {
+            // The tag's slot is where the dialog lives, whatever the ingress may have drawn.
+            local_tag: LocalTag::new(presentity.slot(), request.local_tag.chance()),
+            presentity,
+            watcher: Aor::from_canonical(request.watcher),
+            package: request.package,
+            format: request.format,
+            local_cseq: 0,
+            remote_cseq: request.cseq,
+            expires_at: now.plus_s(request.expires_s),
+            notified_at: now,
+            // The one copy of what the log entry says: a slice would keep the whole entry alive.
+            route: request.route.into(),
+            target: request.target.into(),
+        }
+    }
+
+    /// Takes over what a SUBSCRIBE inside the dialog says: its number, its lifetime, where to send.
+    ///
+    /// # Errors
+    /// [`Refusal::OutOfOrder`], with nothing changed.
+    pub fn refresh(&mut self, request: &Resubscribe<'_>, now: Timestamp) -> Result<(), Refusal> {
+        //= RFC 3261 12.2.2
+        //# a request inside a dialog must carry a higher CSeq than the one before
+        if request.cseq <= self.remote_cseq {
+            return Err(Refusal::OutOfOrder);
+        }
+        self.remote_cseq = request.cseq;
+        self.expires_at = now.plus_s(request.expires_s);
+        //= RFC 6665 4.1.2.2
+        //# a refresh is a target refresh: notifications go to the new target from here on
+        if *self.target != *request.target {
+            self.target = request.target.into();
+        }
+        Ok(())
+    }
+
+    /// Takes the CSeq of a NOTIFY that is sent now.
+    //= RFC 3261 12.2.1.1
+    //# each request of ours inside a dialog has the next CSeq
+    pub fn take_cseq(&mut self, now: Timestamp) {
+        self.local_cseq = self.local_cseq.saturating_add(1);
+        self.notified_at = now;
+    }
+
+    /// No further NOTIFY would have a number: the dialog must end with the one just taken.
+    #[must_use]
+    pub fn is_worn_out(&self) -> bool {
+        self.local_cseq >= CSEQ_MAX
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Timestamp = Timestamp(1_000_000);
+
+    fn dialog() -> Dialog {
+        let presentity = Aor::sip("alice", "example.com");
+        let request = Subscribe {
+            presentity: presentity.as_str(),
+            watcher: "bob@example.com",
+            package: Package::Presence,
+            format: Format::Pidf,
+            dialog: DialogKey(1),
+            local_tag: LocalTag::new(presentity.slot(), 7),
+            cseq: 10,
+            expires_s: 600,
+            route: b"route",
+            target: b"target",
+        };
+        Dialog::open(&request, presentity.clone(), NOW)
+    }
+
+    #[test]
+    fn a_local_tag_has_one_spelling() {
+        for (text, expected) in [
+            (
+                "L0030000000000000abc",
+                Slot::new(3).map(|slot| LocalTag::new(slot, 0xabc)),
+            ),
+            (
+                "L3ffffffffffffffffff",
+                Slot::new(0x3ff).map(|slot| LocalTag::new(slot, u64::MAX)),
+            ),
+            ("L4000000000000000abc", None),
+            ("L0030000000000000ABC", None),
+            ("L0030000000000000abc0", None),
+            ("0030000000000000abc", None),
+            ("L+030000000000000abc", None),
+            ("", None),
+        ] {
+            assert_eq!(LocalTag::parse(text), expected, "{text}");
+            if let Some(tag) = expected {
+                assert_eq!(tag.to_string(), text);
+                assert_eq!(LocalTag::new(tag.slot(), tag.chance()), tag);
+            }
+        }
+    }
+
+    #[test]
+    fn a_dialogs_name_depends_on_each_part() {
+        let key = DialogKey::of("call", "local", "remote");
+        for (name, other) in [
+            ("call", DialogKey::of("cal", "local", "remote")),
+            ("shifted", DialogKey::of("calll", "ocal", "remote")),
+            ("swapped", DialogKey::of("call", "remote", "local")),
+        ] {
+            assert_ne!(key, other, "{name}");
+        }
+        assert_eq!(key, DialogKey::of("call", "local", "remote"));
+    }
+
+    //= RFC 3261 12.2.2
+    //= type=test
+    //= RFC 6665 4.1.2.2
+    //= type=test
+    #[test]
+    fn a_refresh_needs_a_higher_number_and_moves_the_target() {
+        for (name, cseq, expected) in [
+            ("next", 11, Ok(())),
+            ("with a gap", 99, Ok(())),
+            ("same", 10, Err(Refusal::OutOfOrder)),
+            ("older", 9, Err(Refusal::OutOfOrder)),
+        ] {
+            let mut refreshed = dialog();
+            let request = Resubscribe {
+                slot: refreshed.local_tag.slot(),
+                dialog: DialogKey(1),
+                cseq,
+                expires_s: 60,
+                target: b"elsewhere",
+            };
+            assert_eq!(refreshed.refresh(&request, NOW), expected, "{name}");
+            if expected.is_ok() {
+                assert_eq!(refreshed.expires_at, NOW.plus_s(60), "{name}");
+                assert_eq!(&*refreshed.target, b"elsewhere", "{name}");
+                assert_eq!(refreshed.route, dialog().route, "{name}");
+            } else {
+                assert_eq!(refreshed, dialog(), "{name}");
+            }
+        }
+    }
+
+    //= RFC 3261 8.1.1.5
+    //= type=test
+    //= RFC 3261 12.2.1.1
+    //= type=test
+    #[test]
+    fn a_dialog_ends_before_its_numbers_do() {
+        let mut worn = dialog();
+        worn.take_cseq(NOW);
+        assert_eq!((worn.local_cseq, worn.is_worn_out()), (1, false));
+        worn.local_cseq = CSEQ_MAX - 2;
+        worn.take_cseq(NOW);
+        assert_eq!((worn.local_cseq, worn.is_worn_out()), (CSEQ_MAX - 1, false));
+        worn.take_cseq(NOW);
+        assert_eq!((worn.local_cseq, worn.is_worn_out()), (CSEQ_MAX, true));
+    }
+
+    #[test]
+    fn numbers_in_the_log_are_read_back() {
+        for reason in [
+            EndReason::Timeout,
+            EndReason::Deactivated,
+            EndReason::Rejected,
+            EndReason::Noresource,
+            EndReason::Unreachable,
+        ] {
+            assert_eq!(EndReason::from_number(reason as u8), Some(reason));
+        }
+        assert_eq!(EndReason::from_number(0), None);
+        assert_eq!(
+            Package::from_number(Package::Presence as u8),
+            Some(Package::Presence)
+        );
+        assert_eq!(Package::from_number(0), None);
+        assert_eq!(Format::from_number(Format::Pidf as u8), Some(Format::Pidf));
+        assert_eq!(Format::from_number(0), None);
+    }
 }

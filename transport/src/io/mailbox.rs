@@ -29,7 +29,9 @@ struct Ring<M> {
 
 impl<M> Clone for Mailbox<M> {
     fn clone(&self) -> Self {
-        Mailbox { ring: Arc::clone(&self.ring) }
+        Mailbox {
+            ring: Arc::clone(&self.ring),
+        }
     }
 }
 

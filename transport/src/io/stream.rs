@@ -39,7 +39,11 @@ const READ_BYTES: usize = 4_096;
 /// Opens a listener that other workers may share.
 pub(super) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     const BACKLOG: i32 = 4_096;
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
     if address.is_ipv6() {
         socket.set_only_v6(true)?;
     }
@@ -73,8 +77,15 @@ fn adopt<U: TransactionUser>(core: &Shared<U>, socket: TcpStream, peer: SocketAd
             wire.counters.streams_refused.fetch_add(1, Relaxed);
             return;
         }
-        let Ok(local) = socket.local_addr() else { return };
-        let flow = Flow { worker: wire.worker, transport: Transport::Tcp, number: wire.next_stream_number(), peer };
+        let Ok(local) = socket.local_addr() else {
+            return;
+        };
+        let flow = Flow {
+            worker: wire.worker,
+            transport: Transport::Tcp,
+            number: wire.next_stream_number(),
+            peer,
+        };
         prepare(&socket);
         wire.add_stream(Some(Rc::new(socket)), flow, local);
         flow
@@ -111,7 +122,9 @@ pub(super) fn open<U: TransactionUser>(core: &Shared<U>, flow: Flow) {
 fn prepare(socket: &TcpStream) {
     // Both only help; a kernel that refuses them does no harm.
     let _ = socket.set_nodelay(true);
-    let probes = TcpKeepalive::new().with_time(Duration::from_secs(60)).with_interval(Duration::from_secs(20));
+    let probes = TcpKeepalive::new()
+        .with_time(Duration::from_secs(60))
+        .with_interval(Duration::from_secs(20));
     let _ = socket2::SockRef::from(socket).set_tcp_keepalive(&probes);
 }
 
@@ -137,7 +150,13 @@ fn remove<U: TransactionUser>(core: &Shared<U>, flow: Flow) {
 
 /// Reads until the stream ends, breaks, or cannot be understood.
 async fn read<U: TransactionUser>(core: &Shared<U>, flow: Flow) {
-    let Some(socket) = core.borrow().wire.streams.get(&flow.number).and_then(|stream| stream.socket.clone()) else {
+    let Some(socket) = core
+        .borrow()
+        .wire
+        .streams
+        .get(&flow.number)
+        .and_then(|stream| stream.socket.clone())
+    else {
         return;
     };
     let mut buffer = BytesMut::new();
@@ -170,7 +189,9 @@ async fn read<U: TransactionUser>(core: &Shared<U>, flow: Flow) {
             Err(_) => return,
         }
         let mut goes_on = true;
-        Core::turn(core, |core| goes_on = take_frames(core, &mut framer, &mut buffer, flow));
+        Core::turn(core, |core| {
+            goes_on = take_frames(core, &mut framer, &mut buffer, flow)
+        });
         if !goes_on {
             // Let the answer leave before the connection closes.
             core.borrow_mut().wire.close(&flow);
@@ -187,7 +208,12 @@ async fn read<U: TransactionUser>(core: &Shared<U>, flow: Flow) {
 }
 
 /// Hands on what is whole; `false` when the stream should close.
-fn take_frames<U: TransactionUser>(core: &mut Core<U>, framer: &mut Framer, buffer: &mut BytesMut, flow: Flow) -> bool {
+fn take_frames<U: TransactionUser>(
+    core: &mut Core<U>,
+    framer: &mut Framer,
+    buffer: &mut BytesMut,
+    flow: Flow,
+) -> bool {
     loop {
         match framer.next(buffer) {
             Ok(None) => return true,
@@ -223,13 +249,28 @@ fn own_buffer(message: Bytes) -> Bytes {
 async fn write<U: TransactionUser>(core: &Shared<U>, flow: Flow) {
     let (bell, outbound, socket, counters) = {
         let core = core.borrow();
-        let Some(stream) = core.wire.streams.get(&flow.number) else { return };
-        let Some(socket) = stream.socket.clone() else { return };
-        (Rc::clone(&stream.bell), Rc::clone(&stream.outbound), socket, core.wire.counters.clone())
+        let Some(stream) = core.wire.streams.get(&flow.number) else {
+            return;
+        };
+        let Some(socket) = stream.socket.clone() else {
+            return;
+        };
+        (
+            Rc::clone(&stream.bell),
+            Rc::clone(&stream.outbound),
+            socket,
+            core.wire.counters.clone(),
+        )
     };
     loop {
         if outbound.borrow().bytes == 0 {
-            if core.borrow().wire.streams.get(&flow.number).is_none_or(|stream| stream.closing) {
+            if core
+                .borrow()
+                .wire
+                .streams
+                .get(&flow.number)
+                .is_none_or(|stream| stream.closing)
+            {
                 return;
             }
             bell.notified().await;

@@ -22,7 +22,11 @@ const KERNEL_BYTES: usize = 4 << 20;
 
 /// Opens a datagram socket that other workers may share.
 pub(super) fn bind(address: SocketAddr) -> io::Result<UdpSocket> {
-    let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::DGRAM,
+        Some(Protocol::UDP),
+    )?;
     if address.is_ipv6() {
         socket.set_only_v6(true)?;
     }
@@ -46,7 +50,10 @@ impl Arena {
         // SAFETY: all-zero bytes are a valid sockaddr_storage.
         let peers = Box::new([unsafe { zeroed::<libc::sockaddr_storage>() }; BATCH]);
         // 4 MiB of address space; only pages that datagrams touch become memory.
-        Arena { bytes: Box::new_uninit_slice(BATCH * DATAGRAM_BYTES), peers }
+        Arena {
+            bytes: Box::new_uninit_slice(BATCH * DATAGRAM_BYTES),
+            peers,
+        }
     }
 
     /// Receives up to [`BATCH`] datagrams; each is copied into a buffer of its own size, because a
@@ -54,12 +61,19 @@ impl Arena {
     ///
     /// # Errors
     /// What the kernel says; `WouldBlock` when there is none.
-    pub(super) fn receive(&mut self, socket: BorrowedFd<'_>, mut take: impl FnMut(Bytes, SocketAddr)) -> io::Result<usize> {
+    pub(super) fn receive(
+        &mut self,
+        socket: BorrowedFd<'_>,
+        mut take: impl FnMut(Bytes, SocketAddr),
+    ) -> io::Result<usize> {
         // SAFETY: all-zero bytes are valid iovec and mmsghdr values (null pointers, zero lengths).
         let mut parts: [libc::iovec; BATCH] = unsafe { zeroed() };
         let mut heads: [libc::mmsghdr; BATCH] = unsafe { zeroed() };
         for (place, chunk) in self.bytes.chunks_exact_mut(DATAGRAM_BYTES).enumerate() {
-            parts[place] = libc::iovec { iov_base: chunk.as_mut_ptr().cast(), iov_len: DATAGRAM_BYTES };
+            parts[place] = libc::iovec {
+                iov_base: chunk.as_mut_ptr().cast(),
+                iov_len: DATAGRAM_BYTES,
+            };
             let head = &mut heads[place].msg_hdr;
             head.msg_name = (&raw mut self.peers[place]).cast();
             head.msg_namelen = size_of::<libc::sockaddr_storage>() as libc::socklen_t;
@@ -69,7 +83,13 @@ impl Arena {
         // SAFETY: every head points to a live address and iovec, every iovec to DATAGRAM_BYTES of our
         // own arena, and the count is the length of the array.
         let received = unsafe {
-            libc::recvmmsg(socket.as_raw_fd(), heads.as_mut_ptr(), BATCH as u32, libc::MSG_DONTWAIT as _, std::ptr::null_mut())
+            libc::recvmmsg(
+                socket.as_raw_fd(),
+                heads.as_mut_ptr(),
+                BATCH as u32,
+                libc::MSG_DONTWAIT as _,
+                std::ptr::null_mut(),
+            )
         };
         let received = usize::try_from(received).map_err(|_| io::Error::last_os_error())?;
         for (place, head) in heads[..received].iter().enumerate() {
@@ -97,7 +117,10 @@ pub(super) fn send(socket: BorrowedFd<'_>, queue: &[(SocketAddr, Bytes)]) -> io:
     let count = queue.len().min(BATCH);
     for (place, (peer, message)) in queue[..count].iter().enumerate() {
         let peer_length = write_address(*peer, &mut peers[place]);
-        parts[place] = libc::iovec { iov_base: message.as_ptr().cast_mut().cast(), iov_len: message.len() };
+        parts[place] = libc::iovec {
+            iov_base: message.as_ptr().cast_mut().cast(),
+            iov_len: message.len(),
+        };
         let head = &mut heads[place].msg_hdr;
         head.msg_name = (&raw mut peers[place]).cast();
         head.msg_namelen = peer_length;
@@ -106,7 +129,14 @@ pub(super) fn send(socket: BorrowedFd<'_>, queue: &[(SocketAddr, Bytes)]) -> io:
     }
     // SAFETY: every head points to a live address and iovec, every iovec to a message that outlives the
     // call and is only read, and `count` is at most the length of the array.
-    let sent = unsafe { libc::sendmmsg(socket.as_raw_fd(), heads.as_mut_ptr(), count as u32, libc::MSG_DONTWAIT as _) };
+    let sent = unsafe {
+        libc::sendmmsg(
+            socket.as_raw_fd(),
+            heads.as_mut_ptr(),
+            count as u32,
+            libc::MSG_DONTWAIT as _,
+        )
+    };
     usize::try_from(sent).map_err(|_| io::Error::last_os_error())
 }
 
@@ -123,7 +153,15 @@ fn read_address(storage: &libc::sockaddr_storage) -> Option<SocketAddr> {
         libc::AF_INET6 => {
             let address = unsafe { &*storage.cast::<libc::sockaddr_in6>() };
             let ip = Ipv6Addr::from(address.sin6_addr.s6_addr);
-            Some(SocketAddrV6::new(ip, u16::from_be(address.sin6_port), 0, address.sin6_scope_id).into())
+            Some(
+                SocketAddrV6::new(
+                    ip,
+                    u16::from_be(address.sin6_port),
+                    0,
+                    address.sin6_scope_id,
+                )
+                .into(),
+            )
         }
         _ => None,
     }
@@ -168,7 +206,9 @@ mod tests {
             };
             let sender = bind(host).expect("a socket");
             let to = receiver.local_addr().expect("bound");
-            let queue: Vec<_> = (0..100u8).map(|n| (to, Bytes::from(vec![n; 1 + usize::from(n) * 600]))).collect();
+            let queue: Vec<_> = (0..100u8)
+                .map(|n| (to, Bytes::from(vec![n; 1 + usize::from(n) * 600])))
+                .collect();
             let mut sent = 0;
             let mut received = Vec::new();
             let mut arena = Arena::new();

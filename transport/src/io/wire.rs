@@ -13,10 +13,10 @@ use tokio::sync::Notify;
 use super::udp;
 use super::worker::{Counters, Ended};
 use crate::flow::{Flow, Transport};
+use crate::transaction::Millis;
 use crate::transaction::client::{Branch, ClientTransactions};
 use crate::transaction::key::{Keys, ServerKey};
 use crate::transaction::server::ServerTransactions;
-use crate::transaction::Millis;
 
 /// Datagrams that wait for the kernel; beyond it the oldest go, and their retransmission heals it.
 const DATAGRAMS_MAX: usize = 65_536;
@@ -104,7 +104,9 @@ pub struct Wire {
 impl Wire {
     pub(super) fn new(worker: u8, counters: Arc<Counters>) -> Wire {
         // Numbers of streams begin where no earlier process of this machine can have come.
-        let since_1970 = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        let since_1970 = std::time::SystemTime::now()
+            .duration_since(std::time::UNIX_EPOCH)
+            .unwrap_or_default();
         Wire {
             worker,
             now: Millis::default(),
@@ -165,7 +167,10 @@ impl Wire {
         if flow.transport.is_reliable() || bytes <= DATAGRAM_BYTES_GOOD {
             return *flow;
         }
-        let open = self.by_peer.get(&flow.peer).and_then(|number| self.streams.get(number));
+        let open = self
+            .by_peer
+            .get(&flow.peer)
+            .and_then(|number| self.streams.get(number));
         match open {
             Some(stream) if stream.socket.is_some() => stream.flow,
             _ => {
@@ -182,12 +187,18 @@ impl Wire {
         self.branches += 1;
         let branch = Branch(self.keys.scramble(self.branches));
         let local = self.local_of(flow);
-        let place = self.vias.iter().position(|(transport, address, _)| (*transport, *address) == (flow.transport, local));
+        let place = self
+            .vias
+            .iter()
+            .position(|(transport, address, _)| (*transport, *address) == (flow.transport, local));
         let place = place.unwrap_or_else(|| {
             if self.vias.len() >= 64 {
                 self.vias.clear();
             }
-            let begin = format!("SIP/2.0/{} {local};rport;branch=z9hG4bK", flow.transport.as_str());
+            let begin = format!(
+                "SIP/2.0/{} {local};rport;branch=z9hG4bK",
+                flow.transport.as_str()
+            );
             self.vias.push((flow.transport, local, begin));
             self.vias.len() - 1
         });
@@ -195,7 +206,9 @@ impl Wire {
         let mut via = String::with_capacity(begin.len() + 16);
         via.push_str(begin);
         for shift in (0..16).rev() {
-            via.push(char::from(b"0123456789abcdef"[(branch.0 >> (4 * shift)) as usize & 15]));
+            via.push(char::from(
+                b"0123456789abcdef"[(branch.0 >> (4 * shift)) as usize & 15],
+            ));
         }
         (branch, via)
     }
@@ -205,7 +218,10 @@ impl Wire {
     /// A stream that is closed is opened anew to the flow's peer. While a stream is behind, a newer
     /// request with the same first number in its context takes the place of an unsent one.
     pub fn send_request(&mut self, flow: &Flow, branch: Branch, message: Bytes, context: Context) {
-        if !self.client.begin(branch, *flow, message.clone(), context, self.now) {
+        if !self
+            .client
+            .begin(branch, *flow, message.clone(), context, self.now)
+        {
             self.counters.dropped_full.fetch_add(1, Relaxed);
             self.ended.push((context, Ended::Timeout));
         }
@@ -234,9 +250,15 @@ impl Wire {
                 None => self.stream_local.unwrap_or(flow.peer),
             }
         } else {
-            match usize::try_from(flow.number).ok().and_then(|number| self.datagrams.get(number)) {
+            match usize::try_from(flow.number)
+                .ok()
+                .and_then(|number| self.datagrams.get(number))
+            {
                 Some(datagrams) => datagrams.local,
-                None => self.datagrams.first().map_or(flow.peer, |datagrams| datagrams.local),
+                None => self
+                    .datagrams
+                    .first()
+                    .map_or(flow.peer, |datagrams| datagrams.local),
             }
         };
         if bound.ip().is_unspecified() {
@@ -254,7 +276,11 @@ impl Wire {
         if self.addresses.len() >= ADDRESSES_MAX {
             self.addresses.clear();
         }
-        let any: SocketAddr = if peer.is_ipv4() { ([0, 0, 0, 0], 0).into() } else { ([0; 16], 0).into() };
+        let any: SocketAddr = if peer.is_ipv4() {
+            ([0, 0, 0, 0], 0).into()
+        } else {
+            ([0; 16], 0).into()
+        };
         // Connecting a datagram socket sends nothing; it only asks the routing table.
         let ours = UdpSocket::bind(any)
             .and_then(|probe| probe.connect((peer, 9)).and_then(|()| probe.local_addr()))
@@ -295,7 +321,13 @@ impl Wire {
         datagrams.queue.push_back((flow.peer, message));
     }
 
-    fn to_stream(&mut self, flow: &Flow, message: Bytes, replaceable: Option<(u128, Branch)>, open: bool) {
+    fn to_stream(
+        &mut self,
+        flow: &Flow,
+        message: Bytes,
+        replaceable: Option<(u128, Branch)>,
+        open: bool,
+    ) {
         let known = match self.streams.get(&flow.number) {
             Some(_) => Some(flow.number),
             None => self.by_peer.get(&flow.peer).copied(),
@@ -304,7 +336,11 @@ impl Wire {
             Some(number) => number,
             None if open => {
                 let number = self.next_stream_number();
-                let flow = Flow { number, worker: self.worker, ..*flow };
+                let flow = Flow {
+                    number,
+                    worker: self.worker,
+                    ..*flow
+                };
                 let local = self.stream_local.unwrap_or(flow.peer);
                 self.add_stream(None, flow, local);
                 self.opening.push(flow);
@@ -319,12 +355,19 @@ impl Wire {
         let mut outbound = stream.outbound.borrow_mut();
         let unsent = usize::from(outbound.written > 0);
         let older = replaceable.and_then(|(key, _)| {
-            outbound.queue.iter().skip(unsent).position(|out| out.replaceable.is_some_and(|(other, _)| other == key))
+            outbound
+                .queue
+                .iter()
+                .skip(unsent)
+                .position(|out| out.replaceable.is_some_and(|(other, _)| other == key))
         });
         if let (Some(place), Some(newer)) = (older, replaceable) {
             // House §4 step 10: an unsent notification is replaced by its successor.
             let old = &mut outbound.queue[unsent + place];
-            let (_, branch) = old.replaceable.replace(newer).expect("it was found by this");
+            let (_, branch) = old
+                .replaceable
+                .replace(newer)
+                .expect("it was found by this");
             let grown = message.len();
             let shrunk = std::mem::replace(&mut old.message, message).len();
             outbound.bytes = outbound.bytes + grown - shrunk;
@@ -339,7 +382,10 @@ impl Wire {
             return;
         }
         outbound.bytes += message.len();
-        outbound.queue.push_back(Outgoing { message, replaceable });
+        outbound.queue.push_back(Outgoing {
+            message,
+            replaceable,
+        });
         drop(outbound);
         self.touched.push(number);
     }
@@ -349,7 +395,12 @@ impl Wire {
         self.stream_numbers
     }
 
-    pub(super) fn add_stream(&mut self, socket: Option<Rc<tokio::net::TcpStream>>, flow: Flow, local: SocketAddr) {
+    pub(super) fn add_stream(
+        &mut self,
+        socket: Option<Rc<tokio::net::TcpStream>>,
+        flow: Flow,
+        local: SocketAddr,
+    ) {
         self.by_peer.insert(flow.peer, flow.number);
         let stream = Stream {
             socket,
@@ -360,18 +411,25 @@ impl Wire {
             closing: false,
         };
         self.streams.insert(flow.number, stream);
-        self.counters.streams.store(self.streams.len() as u64, Relaxed);
+        self.counters
+            .streams
+            .store(self.streams.len() as u64, Relaxed);
     }
 
     /// Takes a stream out of the tables; what waited for it ends.
     pub(super) fn remove_stream(&mut self, number: u64) -> Option<Flow> {
         let stream = self.streams.remove(&number)?;
-        self.counters.streams.store(self.streams.len() as u64, Relaxed);
+        self.counters
+            .streams
+            .store(self.streams.len() as u64, Relaxed);
         if self.by_peer.get(&stream.flow.peer) == Some(&number) {
             self.by_peer.remove(&stream.flow.peer);
         }
         for out in stream.outbound.borrow_mut().queue.drain(..) {
-            if let Some(context) = out.replaceable.and_then(|(_, branch)| self.client.abandon(branch)) {
+            if let Some(context) = out
+                .replaceable
+                .and_then(|(_, branch)| self.client.abandon(branch))
+            {
                 self.ended.push((context, Ended::Unreachable));
             }
         }
@@ -379,7 +437,12 @@ impl Wire {
     }
 
     pub(super) fn add_datagrams(&mut self, socket: Rc<tokio::net::UdpSocket>, local: SocketAddr) {
-        self.datagrams.push(Datagrams { socket, local, queue: VecDeque::new(), full: Rc::default() });
+        self.datagrams.push(Datagrams {
+            socket,
+            local,
+            queue: VecDeque::new(),
+            full: Rc::default(),
+        });
     }
 
     /// Lets everything leave that the kernel has room for.
@@ -388,10 +451,17 @@ impl Wire {
             self.flush_datagrams(place);
         }
         for number in std::mem::take(&mut self.touched) {
-            let Some(stream) = self.streams.get(&number) else { continue };
-            let Some(socket) = &stream.socket else { continue };
+            let Some(stream) = self.streams.get(&number) else {
+                continue;
+            };
+            let Some(socket) = &stream.socket else {
+                continue;
+            };
             // An error shows up again in the stream's own tasks, which close it.
-            let _ = stream.outbound.borrow_mut().write_to(socket, &self.counters);
+            let _ = stream
+                .outbound
+                .borrow_mut()
+                .write_to(socket, &self.counters);
             if stream.outbound.borrow().bytes > 0 {
                 stream.bell.notify_one();
             }
@@ -400,10 +470,17 @@ impl Wire {
 
     pub(super) fn flush_datagrams(&mut self, place: usize) {
         use std::os::fd::AsFd as _;
-        let Datagrams { socket, queue, full, .. } = &mut self.datagrams[place];
+        let Datagrams {
+            socket,
+            queue,
+            full,
+            ..
+        } = &mut self.datagrams[place];
         while !queue.is_empty() {
             let batch = queue.make_contiguous();
-            match socket.try_io(tokio::io::Interest::WRITABLE, || udp::send(socket.as_fd(), batch)) {
+            match socket.try_io(tokio::io::Interest::WRITABLE, || {
+                udp::send(socket.as_fd(), batch)
+            }) {
                 Ok(sent) => {
                     self.counters.datagrams_out.fetch_add(sent as u64, Relaxed);
                     queue.drain(..sent);
@@ -423,8 +500,13 @@ impl Wire {
     }
 
     pub(super) fn is_flushed(&self) -> bool {
-        self.datagrams.iter().all(|datagrams| datagrams.queue.is_empty())
-            && self.streams.values().all(|stream| stream.outbound.borrow().bytes == 0)
+        self.datagrams
+            .iter()
+            .all(|datagrams| datagrams.queue.is_empty())
+            && self
+                .streams
+                .values()
+                .all(|stream| stream.outbound.borrow().bytes == 0)
     }
 }
 
@@ -433,7 +515,11 @@ impl Outbound {
     ///
     /// # Errors
     /// What the kernel says; never `WouldBlock`.
-    pub(super) fn write_to(&mut self, socket: &tokio::net::TcpStream, counters: &Counters) -> std::io::Result<()> {
+    pub(super) fn write_to(
+        &mut self,
+        socket: &tokio::net::TcpStream,
+        counters: &Counters,
+    ) -> std::io::Result<()> {
         const SLICES: usize = 32;
         while !self.queue.is_empty() {
             let mut slices = [std::io::IoSlice::new(&[]); SLICES];

@@ -28,11 +28,11 @@ pub use super::wire::{Context, Wire};
 use crate::flow::{Flow, Transport};
 use crate::sip::write::Reply;
 use crate::sip::{Message, ParseError, Request, Response, StatusCode};
-use crate::transaction::client::Late;
+use crate::transaction::Millis;
 pub use crate::transaction::client::Branch;
+use crate::transaction::client::Late;
 use crate::transaction::key::ServerKey;
 use crate::transaction::server::Arrival;
-use crate::transaction::Millis;
 
 /// Names a server transaction within its worker.
 pub type TransactionId = ServerKey;
@@ -159,7 +159,10 @@ impl<U: TransactionUser> Core<U> {
         let opening = {
             let this = &mut *core.borrow_mut();
             this.wire.now = Millis(this.epoch.elapsed().as_millis() as u64);
-            this.wire.wall_ms = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64;
+            this.wire.wall_ms = SystemTime::now()
+                .duration_since(UNIX_EPOCH)
+                .unwrap_or_default()
+                .as_millis() as u64;
             work(this);
             this.finish();
             std::mem::take(&mut this.wire.opening)
@@ -179,8 +182,12 @@ impl<U: TransactionUser> Core<U> {
         self.user.end_of_turn(&mut self.wire);
         self.wire.flush();
         let counters = &self.wire.counters;
-        counters.server_transactions.store(self.wire.server.count() as u64, Relaxed);
-        counters.client_transactions.store(self.wire.client.count() as u64, Relaxed);
+        counters
+            .server_transactions
+            .store(self.wire.server.count() as u64, Relaxed);
+        counters
+            .client_transactions
+            .store(self.wire.client.count() as u64, Relaxed);
         let next = self.next_deadline();
         if next.is_some_and(|next| self.armed.is_none_or(|armed| next < armed)) {
             self.timer.notify_one();
@@ -188,8 +195,16 @@ impl<U: TransactionUser> Core<U> {
     }
 
     fn next_deadline(&self) -> Option<Millis> {
-        let Wire { server, client, wake, .. } = &self.wire;
-        [server.next_deadline(), client.next_deadline(), *wake].into_iter().flatten().min()
+        let Wire {
+            server,
+            client,
+            wake,
+            ..
+        } = &self.wire;
+        [server.next_deadline(), client.next_deadline(), *wake]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// A message arrived by `flow`. `false` when the stream it came by should close.
@@ -229,7 +244,15 @@ impl<U: TransactionUser> Core<U> {
         match wire.server.arrive(&request, &flow, wire.now) {
             Arrival::New(transaction) => {
                 let local = wire.local_of(&flow);
-                self.user.on_request(Incoming { request, flow, local, transaction }, wire);
+                self.user.on_request(
+                    Incoming {
+                        request,
+                        flow,
+                        local,
+                        transaction,
+                    },
+                    wire,
+                );
             }
             Arrival::Repeat(answer) => {
                 wire.counters.absorbed.fetch_add(1, Relaxed);
@@ -241,12 +264,17 @@ impl<U: TransactionUser> Core<U> {
             //= RFC 3261 9.2
             //# a CANCEL that matches nothing gets 481; all others get 200, whatever they achieve
             Arrival::Cancel { found } => {
-                let status = if found { StatusCode::OK } else { StatusCode::NO_TRANSACTION };
+                let status = if found {
+                    StatusCode::OK
+                } else {
+                    StatusCode::NO_TRANSACTION
+                };
                 wire.send(&flow, Reply::new(&request, status, Some("c")).finish());
             }
             Arrival::Full => {
                 wire.counters.dropped_full.fetch_add(1, Relaxed);
-                let answer = Reply::new(&request, StatusCode::UNAVAILABLE, Some("f")).header("Retry-After", 10);
+                let answer = Reply::new(&request, StatusCode::UNAVAILABLE, Some("f"))
+                    .header("Retry-After", 10);
                 wire.send(&flow, answer.finish());
             }
         }
@@ -256,10 +284,19 @@ impl<U: TransactionUser> Core<U> {
     //= RFC 3261 17.1.3
     //# the branch of the top Via and the method of CSeq match a response to its transaction
     fn response(&mut self, response: Response) {
-        let branch = response.branch().and_then(|branch| u64::from_str_radix(branch.get(7..)?, 16).ok()).map(Branch);
-        let ended = branch.and_then(|branch| self.wire.client.respond(branch, response.status().is_final()));
+        let branch = response
+            .branch()
+            .and_then(|branch| u64::from_str_radix(branch.get(7..)?, 16).ok())
+            .map(Branch);
+        let ended = branch.and_then(|branch| {
+            self.wire
+                .client
+                .respond(branch, response.status().is_final())
+        });
         match ended {
-            Some(context) => self.user.on_ended(context, Ended::Response(response), &mut self.wire),
+            Some(context) => self
+                .user
+                .on_ended(context, Ended::Response(response), &mut self.wire),
             None if !response.status().is_final() => {}
             None => {
                 self.wire.counters.responses_unmatched.fetch_add(1, Relaxed);
@@ -271,21 +308,31 @@ impl<U: TransactionUser> Core<U> {
     fn expire(&mut self) {
         let now = self.wire.now;
         let mut again = Vec::new();
-        self.wire.server.expire(now, |flow, answer| again.push((*flow, answer)));
+        self.wire
+            .server
+            .expire(now, |flow, answer| again.push((*flow, answer)));
         for (flow, answer) in again {
             self.wire.send(&flow, answer);
         }
         while let Some(late) = self.wire.client.expire(now) {
             match late {
                 Late::Again(flow, message) => {
-                    self.wire.counters.retransmissions_sent.fetch_add(1, Relaxed);
+                    self.wire
+                        .counters
+                        .retransmissions_sent
+                        .fetch_add(1, Relaxed);
                     self.wire.send(&flow, message);
                 }
                 Late::GaveUp(flow, context) => {
                     self.wire.counters.request_timeouts.fetch_add(1, Relaxed);
                     // A peer whose stream was lost is not a peer that does not answer.
-                    let lost = flow.transport.is_reliable() && !self.wire.streams.contains_key(&flow.number);
-                    let ended = if lost { Ended::Unreachable } else { Ended::Timeout };
+                    let lost = flow.transport.is_reliable()
+                        && !self.wire.streams.contains_key(&flow.number);
+                    let ended = if lost {
+                        Ended::Unreachable
+                    } else {
+                        Ended::Timeout
+                    };
                     self.user.on_ended(context, ended, &mut self.wire);
                 }
             }
@@ -370,14 +417,25 @@ impl Worker {
                 let wire = Wire::new(number, counters);
                 let user = make(mailbox.clone());
                 let tasks = LocalSet::new();
-                tasks.block_on(&runtime, run(user, wire, mailbox, sockets, listeners, stopped));
+                tasks.block_on(
+                    &runtime,
+                    run(user, wire, mailbox, sockets, listeners, stopped),
+                );
             };
             std::thread::Builder::new()
                 .name(format!("sip-{number}"))
                 .spawn(run)
                 .map_err(|error| (listen[0], error))?
         };
-        Ok((Worker { addresses, counters, stop: Some(stop), thread: Some(thread) }, mailbox))
+        Ok((
+            Worker {
+                addresses,
+                counters,
+                stop: Some(stop),
+                thread: Some(thread),
+            },
+            mailbox,
+        ))
     }
 
     /// The addresses bound, in the order of `listen`; a port of 0 shows what the system chose.
@@ -415,12 +473,21 @@ async fn run<U: TransactionUser>(
 ) {
     for socket in sockets {
         let local = socket.local_addr().expect("a bound socket has an address");
-        let socket = tokio::net::UdpSocket::from_std(socket).expect("the runtime takes a non-blocking socket");
+        let socket = tokio::net::UdpSocket::from_std(socket)
+            .expect("the runtime takes a non-blocking socket");
         wire.add_datagrams(Rc::new(socket), local);
     }
-    wire.stream_local = listeners.first().and_then(|listener| listener.local_addr().ok());
+    wire.stream_local = listeners
+        .first()
+        .and_then(|listener| listener.local_addr().ok());
     let timer = Rc::new(Notify::new());
-    let core = Core { user, wire, epoch: Instant::now(), armed: None, timer: Rc::clone(&timer) };
+    let core = Core {
+        user,
+        wire,
+        epoch: Instant::now(),
+        armed: None,
+        timer: Rc::clone(&timer),
+    };
     let core: Shared<U> = Rc::new(RefCell::new(core));
 
     let mut intake = Vec::new();
@@ -429,8 +496,12 @@ async fn run<U: TransactionUser>(
         tokio::task::spawn_local(drain(Rc::clone(&core), place));
     }
     for listener in listeners {
-        let listener = tokio::net::TcpListener::from_std(listener).expect("the runtime takes a non-blocking socket");
-        intake.push(tokio::task::spawn_local(stream::accept(Rc::clone(&core), listener)));
+        let listener = tokio::net::TcpListener::from_std(listener)
+            .expect("the runtime takes a non-blocking socket");
+        intake.push(tokio::task::spawn_local(stream::accept(
+            Rc::clone(&core),
+            listener,
+        )));
     }
     tokio::task::spawn_local(mail(Rc::clone(&core), mailbox.clone()));
     tokio::task::spawn_local(tick(Rc::clone(&core), timer));
@@ -450,7 +521,10 @@ async fn run<U: TransactionUser>(
 async fn receive<U: TransactionUser>(core: Shared<U>, place: usize) {
     let (socket, worker) = {
         let core = core.borrow();
-        (Rc::clone(&core.wire.datagrams[place].socket), core.wire.worker)
+        (
+            Rc::clone(&core.wire.datagrams[place].socket),
+            core.wire.worker,
+        )
     };
     let mut arena = Arena::new();
     let mut batch = Vec::with_capacity(udp::BATCH);
@@ -458,11 +532,15 @@ async fn receive<U: TransactionUser>(core: Shared<U>, place: usize) {
         if socket.readable().await.is_err() {
             return;
         }
-        let received =
-            socket.try_io(Interest::READABLE, || arena.receive(socket.as_fd(), |bytes, peer| batch.push((bytes, peer))));
+        let received = socket.try_io(Interest::READABLE, || {
+            arena.receive(socket.as_fd(), |bytes, peer| batch.push((bytes, peer)))
+        });
         match received {
             Ok(_) => Core::turn(&core, |core| {
-                core.wire.counters.datagrams_in.fetch_add(batch.len() as u64, Relaxed);
+                core.wire
+                    .counters
+                    .datagrams_in
+                    .fetch_add(batch.len() as u64, Relaxed);
                 for (bytes, peer) in batch.drain(..) {
                     //= RFC 5626 3.5.1
                     //# a few blank bytes keep a mapping alive and want no answer
@@ -470,12 +548,24 @@ async fn receive<U: TransactionUser>(core: Shared<U>, place: usize) {
                         core.wire.counters.keepalives_in.fetch_add(1, Relaxed);
                         continue;
                     }
-                    core.arrive(bytes, Flow { worker, transport: Transport::Udp, number: place as u64, peer });
+                    core.arrive(
+                        bytes,
+                        Flow {
+                            worker,
+                            transport: Transport::Udp,
+                            number: place as u64,
+                            peer,
+                        },
+                    );
                 }
             }),
             // An ICMP error of something we sent: there is nothing to read.
             Err(error) if error.kind() != io::ErrorKind::WouldBlock => {
-                core.borrow().wire.counters.send_failures.fetch_add(1, Relaxed);
+                core.borrow()
+                    .wire
+                    .counters
+                    .send_failures
+                    .fetch_add(1, Relaxed);
             }
             Err(_) => {}
         }

@@ -71,7 +71,9 @@ impl Framer {
         let length = match self.length {
             Some(length) => length,
             None => {
-                let Some(length) = self.find_length(buffer)? else { return Ok(None) };
+                let Some(length) = self.find_length(buffer)? else {
+                    return Ok(None);
+                };
                 length
             }
         };
@@ -118,7 +120,13 @@ fn content_length(head: &[u8]) -> Option<usize> {
         }
         let digits = std::str::from_utf8(&line[colon + 1..]).ok()?.trim();
         // An unusable number must end the search, so that a second line cannot replace it.
-        Some(digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse().ok()).flatten())
+        Some(
+            digits
+                .bytes()
+                .all(|byte| byte.is_ascii_digit())
+                .then(|| digits.parse().ok())
+                .flatten(),
+        )
     })?
 }
 
@@ -170,19 +178,46 @@ mod tests {
         let with = |prefix: &[u8]| [prefix, MESSAGE].concat();
         assert_eq!(frames(&[b"\r\n\r\n"]), [Ok(Frame::Ping)]);
         assert_eq!(frames(&[b"\r\n", b"\r\n"]), [Ok(Frame::Ping)]);
-        assert_eq!(frames(&[&with(b"\r\n")]), [Ok(Frame::Pong), message.clone()]);
+        assert_eq!(
+            frames(&[&with(b"\r\n")]),
+            [Ok(Frame::Pong), message.clone()]
+        );
         assert_eq!(frames(&[&with(b"\r\n\r\n")]), [Ok(Frame::Ping), message]);
     }
 
     #[test]
     fn a_stream_without_a_usable_length_ends() {
         for (name, text, error) in [
-            ("none", "OPTIONS sip:a SIP/2.0\r\n\r\n".to_owned(), FrameError::NoLength),
-            ("negative", "X\r\nContent-Length: -1\r\n\r\n".to_owned(), FrameError::NoLength),
-            ("then a good one", "X\r\nl: x\r\nl: 0\r\n\r\n".to_owned(), FrameError::NoLength),
-            ("huge", "X\r\nl: 99999999999999999999\r\n\r\n".to_owned(), FrameError::NoLength),
-            ("large", "X\r\nl: 65535\r\n\r\n".to_owned(), FrameError::TooLarge),
-            ("endless head", "X".repeat(MESSAGE_BYTES_MAX + 1), FrameError::TooLarge),
+            (
+                "none",
+                "OPTIONS sip:a SIP/2.0\r\n\r\n".to_owned(),
+                FrameError::NoLength,
+            ),
+            (
+                "negative",
+                "X\r\nContent-Length: -1\r\n\r\n".to_owned(),
+                FrameError::NoLength,
+            ),
+            (
+                "then a good one",
+                "X\r\nl: x\r\nl: 0\r\n\r\n".to_owned(),
+                FrameError::NoLength,
+            ),
+            (
+                "huge",
+                "X\r\nl: 99999999999999999999\r\n\r\n".to_owned(),
+                FrameError::NoLength,
+            ),
+            (
+                "large",
+                "X\r\nl: 65535\r\n\r\n".to_owned(),
+                FrameError::TooLarge,
+            ),
+            (
+                "endless head",
+                "X".repeat(MESSAGE_BYTES_MAX + 1),
+                FrameError::TooLarge,
+            ),
         ] {
             assert_eq!(frames(&[text.as_bytes()]), [Err(error)], "{name}");
         }

@@ -43,11 +43,17 @@ pub struct ParseError {
 
 impl ParseError {
     pub(crate) const fn bad_request(reason: &'static str) -> ParseError {
-        ParseError { status: StatusCode::BAD_REQUEST, reason }
+        ParseError {
+            status: StatusCode::BAD_REQUEST,
+            reason,
+        }
     }
 
     pub(crate) const fn unsupported_scheme() -> ParseError {
-        ParseError { status: StatusCode::UNSUPPORTED_URI_SCHEME, reason: "Unsupported URI Scheme" }
+        ParseError {
+            status: StatusCode::UNSUPPORTED_URI_SCHEME,
+            reason: "Unsupported URI Scheme",
+        }
     }
 }
 
@@ -81,7 +87,10 @@ impl Head {
     }
 
     fn all(&self, name: Name) -> impl Iterator<Item = &str> {
-        self.lines.iter().filter(move |line| line.known == Some(name)).map(|line| self.text(line.value))
+        self.lines
+            .iter()
+            .filter(move |line| line.known == Some(name))
+            .map(|line| self.text(line.value))
     }
 
     fn first(&self, name: Name) -> Option<&str> {
@@ -89,7 +98,12 @@ impl Head {
     }
 
     /// The only line of that name.
-    fn single(&self, name: Name, missing: &'static str, twice: &'static str) -> Result<Span, ParseError> {
+    fn single(
+        &self,
+        name: Name,
+        missing: &'static str,
+        twice: &'static str,
+    ) -> Result<Span, ParseError> {
         let mut lines = self.lines.iter().filter(|line| line.known == Some(name));
         let first = lines.next().ok_or(ParseError::bad_request(missing))?;
         if lines.next().is_some() {
@@ -101,7 +115,10 @@ impl Head {
     /// The span of a slice of the head.
     fn span_of(&self, part: &str) -> Span {
         let from = part.as_ptr() as usize - self.text.as_ptr() as usize;
-        Span { from: from as u16, to: (from + part.len()) as u16 }
+        Span {
+            from: from as u16,
+            to: (from + part.len()) as u16,
+        }
     }
 }
 
@@ -149,9 +166,18 @@ impl Message {
     /// # Errors
     /// [`Refused`], with the request if it can be answered.
     pub fn parse(bytes: Bytes) -> Result<Message, Box<Refused>> {
-        let silent = |error| Box::new(Refused { error, answerable: None });
+        let silent = |error| {
+            Box::new(Refused {
+                error,
+                answerable: None,
+            })
+        };
         let (head, after, whole) = scan(bytes).map_err(silent)?;
-        if head.text(head.start).get(..8).is_some_and(|begin| begin.eq_ignore_ascii_case("SIP/2.0 ")) {
+        if head
+            .text(head.start)
+            .get(..8)
+            .is_some_and(|begin| begin.eq_ignore_ascii_case("SIP/2.0 "))
+        {
             return response(head, after).map(Message::Response).map_err(silent);
         }
         request(head, after, whole).map(Message::Request)
@@ -165,7 +191,10 @@ fn scan(bytes: Bytes) -> Result<(Head, Bytes, Result<(), ParseError>), ParseErro
     let mut whole = Ok(());
     //= RFC 3261 7.5
     //# empty lines before the start line are passed over
-    let begin = bytes.iter().position(|byte| !matches!(byte, b'\r' | b'\n')).ok_or(EMPTY)?;
+    let begin = bytes
+        .iter()
+        .position(|byte| !matches!(byte, b'\r' | b'\n'))
+        .ok_or(EMPTY)?;
     let mut text = bytes.slice(begin..);
     let (end, folded) = head_end(&text);
     let mut after = text.split_off(end);
@@ -175,7 +204,10 @@ fn scan(bytes: Bytes) -> Result<(Head, Bytes, Result<(), ParseError>), ParseErro
     if text.len() > usize::from(u16::MAX) {
         after = Bytes::new();
         text.truncate(usize::from(u16::MAX));
-        whole = Err(ParseError { status: StatusCode::ENTITY_TOO_LARGE, reason: "Head Larger Than 65535 Bytes" });
+        whole = Err(ParseError {
+            status: StatusCode::ENTITY_TOO_LARGE,
+            reason: "Head Larger Than 65535 Bytes",
+        });
     }
     //= RFC 3261 7.3.1
     //# heads are UTF-8
@@ -183,7 +215,11 @@ fn scan(bytes: Bytes) -> Result<(Head, Bytes, Result<(), ParseError>), ParseErro
         text.truncate(error.valid_up_to());
         whole = Err(ParseError::bad_request("Head Is Not UTF-8"));
     }
-    let mut head = Head { text, start: Span::default(), lines: SmallVec::new() };
+    let mut head = Head {
+        text,
+        start: Span::default(),
+        lines: SmallVec::new(),
+    };
     let mut at = 0;
     let mut first = true;
     while at < head.text.len() {
@@ -192,7 +228,10 @@ fn scan(bytes: Bytes) -> Result<(Head, Bytes, Result<(), ParseError>), ParseErro
         if last > at && head.text[last - 1] == b'\r' {
             last -= 1;
         }
-        let span = Span { from: at as u16, to: last as u16 };
+        let span = Span {
+            from: at as u16,
+            to: last as u16,
+        };
         at = line_end + 1;
         if first {
             head.start = span;
@@ -256,13 +295,26 @@ fn line(head: &Head, span: Span) -> Option<Line> {
         return None;
     }
     let value = value.trim_matches([' ', '\t']);
-    Some(Line { known: Name::parse(name), name: head.span_of(name), value: head.span_of(value) })
+    Some(Line {
+        known: Name::parse(name),
+        name: head.span_of(name),
+        value: head.span_of(value),
+    })
 }
 
-fn request(head: Head, after: Bytes, whole: Result<(), ParseError>) -> Result<Request, Box<Refused>> {
+fn request(
+    head: Head,
+    after: Bytes,
+    whole: Result<(), ParseError>,
+) -> Result<Request, Box<Refused>> {
     let (method, uri, start) = match start_line(&head) {
         Ok(start) => start,
-        Err(error) => return Err(Box::new(Refused { error, answerable: None })),
+        Err(error) => {
+            return Err(Box::new(Refused {
+                error,
+                answerable: None,
+            }));
+        }
     };
     let mut request = Request {
         method,
@@ -294,7 +346,9 @@ fn start_line(head: &Head) -> Result<(Method, Span, Result<(), ParseError>), Par
     let text = head.text(head.start);
     let (method, rest) = text.split_once(' ').ok_or(MALFORMED)?;
     let method_span = head.span_of(method);
-    let token = head.text.slice(usize::from(method_span.from)..usize::from(method_span.to));
+    let token = head
+        .text
+        .slice(usize::from(method_span.from)..usize::from(method_span.to));
     let method = Method::parse(&token).ok_or(MALFORMED)?;
     let (uri, version) = rest.trim_end().rsplit_once(' ').ok_or(MALFORMED)?;
     let well = match version {
@@ -302,11 +356,20 @@ fn start_line(head: &Head) -> Result<(Method, Span, Result<(), ParseError>), Par
             //= RFC 3261 7.1
             //# single blanks between the three parts, none inside the Request-URI, none at the end
             let exact = rest.len() == uri.len() + 1 + version.len();
-            let one = !uri.is_empty() && !uri.bytes().any(|byte| byte <= b' ' || b"<>\"".contains(&byte));
+            let one = !uri.is_empty()
+                && !uri
+                    .bytes()
+                    .any(|byte| byte <= b' ' || b"<>\"".contains(&byte));
             if exact && one { Ok(()) } else { Err(MALFORMED) }
         }
-        _ if version.get(..4).is_some_and(|name| name.eq_ignore_ascii_case("SIP/")) => {
-            Err(ParseError { status: StatusCode::VERSION_NOT_SUPPORTED, reason: "Version Not Supported" })
+        _ if version
+            .get(..4)
+            .is_some_and(|name| name.eq_ignore_ascii_case("SIP/")) =>
+        {
+            Err(ParseError {
+                status: StatusCode::VERSION_NOT_SUPPORTED,
+                reason: "Version Not Supported",
+            })
         }
         _ => return Err(MALFORMED),
     };
@@ -316,17 +379,34 @@ fn start_line(head: &Head) -> Result<(Method, Span, Result<(), ParseError>), Par
 fn response(head: Head, after: Bytes) -> Result<Response, ParseError> {
     const MALFORMED: ParseError = ParseError::bad_request("Malformed Status Line");
     let text = head.text(head.start);
-    let code = text.get(8..11).filter(|code| code.bytes().all(|byte| byte.is_ascii_digit())).ok_or(MALFORMED)?;
+    let code = text
+        .get(8..11)
+        .filter(|code| code.bytes().all(|byte| byte.is_ascii_digit()))
+        .ok_or(MALFORMED)?;
     if !matches!(text.as_bytes().get(11), None | Some(b' ')) {
         return Err(MALFORMED);
     }
-    let status = code.parse().ok().and_then(StatusCode::new).ok_or(MALFORMED)?;
+    let status = code
+        .parse()
+        .ok()
+        .and_then(StatusCode::new)
+        .ok_or(MALFORMED)?;
     let (cseq, method) = cseq(&head)?;
-    for (name, missing) in [(Name::Via, "Missing Via Header"), (Name::CallId, "Missing Call-ID Header"), (Name::To, "Missing To Header")] {
+    for (name, missing) in [
+        (Name::Via, "Missing Via Header"),
+        (Name::CallId, "Missing Call-ID Header"),
+        (Name::To, "Missing To Header"),
+    ] {
         head.first(name).ok_or(ParseError::bad_request(missing))?;
     }
     let body = body(&head, after)?;
-    Ok(Response { head, status, body, cseq, method })
+    Ok(Response {
+        head,
+        status,
+        body,
+        cseq,
+        method,
+    })
 }
 
 fn cseq(head: &Head) -> Result<(u32, Method), ParseError> {
@@ -339,9 +419,15 @@ fn cseq(head: &Head) -> Result<(u32, Method), ParseError> {
     }
     //= RFC 3261 8.1.1.5
     //# a CSeq number is below 2^31
-    let number = number.parse().ok().filter(|number| *number < 1 << 31).ok_or(BAD)?;
+    let number = number
+        .parse()
+        .ok()
+        .filter(|number| *number < 1 << 31)
+        .ok_or(BAD)?;
     let method = head.span_of(method.trim());
-    let token = head.text.slice(usize::from(method.from)..usize::from(method.to));
+    let token = head
+        .text
+        .slice(usize::from(method.from)..usize::from(method.to));
     Ok((number, Method::parse(&token).ok_or(BAD)?))
 }
 
@@ -351,13 +437,17 @@ fn cseq(head: &Head) -> Result<(u32, Method), ParseError> {
 //# surplus bytes of a datagram are dropped; missing ones are an error
 fn body(head: &Head, mut after: Bytes) -> Result<Bytes, ParseError> {
     let mut lines = head.all(Name::ContentLength);
-    let Some(text) = lines.next() else { return Ok(after) };
+    let Some(text) = lines.next() else {
+        return Ok(after);
+    };
     if lines.any(|other| other != text) {
         return Err(ParseError::bad_request("Two Content-Length Headers"));
     }
     let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    let length: usize =
-        digits.then(|| text.parse().ok()).flatten().ok_or(ParseError::bad_request("Bad Content-Length"))?;
+    let length: usize = digits
+        .then(|| text.parse().ok())
+        .flatten()
+        .ok_or(ParseError::bad_request("Bad Content-Length"))?;
     if length > after.len() {
         return Err(ParseError::bad_request("Body Shorter Than Content-Length"));
     }
@@ -369,7 +459,11 @@ impl Request {
     /// Everything RFC 3261 §8.1.1 asks of any request, first fault first.
     fn check(&mut self) -> Result<(), ParseError> {
         let head = &self.head;
-        let vias = head.all(Name::Via).flat_map(elements).take(VIAS_MAX + 1).count();
+        let vias = head
+            .all(Name::Via)
+            .flat_map(elements)
+            .take(VIAS_MAX + 1)
+            .count();
         if vias == 0 {
             return Err(ParseError::bad_request("Missing Via Header"));
         }
@@ -379,7 +473,11 @@ impl Request {
         Via::parse(self.top_via())?;
         let from = head.single(Name::From, "Missing From Header", "Two From Headers")?;
         let to = head.single(Name::To, "Missing To Header", "Two To Headers")?;
-        let call_id = head.single(Name::CallId, "Missing Call-ID Header", "Two Call-ID Headers")?;
+        let call_id = head.single(
+            Name::CallId,
+            "Missing Call-ID Header",
+            "Two Call-ID Headers",
+        )?;
         if call_id.from == call_id.to {
             return Err(ParseError::bad_request("Empty Call-ID"));
         }
@@ -390,7 +488,8 @@ impl Request {
             return Err(ParseError::bad_request("CSeq Method Is Not The Method"));
         }
         let tag = |span: Span, bad: &'static str| -> Result<Option<Span>, ParseError> {
-            let address = NameAddr::parse(head.text(span)).map_err(|_| ParseError::bad_request(bad))?;
+            let address =
+                NameAddr::parse(head.text(span)).map_err(|_| ParseError::bad_request(bad))?;
             let tag = address.params.get("tag");
             if tag.is_some_and(|tag| !is_token(tag.as_bytes())) {
                 return Err(ParseError::bad_request(bad));
@@ -399,7 +498,11 @@ impl Request {
         };
         let from_tag = tag(from, "Bad From")?.unwrap_or_default();
         let to_tag = tag(to, "Bad To")?;
-        let max_forwards = match head.lines.iter().any(|line| line.known == Some(Name::MaxForwards)) {
+        let max_forwards = match head
+            .lines
+            .iter()
+            .any(|line| line.known == Some(Name::MaxForwards))
+        {
             false => 70,
             true => {
                 let span = head.single(Name::MaxForwards, "", "Two Max-Forwards Headers")?;
@@ -407,7 +510,10 @@ impl Request {
                 let digits = text.bytes().all(|byte| byte.is_ascii_digit());
                 //= RFC 3261 20.22
                 //# Max-Forwards is a number from 0 to 255
-                digits.then(|| text.parse().ok()).flatten().ok_or(ParseError::bad_request("Bad Max-Forwards"))?
+                digits
+                    .then(|| text.parse().ok())
+                    .flatten()
+                    .ok_or(ParseError::bad_request("Bad Max-Forwards"))?
             }
         };
         let body = body(head, std::mem::take(&mut self.body))?;
@@ -423,8 +529,14 @@ impl Request {
     fn is_answerable(&self) -> bool {
         let copied = [Name::From, Name::To, Name::CallId, Name::CSeq];
         self.method != Method::Ack
-            && self.head.first(Name::Via).and_then(|line| elements(line).next()).is_some_and(|via| Via::parse(via).is_ok())
-            && copied.into_iter().all(|name| self.head.first(name).is_some())
+            && self
+                .head
+                .first(Name::Via)
+                .and_then(|line| elements(line).next())
+                .is_some_and(|via| Via::parse(via).is_ok())
+            && copied
+                .into_iter()
+                .all(|name| self.head.first(name).is_some())
     }
 
     /// The method.
@@ -458,7 +570,9 @@ impl Request {
 
     /// All header lines of a name that has no [`Name`], in any letter case.
     pub fn other_headers<'r>(&'r self, name: &'r str) -> impl Iterator<Item = &'r str> {
-        self.lines().filter(move |(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+        self.lines()
+            .filter(move |(known, _)| known.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value)
     }
 
     /// The elements of a header that is a comma list, over all its lines; commas in quotes and angle
@@ -469,7 +583,10 @@ impl Request {
 
     /// Every header line with its name as written, in order.
     pub fn lines(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.head.lines.iter().map(|line| (self.head.text(line.name), self.head.text(line.value)))
+        self.head
+            .lines
+            .iter()
+            .map(|line| (self.head.text(line.name), self.head.text(line.value)))
     }
 
     /// From.
@@ -478,7 +595,8 @@ impl Request {
     /// For a request that [`Message::parse`] refused.
     #[must_use]
     pub fn from(&self) -> NameAddr<'_> {
-        NameAddr::parse(self.head.first(Name::From).unwrap_or_default()).expect("parse checked From")
+        NameAddr::parse(self.head.first(Name::From).unwrap_or_default())
+            .expect("parse checked From")
     }
 
     /// To.
@@ -517,7 +635,10 @@ impl Request {
     /// The top Via's value as written.
     #[must_use]
     pub fn top_via(&self) -> &str {
-        self.head.first(Name::Via).and_then(|line| elements(line).next()).unwrap_or_default()
+        self.head
+            .first(Name::Via)
+            .and_then(|line| elements(line).next())
+            .unwrap_or_default()
     }
 
     /// Max-Forwards; 70 when absent.
@@ -531,7 +652,9 @@ impl Request {
     /// # Errors
     /// 400 when it is there and not a number.
     pub fn expires(&self) -> Result<Option<u32>, ParseError> {
-        let Some(text) = self.head.first(Name::Expires) else { return Ok(None) };
+        let Some(text) = self.head.first(Name::Expires) else {
+            return Ok(None);
+        };
         // Some clients put parameters behind it, as in a Contact.
         let digits = text.split(';').next().unwrap_or_default().trim();
         if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
@@ -580,7 +703,10 @@ impl Response {
     /// To tag.
     #[must_use]
     pub fn to_tag(&self) -> Option<&str> {
-        NameAddr::parse(self.head.first(Name::To)?).ok()?.params.get("tag")
+        NameAddr::parse(self.head.first(Name::To)?)
+            .ok()?
+            .params
+            .get("tag")
     }
 
     /// Branch of the top Via; it names our client transaction.

@@ -58,7 +58,10 @@ methods! {
 
 /// Whether every byte may stand in a token, and there is one.
 pub(super) fn is_token(text: &[u8]) -> bool {
-    !text.is_empty() && text.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-.!%*_+`'~".contains(byte))
+    !text.is_empty()
+        && text
+            .iter()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"-.!%*_+`'~".contains(byte))
 }
 
 impl fmt::Display for Method {
@@ -87,7 +90,11 @@ mod tests {
             assert_eq!(method.as_str(), text);
         }
         for text in ["", "A B", "A:", "Ä", "A\0"] {
-            assert_eq!(Method::parse(&Bytes::copy_from_slice(text.as_bytes())), None, "{text}");
+            assert_eq!(
+                Method::parse(&Bytes::copy_from_slice(text.as_bytes())),
+                None,
+                "{text}"
+            );
         }
     }
 }

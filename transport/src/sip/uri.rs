@@ -56,8 +56,15 @@ impl<'a> Uri<'a> {
             _ if is_scheme(scheme) => return Err(ParseError::unsupported_scheme()),
             _ => return Err(BAD),
         };
-        let uri = if scheme == Scheme::Tel { telephone(rest) } else { sip(scheme, rest) };
-        uri.filter(|uri| legible(uri) && uri.params.iter().take(PARAMS_MAX + 1).count() <= PARAMS_MAX).ok_or(BAD)
+        let uri = if scheme == Scheme::Tel {
+            telephone(rest)
+        } else {
+            sip(scheme, rest)
+        };
+        uri.filter(|uri| {
+            legible(uri) && uri.params.iter().take(PARAMS_MAX + 1).count() <= PARAMS_MAX
+        })
+        .ok_or(BAD)
     }
 
     /// The user part with its escapes resolved.
@@ -94,7 +101,9 @@ impl<'a> Uri<'a> {
 
 fn is_scheme(text: &str) -> bool {
     text.starts_with(|c: char| c.is_ascii_alphabetic())
-        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte))
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte))
 }
 
 fn telephone(rest: &str) -> Option<Uri<'_>> {
@@ -113,7 +122,9 @@ fn telephone(rest: &str) -> Option<Uri<'_>> {
 fn sip(scheme: Scheme, rest: &str) -> Option<Uri<'_>> {
     let (user, rest) = match rest.split_once('@') {
         Some((userinfo, rest)) => {
-            let user = userinfo.split_once(':').map_or(userinfo, |(user, _password)| user);
+            let user = userinfo
+                .split_once(':')
+                .map_or(userinfo, |(user, _password)| user);
             if user.is_empty() {
                 return None;
             }
@@ -133,11 +144,26 @@ fn sip(scheme: Scheme, rest: &str) -> Option<Uri<'_>> {
         "" => None,
         port => Some(port.strip_prefix(':')?.parse().ok()?),
     };
-    let is_host = match host.strip_prefix('[').and_then(|inner| inner.strip_suffix(']')) {
+    let is_host = match host
+        .strip_prefix('[')
+        .and_then(|inner| inner.strip_suffix(']'))
+    {
         Some(inner) => inner.parse::<std::net::Ipv6Addr>().is_ok(),
-        None => !host.is_empty() && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte)),
+        None => {
+            !host.is_empty()
+                && host
+                    .bytes()
+                    .all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte))
+        }
     };
-    is_host.then_some(Uri { scheme, user, host, port, params: Params(params), headers })
+    is_host.then_some(Uri {
+        scheme,
+        user,
+        host,
+        port,
+        params: Params(params),
+        headers,
+    })
 }
 
 /// No white space, quotes or brackets anywhere, and every escape whole.
@@ -167,25 +193,72 @@ mod tests {
     #[test]
     fn a_uri_falls_into_its_parts() {
         for (text, scheme, user, host, port) in [
-            ("sip:alice@example.com", Scheme::Sip, "alice", "example.com", None),
-            ("SIPS:a:secret@h:5061;transport=tcp?x=y", Scheme::Sips, "a", "h", Some(5061)),
+            (
+                "sip:alice@example.com",
+                Scheme::Sip,
+                "alice",
+                "example.com",
+                None,
+            ),
+            (
+                "SIPS:a:secret@h:5061;transport=tcp?x=y",
+                Scheme::Sips,
+                "a",
+                "h",
+                Some(5061),
+            ),
             ("sip:example.com", Scheme::Sip, "", "example.com", None),
-            ("sip:john.doe@sfb.example", Scheme::Sip, "john.doe", "sfb.example", None),
-            ("pres:51234@10.0.0.27", Scheme::Pres, "51234", "10.0.0.27", None),
+            (
+                "sip:john.doe@sfb.example",
+                Scheme::Sip,
+                "john.doe",
+                "sfb.example",
+                None,
+            ),
+            (
+                "pres:51234@10.0.0.27",
+                Scheme::Pres,
+                "51234",
+                "10.0.0.27",
+                None,
+            ),
             ("tel:200", Scheme::Tel, "200", "", None),
-            ("tel:+1-555-1234;phone-context=x", Scheme::Tel, "+1-555-1234", "", None),
-            ("sip:bob@[2001:db8::1]:5060", Scheme::Sip, "bob", "[2001:db8::1]", Some(5060)),
+            (
+                "tel:+1-555-1234;phone-context=x",
+                Scheme::Tel,
+                "+1-555-1234",
+                "",
+                None,
+            ),
+            (
+                "sip:bob@[2001:db8::1]:5060",
+                Scheme::Sip,
+                "bob",
+                "[2001:db8::1]",
+                Some(5060),
+            ),
             ("sip:a?b;c/d@h;lr", Scheme::Sip, "a?b;c/d", "h", None),
-            ("sip:bob@contoso.com;opaque=user:epid:xyz;gruu", Scheme::Sip, "bob", "contoso.com", None),
+            (
+                "sip:bob@contoso.com;opaque=user:epid:xyz;gruu",
+                Scheme::Sip,
+                "bob",
+                "contoso.com",
+                None,
+            ),
         ] {
             let uri = Uri::parse(text).expect(text);
-            assert_eq!((uri.scheme, uri.user, uri.host, uri.port), (scheme, user, host, port), "{text}");
+            assert_eq!(
+                (uri.scheme, uri.user, uri.host, uri.port),
+                (scheme, user, host, port),
+                "{text}"
+            );
         }
     }
 
     #[test]
     fn a_gruu_is_kept_whole() {
-        let uri = Uri::parse("sip:pool@contoso.com;gruu;opaque=srvr:HomeServer:s07").expect("a GRUU");
+        let uri =
+            Uri::parse("sip:pool@contoso.com;gruu;opaque=srvr:HomeServer:s07").expect("a GRUU");
         assert!(uri.is_gruu());
         assert_eq!(uri.params.get("opaque"), Some("srvr:HomeServer:s07"));
         assert!(!Uri::parse("sip:a@b;gruuu").expect("a URI").is_gruu());
@@ -200,7 +273,11 @@ mod tests {
             ("sip:gr%C3%BCn@h", "grün"),
             ("sip:no-utf8-%FF@h", "no-utf8-%FF"),
         ] {
-            assert_eq!(Uri::parse(text).expect(text).user_unescaped(), user, "{text}");
+            assert_eq!(
+                Uri::parse(text).expect(text).user_unescaped(),
+                user,
+                "{text}"
+            );
         }
     }
 
@@ -208,7 +285,10 @@ mod tests {
     fn what_is_no_uri_of_ours_is_refused() {
         for (text, status) in [
             ("http://example.com", StatusCode::UNSUPPORTED_URI_SCHEME),
-            ("nobodyKnowsThisScheme:totallyopaquecontent", StatusCode::UNSUPPORTED_URI_SCHEME),
+            (
+                "nobodyKnowsThisScheme:totallyopaquecontent",
+                StatusCode::UNSUPPORTED_URI_SCHEME,
+            ),
             ("", StatusCode::BAD_REQUEST),
             ("alice", StatusCode::BAD_REQUEST),
             ("sip:", StatusCode::BAD_REQUEST),

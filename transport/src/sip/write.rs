@@ -27,9 +27,16 @@ impl Reply {
     //= RFC 3261 8.2.6.2
     //# From, Call-ID, CSeq and all Vias are copied; To gets our tag if it has none
     #[must_use]
-    pub fn with_reason(request: &Request, status: StatusCode, reason: &str, to_tag: Option<&str>) -> Reply {
+    pub fn with_reason(
+        request: &Request,
+        status: StatusCode,
+        reason: &str,
+        to_tag: Option<&str>,
+    ) -> Reply {
         // A response without a body is some 400 bytes.
-        let mut reply = Reply { out: BytesMut::with_capacity(640) };
+        let mut reply = Reply {
+            out: BytesMut::with_capacity(640),
+        };
         let _ = write!(reply.out, "SIP/2.0 {} ", status.number());
         reply.text(reason);
         reply.text("\r\n");
@@ -72,7 +79,9 @@ impl Reply {
     /// Copies Record-Route, which makes the dialog's route set (RFC 3261 §12.1.1).
     #[must_use]
     pub fn record_route(self, request: &Request) -> Reply {
-        request.headers(Name::RecordRoute).fold(self, |reply, line| reply.line("Record-Route", line))
+        request
+            .headers(Name::RecordRoute)
+            .fold(self, |reply, line| reply.line("Record-Route", line))
     }
 
     /// Ends the head without a body.
@@ -169,16 +178,25 @@ mod tests {
     //= type=test
     #[test]
     fn a_response_copies_what_it_must() {
-        let reply = Reply::new(&request("SIP/2.0/UDP h;branch=z9hG4bK1", "<sip:b@h>"), StatusCode::OK, Some("ours"))
-            .header("Expires", 60)
-            .body("text/plain", b"hi");
+        let reply = Reply::new(
+            &request("SIP/2.0/UDP h;branch=z9hG4bK1", "<sip:b@h>"),
+            StatusCode::OK,
+            Some("ours"),
+        )
+        .header("Expires", 60)
+        .body("text/plain", b"hi");
         assert_eq!(
             text(&reply),
             "SIP/2.0 200 OK\r\nVia: SIP/2.0/UDP h;branch=z9hG4bK1\r\nVia: SIP/2.0/UDP second\r\n\
              From: <sip:a@h>;tag=1\r\nTo: <sip:b@h>;tag=ours\r\nCall-ID: c@h\r\nCSeq: 7 OPTIONS\r\n\
              Expires: 60\r\nContent-Type: text/plain\r\nContent-Length: 2\r\n\r\nhi"
         );
-        let tagged = Reply::new(&request("SIP/2.0/UDP h", "<sip:b@h>;tag=theirs"), StatusCode::OK, Some("ours")).finish();
+        let tagged = Reply::new(
+            &request("SIP/2.0/UDP h", "<sip:b@h>;tag=theirs"),
+            StatusCode::OK,
+            Some("ours"),
+        )
+        .finish();
         assert!(text(&tagged).contains("To: <sip:b@h>;tag=theirs\r\n"));
     }
 
@@ -189,8 +207,14 @@ mod tests {
     #[test]
     fn the_top_via_learns_where_the_request_came_from() {
         for (via, expected) in [
-            ("SIP/2.0/UDP 192.0.2.9:5070;branch=z9hG4bK1", "SIP/2.0/UDP 192.0.2.9:5070;branch=z9hG4bK1"),
-            ("SIP/2.0/UDP h.example;branch=z9hG4bK1", "SIP/2.0/UDP h.example;branch=z9hG4bK1;received=192.0.2.9"),
+            (
+                "SIP/2.0/UDP 192.0.2.9:5070;branch=z9hG4bK1",
+                "SIP/2.0/UDP 192.0.2.9:5070;branch=z9hG4bK1",
+            ),
+            (
+                "SIP/2.0/UDP h.example;branch=z9hG4bK1",
+                "SIP/2.0/UDP h.example;branch=z9hG4bK1;received=192.0.2.9",
+            ),
             (
                 "SIP/2.0/UDP 192.0.2.9;rport;branch=z9hG4bK1",
                 "SIP/2.0/UDP 192.0.2.9;rport=4711;branch=z9hG4bK1;received=192.0.2.9",
@@ -203,16 +227,24 @@ mod tests {
             let mut request = request(via, "<sip:b@h>");
             request.set_source("192.0.2.9".parse().expect("an address"), 4711);
             let reply = text(&Reply::new(&request, StatusCode::OK, Some("t")).finish());
-            assert_eq!(reply.lines().nth(1), Some(&*format!("Via: {expected}")), "{via}");
+            assert_eq!(
+                reply.lines().nth(1),
+                Some(&*format!("Via: {expected}")),
+                "{via}"
+            );
         }
     }
 
     #[test]
     fn nothing_can_add_a_header_of_its_own() {
-        let reply = Reply::new(&request("SIP/2.0/UDP h", "<sip:b@h>"), StatusCode::OK, Some("t"))
-            .record_route(&request("SIP/2.0/UDP h", "<sip:b@h>"))
-            .header("Warning", "399 x \"a\r\nEvil: yes\"")
-            .finish();
+        let reply = Reply::new(
+            &request("SIP/2.0/UDP h", "<sip:b@h>"),
+            StatusCode::OK,
+            Some("t"),
+        )
+        .record_route(&request("SIP/2.0/UDP h", "<sip:b@h>"))
+        .header("Warning", "399 x \"a\r\nEvil: yes\"")
+        .finish();
         let reply = text(&reply);
         assert!(reply.contains("Record-Route: <sip:p1;lr>\r\nRecord-Route: <sip:p2;lr>\r\n"));
         assert!(!reply.contains("\r\nEvil"), "{reply}");

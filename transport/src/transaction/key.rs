@@ -125,15 +125,31 @@ mod tests {
         let old = "SIP/2.0/TCP h:5060";
         let publish = of("PUBLISH", new, 1, "");
         assert_eq!(of("PUBLISH", new, 1, ""), publish);
-        assert_ne!(of("PUBLISH", "SIP/2.0/UDP h:5060;branch=z9hG4bKb", 1, ""), publish, "another branch");
-        assert_ne!(of("PUBLISH", "SIP/2.0/UDP h:5061;branch=z9hG4bKa", 1, ""), publish, "another sent-by");
+        assert_ne!(
+            of("PUBLISH", "SIP/2.0/UDP h:5060;branch=z9hG4bKb", 1, ""),
+            publish,
+            "another branch"
+        );
+        assert_ne!(
+            of("PUBLISH", "SIP/2.0/UDP h:5061;branch=z9hG4bKa", 1, ""),
+            publish,
+            "another sent-by"
+        );
         assert_ne!(of("SUBSCRIBE", new, 1, ""), publish, "another method");
-        assert_eq!(of("ACK", new, 1, ";tag=x"), of("INVITE", new, 1, ""), "an ACK is its INVITE's");
+        assert_eq!(
+            of("ACK", new, 1, ";tag=x"),
+            of("INVITE", new, 1, ""),
+            "an ACK is its INVITE's"
+        );
 
         let service = of("SERVICE", old, 1, "");
         assert_eq!(of("SERVICE", old, 1, ""), service);
         assert_ne!(of("SERVICE", old, 2, ""), service, "another CSeq");
         assert_ne!(of("SERVICE", old, 1, ";tag=x"), service, "another To tag");
-        assert_eq!(of("ACK", old, 1, ";tag=x"), of("INVITE", old, 1, ""), "an ACK of RFC 2543");
+        assert_eq!(
+            of("ACK", old, 1, ";tag=x"),
+            of("INVITE", old, 1, ""),
+            "an ACK of RFC 2543"
+        );
     }
 }

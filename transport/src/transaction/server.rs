@@ -84,14 +84,21 @@ impl ServerTransactions {
         //= RFC 3261 17.2.2
         //# a retransmission gets the answer again, or nothing while there is none
         if let Some(transaction) = known {
-            return transaction.answer.clone().map_or(Arrival::Absorbed, Arrival::Repeat);
+            return transaction
+                .answer
+                .clone()
+                .map_or(Arrival::Absorbed, Arrival::Repeat);
         }
         if self.table.len() - self.answered.len() >= OPEN_MAX {
             return Arrival::Full;
         }
         let invite = *request.method() == Method::Invite && !flow.transport.is_reliable();
-        let transaction =
-            Transaction { flow: *flow, answer: None, unacknowledged_ms: invite.then_some(T1_MS), since: now };
+        let transaction = Transaction {
+            flow: *flow,
+            answer: None,
+            unacknowledged_ms: invite.then_some(T1_MS),
+            since: now,
+        };
         self.table.insert(key.0, transaction);
         Arrival::New(key)
     }
@@ -127,7 +134,10 @@ impl ServerTransactions {
     /// Where a provisional answer goes.
     #[must_use]
     pub fn flow(&self, key: ServerKey) -> Option<Flow> {
-        self.table.get(&key.0).filter(|transaction| transaction.answer.is_none()).map(|transaction| transaction.flow)
+        self.table
+            .get(&key.0)
+            .filter(|transaction| transaction.answer.is_none())
+            .map(|transaction| transaction.flow)
     }
 
     /// The earliest deadline.
@@ -150,8 +160,12 @@ impl ServerTransactions {
                 //= RFC 3261 17.2.1
                 //# over UDP the answer to an INVITE is repeated at T1, doubling to T2, until the ACK
                 Due::Again(key) => {
-                    let Some(transaction) = self.table.get_mut(&key.0) else { continue };
-                    let (Some(interval), Some(answer)) = (transaction.unacknowledged_ms, &transaction.answer) else {
+                    let Some(transaction) = self.table.get_mut(&key.0) else {
+                        continue;
+                    };
+                    let (Some(interval), Some(answer)) =
+                        (transaction.unacknowledged_ms, &transaction.answer)
+                    else {
                         continue;
                     };
                     again(&transaction.flow, answer.clone());

@@ -19,7 +19,9 @@ pub struct Timers<T> {
 
 impl<T> Default for Timers<T> {
     fn default() -> Timers<T> {
-        Timers { queues: std::array::from_fn(|_| VecDeque::new()) }
+        Timers {
+            queues: std::array::from_fn(|_| VecDeque::new()),
+        }
     }
 }
 
@@ -29,19 +31,29 @@ impl<T> Timers<T> {
     /// # Panics
     /// For an interval that is not one of RFC 3261's: a mistake of ours.
     pub fn set(&mut self, now: Millis, interval_ms: u64, what: T) {
-        let place = INTERVALS.iter().position(|known| *known == interval_ms).expect("an interval of the table");
+        let place = INTERVALS
+            .iter()
+            .position(|known| *known == interval_ms)
+            .expect("an interval of the table");
         self.queues[place].push_back((Millis(now.0 + interval_ms), what));
     }
 
     /// The earliest deadline.
     #[must_use]
     pub fn next(&self) -> Option<Millis> {
-        self.queues.iter().filter_map(|queue| queue.front()).map(|(due, _)| *due).min()
+        self.queues
+            .iter()
+            .filter_map(|queue| queue.front())
+            .map(|(due, _)| *due)
+            .min()
     }
 
     /// Takes one thing that is due; `None` when nothing is.
     pub fn take_due(&mut self, now: Millis) -> Option<T> {
-        let due = self.queues.iter_mut().find(|queue| queue.front().is_some_and(|(due, _)| *due <= now))?;
+        let due = self
+            .queues
+            .iter_mut()
+            .find(|queue| queue.front().is_some_and(|(due, _)| *due <= now))?;
         due.pop_front().map(|(_, what)| what)
     }
 }

@@ -11,7 +11,9 @@ use std::sync::{Arc, Mutex};
 use bytes::Bytes;
 use crossbeam::channel::Sender;
 use openraft::storage::{LogFlushed, RaftLogStorage};
-use openraft::{AnyError, LogId, LogState, OptionalSend, RaftLogReader, StorageError, StorageIOError, Vote};
+use openraft::{
+    AnyError, LogId, LogState, OptionalSend, RaftLogReader, StorageError, StorageIOError, Vote,
+};
 use tokio::sync::oneshot;
 
 use super::record::{self, Entry, Record};
@@ -71,10 +73,18 @@ impl GroupState {
                 let log_id = entry.log_id;
                 // A truncation whose segment was given up together with what it cut.
                 self.truncate(log_id.index);
-                if self.places.back().is_some_and(|last| last.log_id.index + 1 != log_id.index) {
+                if self
+                    .places
+                    .back()
+                    .is_some_and(|last| last.log_id.index + 1 != log_id.index)
+                {
                     self.places.clear();
                 }
-                self.places.push_back(Place { log_id, entry: None, location: Some(location) });
+                self.places.push_back(Place {
+                    log_id,
+                    entry: None,
+                    location: Some(location),
+                });
                 self.evicted = log_id.index + 1;
             }
             Record::Vote(vote) => self.vote = Some(vote),
@@ -95,15 +105,31 @@ impl GroupState {
 
     /// Drops entries from `index` on; returns the bytes that memory gets back.
     fn truncate(&mut self, index: u64) -> u64 {
-        let keep = self.places.iter().take_while(|place| place.log_id.index < index).count();
+        let keep = self
+            .places
+            .iter()
+            .take_while(|place| place.log_id.index < index)
+            .count();
         self.evicted = self.evicted.min(index);
-        self.places.drain(keep..).filter_map(|place| place.entry).map(|entry| record::weight(&entry)).sum()
+        self.places
+            .drain(keep..)
+            .filter_map(|place| place.entry)
+            .map(|entry| record::weight(&entry))
+            .sum()
     }
 
     fn purge(&mut self, log_id: LogId<NodeNumber>) -> u64 {
         self.purged = self.purged.max(Some(log_id));
-        let drop = self.places.iter().take_while(|place| place.log_id.index <= log_id.index).count();
-        self.places.drain(..drop).filter_map(|place| place.entry).map(|entry| record::weight(&entry)).sum()
+        let drop = self
+            .places
+            .iter()
+            .take_while(|place| place.log_id.index <= log_id.index)
+            .count();
+        self.places
+            .drain(..drop)
+            .filter_map(|place| place.entry)
+            .map(|entry| record::weight(&entry))
+            .sum()
     }
 }
 
@@ -145,14 +171,28 @@ pub struct GroupLog {
 type Result<T> = std::result::Result<T, StorageError<NodeNumber>>;
 
 impl GroupLog {
-    pub(super) fn new(id: GroupId, state: Arc<Mutex<GroupState>>, shared: Arc<Shared>, orders: Sender<Order>) -> GroupLog {
-        GroupLog { id, state, shared, orders }
+    pub(super) fn new(
+        id: GroupId,
+        state: Arc<Mutex<GroupState>>,
+        shared: Arc<Shared>,
+        orders: Sender<Order>,
+    ) -> GroupLog {
+        GroupLog {
+            id,
+            state,
+            shared,
+            orders,
+        }
     }
 
     /// Orders a write. The queue is long; when it is full the log is stuck on its disk, and so is
     /// everybody who needs it.
     fn order(&self, records: Vec<Record>, done: Done) -> Result<()> {
-        let order = Order::Write { group: self.id, records, done };
+        let order = Order::Write {
+            group: self.id,
+            records,
+            done,
+        };
         self.orders.send(order).map_err(|_| {
             let error = std::io::Error::other("the log's writer has ended");
             StorageIOError::write_logs(AnyError::new(&error)).into()
@@ -162,7 +202,9 @@ impl GroupLog {
     async fn write(&self, record: Record) -> Result<()> {
         let (done, written) = oneshot::channel();
         self.order(vec![record], Done::Waiting(done))?;
-        written.await.map_err(|error| StorageIOError::write(AnyError::new(&error)).into())
+        written
+            .await
+            .map_err(|error| StorageIOError::write(AnyError::new(&error)).into())
     }
 
     fn read_back(&self, location: Location) -> Result<Entry> {
@@ -177,7 +219,11 @@ impl GroupLog {
         match record::read(location.segment, &bytes) {
             Some((group, Record::Entry(entry), _)) if group == self.id => Ok(entry),
             _ => {
-                let error = std::io::Error::other(format!("{} is damaged at byte {}", path.display(), location.at));
+                let error = std::io::Error::other(format!(
+                    "{} is damaged at byte {}",
+                    path.display(),
+                    location.at
+                ));
                 Err(StorageIOError::read_logs(AnyError::new(&error)).into())
             }
         }
@@ -190,13 +236,18 @@ impl GroupLog {
             let state = lock(&self.state);
             let begin = from.max(state.first());
             for index in begin..until {
-                let Some(place) = state.place(index) else { break };
+                let Some(place) = state.place(index) else {
+                    break;
+                };
                 let place = &state.places[place];
                 match (&place.entry, place.location) {
                     (Some(entry), _) => entries.push(entry.clone()),
                     (None, Some(location)) => {
                         on_disk.push((entries.len(), location));
-                        entries.push(Entry { log_id: place.log_id, payload: openraft::EntryPayload::Blank });
+                        entries.push(Entry {
+                            log_id: place.log_id,
+                            payload: openraft::EntryPayload::Blank,
+                        });
                     }
                     (None, None) => unreachable!("an entry is in memory until it is durable"),
                 }
@@ -233,8 +284,15 @@ impl RaftLogStorage<TypeConfig> for GroupLog {
 
     async fn get_log_state(&mut self) -> Result<LogState<TypeConfig>> {
         let state = lock(&self.state);
-        let last = state.places.back().map(|place| place.log_id).or(state.purged);
-        Ok(LogState { last_purged_log_id: state.purged, last_log_id: last })
+        let last = state
+            .places
+            .back()
+            .map(|place| place.log_id)
+            .or(state.purged);
+        Ok(LogState {
+            last_purged_log_id: state.purged,
+            last_log_id: last,
+        })
     }
 
     async fn get_log_reader(&mut self) -> GroupLog {
@@ -263,9 +321,18 @@ impl RaftLogStorage<TypeConfig> for GroupLog {
             for entry in entries {
                 let log_id = entry.log_id;
                 let expected = state.places.back().map(|last| last.log_id.index + 1);
-                assert!(expected.is_none_or(|expected| expected == log_id.index), "a log has no holes");
-                self.shared.cached.fetch_add(record::weight(&entry), Relaxed);
-                state.places.push_back(Place { log_id, entry: Some(entry.clone()), location: None });
+                assert!(
+                    expected.is_none_or(|expected| expected == log_id.index),
+                    "a log has no holes"
+                );
+                self.shared
+                    .cached
+                    .fetch_add(record::weight(&entry), Relaxed);
+                state.places.push_back(Place {
+                    log_id,
+                    entry: Some(entry.clone()),
+                    location: None,
+                });
                 records.push(Record::Entry(entry));
             }
         }

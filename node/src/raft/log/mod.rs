@@ -50,13 +50,20 @@ pub struct LogOptions {
 
 impl Default for LogOptions {
     fn default() -> LogOptions {
-        LogOptions { segment_bytes: 64 << 20, cache_bytes: 64 << 20, on_failure: stop_the_process }
+        LogOptions {
+            segment_bytes: 64 << 20,
+            cache_bytes: 64 << 20,
+            on_failure: stop_the_process,
+        }
     }
 }
 
 /// Stops at once: what the log holds is what is true.
 pub fn stop_the_process(why: &str) {
-    tracing::error!(why, "the log failed; the node stops so that nothing false is acknowledged");
+    tracing::error!(
+        why,
+        "the log failed; the node stops so that nothing false is acknowledged"
+    );
     eprintln!("lamplight: the log failed: {why}; stopping so that nothing false is acknowledged");
     std::process::abort();
 }
@@ -182,15 +189,22 @@ impl Log {
     pub fn open(dir: &Path, options: LogOptions) -> Result<(Log, Recovery), LogError> {
         let (shared, tail, recovery) = recovery::recover(dir, options)?;
         let shared = Arc::new(shared);
-        let orders = writer::start(Arc::clone(&shared), tail)
-            .map_err(|why| LogError::Io { path: dir.to_owned(), why })?;
+        let orders = writer::start(Arc::clone(&shared), tail).map_err(|why| LogError::Io {
+            path: dir.to_owned(),
+            why,
+        })?;
         Ok((Log { shared, orders }, recovery))
     }
 
     /// A group's part of the log.
     #[must_use]
     pub fn group(&self, id: GroupId) -> GroupLog {
-        GroupLog::new(id, self.shared.group(id), Arc::clone(&self.shared), self.orders.clone())
+        GroupLog::new(
+            id,
+            self.shared.group(id),
+            Arc::clone(&self.shared),
+            self.orders.clone(),
+        )
     }
 
     /// Why nothing gets on, while the disk is full.
@@ -213,7 +227,9 @@ impl Log {
         if self.orders.send(Order::Pins { segments, answer }).is_err() {
             return Vec::new();
         }
-        answered.recv_timeout(std::time::Duration::from_secs(1)).unwrap_or_default()
+        answered
+            .recv_timeout(std::time::Duration::from_secs(1))
+            .unwrap_or_default()
     }
 
     /// Waits until everything that was ordered is durable.

@@ -49,7 +49,11 @@ impl BatchHead {
         if head.get_u32_le() != BATCH_MAGIC {
             return None;
         }
-        let read = BatchHead { segment: head.get_u64_le(), number: head.get_u64_le(), length: head.get_u32_le() };
+        let read = BatchHead {
+            segment: head.get_u64_le(),
+            number: head.get_u64_le(),
+            length: head.get_u32_le(),
+        };
         (head.get_u32_le() == sum).then_some(read)
     }
 }
@@ -137,7 +141,8 @@ pub(super) fn read(segment: u64, bytes: &Bytes) -> Option<(GroupId, Record, usiz
     let record = match kind {
         1 => Record::Entry(read_entry(body)?),
         2 if body.len() == 17 => {
-            let (term, node, committed) = (body.get_u64_le(), body.get_u64_le(), body.get_u8() != 0);
+            let (term, node, committed) =
+                (body.get_u64_le(), body.get_u64_le(), body.get_u8() != 0);
             let mut vote = Vote::new(term, node);
             vote.committed = committed;
             Record::Vote(vote)
@@ -163,7 +168,8 @@ fn read_entry(mut body: Bytes) -> Option<Entry> {
         0 => EntryPayload::Blank,
         1 => EntryPayload::Normal(Payload(body)),
         2 => {
-            let membership: Membership<NodeNumber, openraft::BasicNode> = serde_json::from_slice(&body).ok()?;
+            let membership: Membership<NodeNumber, openraft::BasicNode> =
+                serde_json::from_slice(&body).ok()?;
             EntryPayload::Membership(membership)
         }
         _ => return None,

@@ -22,7 +22,10 @@ pub(super) fn list(dir: &Path) -> io::Result<Vec<u64>> {
     let mut numbers = Vec::new();
     for file in fs::read_dir(dir)? {
         let name = file?.file_name();
-        let number = name.to_str().and_then(|name| name.strip_suffix(".log")).filter(|digits| digits.len() == 16);
+        let number = name
+            .to_str()
+            .and_then(|name| name.strip_suffix(".log"))
+            .filter(|digits| digits.len() == 16);
         numbers.extend(number.and_then(|digits| u64::from_str_radix(digits, 16).ok()));
     }
     numbers.sort_unstable();
@@ -92,7 +95,10 @@ impl Spares {
                 return;
             }
             if state.ready.is_some() {
-                state = self.changed.wait(state).unwrap_or_else(std::sync::PoisonError::into_inner);
+                state = self
+                    .changed
+                    .wait(state)
+                    .unwrap_or_else(std::sync::PoisonError::into_inner);
                 continue;
             }
             drop(state);
@@ -107,9 +113,15 @@ impl Spares {
                     self.changed.notify_all();
                 }
                 Err(error) => {
-                    let why = format!("no room for a log segment of {bytes} bytes in {}: {error}", dir.display());
+                    let why = format!(
+                        "no room for a log segment of {bytes} bytes in {}: {error}",
+                        dir.display()
+                    );
                     if state.stalled.is_none() {
-                        tracing::error!(why, "the log waits for room; free some space, nothing is lost");
+                        tracing::error!(
+                            why,
+                            "the log waits for room; free some space, nothing is lost"
+                        );
                     }
                     state.stalled = Some(why);
                     state = self
@@ -130,7 +142,10 @@ impl Spares {
                 drop(state);
                 return put_in_place(dir, &spare, number);
             }
-            state = self.changed.wait(state).unwrap_or_else(std::sync::PoisonError::into_inner);
+            state = self
+                .changed
+                .wait(state)
+                .unwrap_or_else(std::sync::PoisonError::into_inner);
         }
     }
 

@@ -32,7 +32,10 @@ pub(super) enum Order {
         done: Done,
     },
     /// Say who holds the oldest segment while more than `segments` are in use.
-    Pins { segments: usize, answer: Sender<Vec<GroupId>> },
+    Pins {
+        segments: usize,
+        answer: Sender<Vec<GroupId>>,
+    },
     /// Say when everything before is durable.
     Flush { done: Sender<()> },
 }
@@ -69,9 +72,19 @@ pub(super) fn start(shared: Arc<Shared>, tail: Tail) -> io::Result<Sender<Order>
     let preparer = Arc::clone(&shared);
     std::thread::Builder::new()
         .name("log-spare".to_owned())
-        .spawn(move || preparer.spares.keep_ready(&preparer.dir, preparer.options.segment_bytes))?;
-    let writer = Writer { shared, tail, buffer: Vec::new() };
-    std::thread::Builder::new().name("log".to_owned()).spawn(move || writer.run(&queue))?;
+        .spawn(move || {
+            preparer
+                .spares
+                .keep_ready(&preparer.dir, preparer.options.segment_bytes)
+        })?;
+    let writer = Writer {
+        shared,
+        tail,
+        buffer: Vec::new(),
+    };
+    std::thread::Builder::new()
+        .name("log".to_owned())
+        .spawn(move || writer.run(&queue))?;
     Ok(orders)
 }
 
@@ -100,7 +113,10 @@ impl Writer {
                 batch.push(next);
             }
             if let Err(error) = self.write(batch) {
-                (self.shared.options.on_failure)(&format!("{}: {error}", self.shared.dir.display()));
+                (self.shared.options.on_failure)(&format!(
+                    "{}: {error}",
+                    self.shared.dir.display()
+                ));
                 return;
             }
         }
@@ -114,8 +130,14 @@ impl Writer {
         let mut records = Vec::new();
         for order in batch {
             match order {
-                Order::Write { group, records: written, done } => {
-                    purged |= written.iter().any(|record| matches!(record, Record::Purge(_)));
+                Order::Write {
+                    group,
+                    records: written,
+                    done,
+                } => {
+                    purged |= written
+                        .iter()
+                        .any(|record| matches!(record, Record::Purge(_)));
                     records.extend(written.into_iter().map(|record| (group, record)));
                     dones.push(done);
                 }
@@ -149,13 +171,31 @@ impl Writer {
             placed = self.fill(records);
         }
         let base = self.put_batch()?;
-        for Placed { group, index, offset, length } in placed {
-            let location = Location { segment: self.tail.number, at: base + offset as u64, length: length as u32 };
-            self.tail.segments.entry(self.tail.number).or_default().last_index.insert(group, index);
+        for Placed {
+            group,
+            index,
+            offset,
+            length,
+        } in placed
+        {
+            let location = Location {
+                segment: self.tail.number,
+                at: base + offset as u64,
+                length: length as u32,
+            };
+            self.tail
+                .segments
+                .entry(self.tail.number)
+                .or_default()
+                .last_index
+                .insert(group, index);
             let state = self.shared.group(group);
             lock(&state).locate(index, location);
         }
-        self.shared.stats.records.fetch_add(records.len() as u64, Relaxed);
+        self.shared
+            .stats
+            .records
+            .fetch_add(records.len() as u64, Relaxed);
         super::group::evict(&self.shared);
         Ok(())
     }
@@ -169,7 +209,12 @@ impl Writer {
             let offset = self.buffer.len();
             record::write(self.tail.number, *group, record, &mut self.buffer);
             if let Record::Entry(entry) = record {
-                placed.push(Placed { group: *group, index: entry.log_id.index, offset, length: self.buffer.len() - offset });
+                placed.push(Placed {
+                    group: *group,
+                    index: entry.log_id.index,
+                    offset,
+                    length: self.buffer.len() - offset,
+                });
             }
         }
         placed
@@ -178,14 +223,20 @@ impl Writer {
     /// Writes and syncs what is in the buffer; returns where it stands.
     fn put_batch(&mut self) -> io::Result<u64> {
         let length = (self.buffer.len() - BATCH_HEAD) as u32;
-        let head = BatchHead { segment: self.tail.number, number: self.tail.next_batch, length };
+        let head = BatchHead {
+            segment: self.tail.number,
+            number: self.tail.next_batch,
+            length,
+        };
         head.write(&mut self.buffer[..BATCH_HEAD]);
         let base = self.tail.at;
         self.tail.file.write_all_at(&self.buffer, base)?;
         let before = Instant::now();
         self.tail.file.sync_data()?;
         let stats = &self.shared.stats;
-        stats.sync_microseconds.fetch_add(before.elapsed().as_micros() as u64, Relaxed);
+        stats
+            .sync_microseconds
+            .fetch_add(before.elapsed().as_micros() as u64, Relaxed);
         stats.batches.fetch_add(1, Relaxed);
         stats.bytes.fetch_add(self.buffer.len() as u64, Relaxed);
         self.tail.at += self.buffer.len() as u64;
@@ -201,12 +252,19 @@ impl Writer {
         self.tail.number = number;
         self.tail.at = 0;
         self.tail.segments.insert(number, Segment::default());
-        let groups: Vec<_> = lock(&self.shared.groups).iter().map(|(id, state)| (*id, Arc::clone(state))).collect();
+        let groups: Vec<_> = lock(&self.shared.groups)
+            .iter()
+            .map(|(id, state)| (*id, Arc::clone(state)))
+            .collect();
         let mut records = Vec::new();
         for (id, state) in groups {
             let state = lock(&state);
             records.extend(state.durable_vote().map(|vote| (id, Record::Vote(vote))));
-            records.extend(state.durable_purge().map(|log_id| (id, Record::Purge(log_id))));
+            records.extend(
+                state
+                    .durable_purge()
+                    .map(|log_id| (id, Record::Purge(log_id))),
+            );
         }
         let kept = std::mem::take(&mut self.buffer);
         self.fill(&records);
@@ -236,7 +294,9 @@ impl Writer {
     /// The groups that need what stands in a segment.
     fn holders(&self, segment: &Segment) -> Vec<GroupId> {
         let needs = |(group, last): (&GroupId, &u64)| {
-            let purged = lock(&self.shared.group(*group)).durable_purge().map(|log_id| log_id.index);
+            let purged = lock(&self.shared.group(*group))
+                .durable_purge()
+                .map(|log_id| log_id.index);
             purged.is_none_or(|purged| purged < *last).then_some(*group)
         };
         segment.last_index.iter().filter_map(needs).collect()

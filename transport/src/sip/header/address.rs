@@ -29,19 +29,29 @@ impl<'a> NameAddr<'a> {
         const NO_ADDRESS: ParseError = ParseError::bad_request("No Address In Header");
         let text = text.trim();
         let bytes = text.as_bytes();
-        let display_end = if bytes.first() == Some(&b'"') { past_quotes(bytes, 0) } else { 0 };
+        let display_end = if bytes.first() == Some(&b'"') {
+            past_quotes(bytes, 0)
+        } else {
+            0
+        };
         let Some(open) = memchr(b'<', &bytes[display_end..]).map(|at| display_end + at) else {
             //= RFC 3261 20
             //# without angle brackets, parameters belong to the header, not to the URI
             let (uri, params) = text.split_at(memchr(b';', bytes).unwrap_or(bytes.len()));
             let uri = uri.trim_end();
             return if display_end == 0 && is_one_word(uri) {
-                Ok(NameAddr { display: "", uri, params: Params(params) })
+                Ok(NameAddr {
+                    display: "",
+                    uri,
+                    params: Params(params),
+                })
             } else {
                 Err(NO_ADDRESS)
             };
         };
-        let close = memchr(b'>', &bytes[open..]).map(|at| open + at).ok_or(NO_ADDRESS)?;
+        let close = memchr(b'>', &bytes[open..])
+            .map(|at| open + at)
+            .ok_or(NO_ADDRESS)?;
         let display = text[..open].trim();
         let display = match display.strip_prefix('"') {
             Some(inner) => inner.strip_suffix('"').ok_or(NO_ADDRESS)?,
@@ -52,12 +62,19 @@ impl<'a> NameAddr<'a> {
         if !is_one_word(uri) || !(params.is_empty() || params.starts_with(';')) {
             return Err(NO_ADDRESS);
         }
-        Ok(NameAddr { display, uri, params: Params(params) })
+        Ok(NameAddr {
+            display,
+            uri,
+            params: Params(params),
+        })
     }
 }
 
 fn is_one_word(uri: &str) -> bool {
-    !uri.is_empty() && !uri.bytes().any(|byte| byte.is_ascii_whitespace() || matches!(byte, b'<' | b'"'))
+    !uri.is_empty()
+        && !uri
+            .bytes()
+            .any(|byte| byte.is_ascii_whitespace() || matches!(byte, b'<' | b'"'))
 }
 
 #[cfg(test)]
@@ -70,11 +87,31 @@ mod tests {
             ("<sip:a@b>;tag=1", "", "sip:a@b", Some("1")),
             ("sip:a@b;tag=1", "", "sip:a@b", Some("1")),
             ("sip:51234@10.0.0.27", "", "sip:51234@10.0.0.27", None),
-            ("\"a<b\" <sip:a@contoso.com>", "a<b", "sip:a@contoso.com", None),
-            ("\"<sip:boss@a>\\\" <sip:boss@a>\"<sip:me@b>;tag=x", "<sip:boss@a>\\\" <sip:boss@a>", "sip:me@b", Some("x")),
+            (
+                "\"a<b\" <sip:a@contoso.com>",
+                "a<b",
+                "sip:a@contoso.com",
+                None,
+            ),
+            (
+                "\"<sip:boss@a>\\\" <sip:boss@a>\"<sip:me@b>;tag=x",
+                "<sip:boss@a>\\\" <sip:boss@a>",
+                "sip:me@b",
+                Some("x"),
+            ),
             ("Alice Liddell <sip:a@b>", "Alice Liddell", "sip:a@b", None),
-            ("\"Grüße, 世界\" <sips:a@b;user=phone>;tag=2;epid=01", "Grüße, 世界", "sips:a@b;user=phone", Some("2")),
-            ("<tel:+1-555;phone-context=x>", "", "tel:+1-555;phone-context=x", None),
+            (
+                "\"Grüße, 世界\" <sips:a@b;user=phone>;tag=2;epid=01",
+                "Grüße, 世界",
+                "sips:a@b;user=phone",
+                Some("2"),
+            ),
+            (
+                "<tel:+1-555;phone-context=x>",
+                "",
+                "tel:+1-555;phone-context=x",
+                None,
+            ),
             (
                 "<sip:bob@contoso.com;opaque=user:epid:xyz;gruu>;tag=3",
                 "",
@@ -83,13 +120,27 @@ mod tests {
             ),
         ] {
             let parsed = NameAddr::parse(text).expect(text);
-            assert_eq!((parsed.display, parsed.uri, parsed.params.get("tag")), (display, uri, tag), "{text}");
+            assert_eq!(
+                (parsed.display, parsed.uri, parsed.params.get("tag")),
+                (display, uri, tag),
+                "{text}"
+            );
         }
     }
 
     #[test]
     fn what_has_no_address_is_refused() {
-        for text in ["", "<>", "<sip:a@b", "\"x\"", "\"x\" sip:a@b", "\"x <sip:a@b>", "Alice sip:a@b", "<sip:a b@c>", "<sip:a@b> tag=1"] {
+        for text in [
+            "",
+            "<>",
+            "<sip:a@b",
+            "\"x\"",
+            "\"x\" sip:a@b",
+            "\"x <sip:a@b>",
+            "Alice sip:a@b",
+            "<sip:a b@c>",
+            "<sip:a@b> tag=1",
+        ] {
             assert!(NameAddr::parse(text).is_err(), "{text}");
         }
     }

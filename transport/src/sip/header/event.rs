@@ -16,7 +16,10 @@ impl<'a> Event<'a> {
     #[must_use]
     pub fn parse(text: &'a str) -> Event<'a> {
         let (package, params) = text.split_at(text.find(';').unwrap_or(text.len()));
-        Event { package: package.trim(), params: Params(params) }
+        Event {
+            package: package.trim(),
+            params: Params(params),
+        }
     }
 }
 
@@ -26,11 +29,17 @@ mod tests {
 
     #[test]
     fn an_event_has_a_package_and_perhaps_an_id() {
-        for (text, package, id) in
-            [("presence", "presence", None), (" Presence ; id = 7", "Presence", Some("7")), ("", "", None)]
-        {
+        for (text, package, id) in [
+            ("presence", "presence", None),
+            (" Presence ; id = 7", "Presence", Some("7")),
+            ("", "", None),
+        ] {
             let event = Event::parse(text);
-            assert_eq!((event.package, event.params.get("id")), (package, id), "{text}");
+            assert_eq!(
+                (event.package, event.params.get("id")),
+                (package, id),
+                "{text}"
+            );
         }
     }
 }

@@ -16,7 +16,10 @@ impl<'a> MediaType<'a> {
     #[must_use]
     pub fn parse(text: &'a str) -> MediaType<'a> {
         let (essence, params) = text.split_at(text.find(';').unwrap_or(text.len()));
-        MediaType { essence: essence.trim(), params: Params(params) }
+        MediaType {
+            essence: essence.trim(),
+            params: Params(params),
+        }
     }
 
     /// Whether it names `essence` (`type/subtype`), directly or by `type/*` or `*/*`; `q=0` excludes.
@@ -57,7 +60,11 @@ mod tests {
             ("application/pidf+xml;q=0.001", true),
             ("", false),
         ] {
-            assert_eq!(MediaType::parse(range).accepts("application/pidf+xml"), accepted, "{range}");
+            assert_eq!(
+                MediaType::parse(range).accepts("application/pidf+xml"),
+                accepted,
+                "{range}"
+            );
         }
     }
 }

@@ -92,7 +92,8 @@ static INDEX: std::sync::LazyLock<Vec<Vec<Name>>> = std::sync::LazyLock::new(|| 
 
 fn place(text: &[u8]) -> Option<usize> {
     let letter = text.first()?.to_ascii_lowercase();
-    (text.len() < 32 && letter.is_ascii_lowercase()).then(|| text.len() * 32 + usize::from(letter - b'a'))
+    (text.len() < 32 && letter.is_ascii_lowercase())
+        .then(|| text.len() * 32 + usize::from(letter - b'a'))
 }
 
 impl Name {
@@ -102,10 +103,16 @@ impl Name {
     pub fn parse(text: &str) -> Option<Name> {
         if let [letter] = text.as_bytes() {
             let letter = letter.to_ascii_lowercase();
-            return Name::TABLE.iter().find(|(_, _, compact)| *compact == Some(letter)).map(|(name, ..)| *name);
+            return Name::TABLE
+                .iter()
+                .find(|(_, _, compact)| *compact == Some(letter))
+                .map(|(name, ..)| *name);
         }
         let candidates = &INDEX[place(text.as_bytes())?];
-        candidates.iter().copied().find(|name| name.as_str().eq_ignore_ascii_case(text))
+        candidates
+            .iter()
+            .copied()
+            .find(|name| name.as_str().eq_ignore_ascii_case(text))
     }
 }
 

@@ -10,12 +10,19 @@ impl<'a> Params<'a> {
     /// The value of a parameter (name in any letter case), without its quotes; empty for a flag.
     #[must_use]
     pub fn get(self, name: &str) -> Option<&'a str> {
-        self.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+        self.iter()
+            .find(|(known, _)| known.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value)
     }
 
     /// Name and value of each, in order; values without their quotes.
     pub fn iter(self) -> impl Iterator<Item = (&'a str, &'a str)> {
-        Pieces { rest: Some(self.0), separator: b';' }.filter(|piece| !piece.is_empty()).map(|piece| {
+        Pieces {
+            rest: Some(self.0),
+            separator: b';',
+        }
+        .filter(|piece| !piece.is_empty())
+        .map(|piece| {
             let (name, value) = piece.split_once('=').unwrap_or((piece, ""));
             (name.trim_end(), unquoted(value.trim_start()))
         })
@@ -23,13 +30,20 @@ impl<'a> Params<'a> {
 }
 
 fn unquoted(value: &str) -> &str {
-    value.strip_prefix('"').and_then(|inner| inner.strip_suffix('"')).unwrap_or(value)
+    value
+        .strip_prefix('"')
+        .and_then(|inner| inner.strip_suffix('"'))
+        .unwrap_or(value)
 }
 
 /// The elements of a comma list, trimmed, empty ones left out. Commas in quotes and in angle brackets
 /// do not separate.
 pub fn elements(list: &str) -> impl Iterator<Item = &str> {
-    Pieces { rest: Some(list), separator: b',' }.filter(|piece| !piece.is_empty())
+    Pieces {
+        rest: Some(list),
+        separator: b',',
+    }
+    .filter(|piece| !piece.is_empty())
 }
 
 /// Pieces between separators that stand outside of quotes and angle brackets.
@@ -49,7 +63,9 @@ impl<'a> Iterator for Pieces<'a> {
             at += found;
             match bytes[at] {
                 b'"' => at = past_quotes(bytes, at),
-                b'<' => at = memchr::memchr(b'>', &bytes[at..]).map_or(bytes.len(), |end| at + end + 1),
+                b'<' => {
+                    at = memchr::memchr(b'>', &bytes[at..]).map_or(bytes.len(), |end| at + end + 1)
+                }
                 _ => {
                     self.rest = Some(&text[at + 1..]);
                     return Some(text[..at].trim());
@@ -80,7 +96,9 @@ mod tests {
 
     #[test]
     fn parameters_are_found_whatever_their_quotes_hold() {
-        let params = Params(";tag=abc;+sip.instance=\"<urn:uuid:1;2>\"; lr ;Q = 0.5;odd=\"a\\\"b;c\";epid=01");
+        let params = Params(
+            ";tag=abc;+sip.instance=\"<urn:uuid:1;2>\"; lr ;Q = 0.5;odd=\"a\\\"b;c\";epid=01",
+        );
         for (name, value) in [
             ("tag", Some("abc")),
             ("+sip.instance", Some("<urn:uuid:1;2>")),
@@ -99,7 +117,10 @@ mod tests {
     fn a_list_is_cut_at_its_own_commas_only() {
         for (list, expected) in [
             ("a, b ,c", vec!["a", "b", "c"]),
-            ("\"x,y\" <sip:a,b@c>, <sip:d>;p=\"1,2\"", vec!["\"x,y\" <sip:a,b@c>", "<sip:d>;p=\"1,2\""]),
+            (
+                "\"x,y\" <sip:a,b@c>, <sip:d>;p=\"1,2\"",
+                vec!["\"x,y\" <sip:a,b@c>", "<sip:d>;p=\"1,2\""],
+            ),
             ("", vec![]),
             (",,a,", vec!["a"]),
             ("\"never closed, a", vec!["\"never closed, a"]),

@@ -50,7 +50,9 @@ fn read(text: &str) -> Option<Via<'_>> {
     let host_end = if sent_by.starts_with('[') {
         sent_by.find(']')? + 1
     } else {
-        sent_by.find(|c: char| c == ':' || c.is_whitespace()).unwrap_or(sent_by.len())
+        sent_by
+            .find(|c: char| c == ':' || c.is_whitespace())
+            .unwrap_or(sent_by.len())
     };
     let (host, port) = sent_by.split_at(host_end);
     let port = match port.trim() {
@@ -58,9 +60,18 @@ fn read(text: &str) -> Option<Via<'_>> {
         port => Some(port.strip_prefix(':')?.trim().parse().ok()?),
     };
     let legible = !host.is_empty()
-        && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._[]:%".contains(&byte))
-        && transport.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte));
-    legible.then_some(Via { transport, host, port, params: Params(params) })
+        && host
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"-._[]:%".contains(&byte))
+        && transport
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte));
+    legible.then_some(Via {
+        transport,
+        host,
+        port,
+        params: Params(params),
+    })
 }
 
 #[cfg(test)]
@@ -70,16 +81,46 @@ mod tests {
     #[test]
     fn a_via_is_read_with_and_without_blanks() {
         for (text, transport, host, port, branch) in [
-            ("SIP/2.0/UDP a.b:5060;branch=z9hG4bKx;rport", "UDP", "a.b", Some(5060), Some("z9hG4bKx")),
-            ("SIP / 2.0 / TCP  192.0.2.1 : 5062 ; branch = z9hG4bK1", "TCP", "192.0.2.1", Some(5062), Some("z9hG4bK1")),
-            ("SIP/2.0/TLS [2001:db8::1]:5061;branch=old", "TLS", "[2001:db8::1]", Some(5061), None),
+            (
+                "SIP/2.0/UDP a.b:5060;branch=z9hG4bKx;rport",
+                "UDP",
+                "a.b",
+                Some(5060),
+                Some("z9hG4bKx"),
+            ),
+            (
+                "SIP / 2.0 / TCP  192.0.2.1 : 5062 ; branch = z9hG4bK1",
+                "TCP",
+                "192.0.2.1",
+                Some(5062),
+                Some("z9hG4bK1"),
+            ),
+            (
+                "SIP/2.0/TLS [2001:db8::1]:5061;branch=old",
+                "TLS",
+                "[2001:db8::1]",
+                Some(5061),
+                None,
+            ),
             ("SIP/2.0/UDP h", "UDP", "h", None, None),
             ("SIP/2.0/UDP h;branch=z9hG4bK", "UDP", "h", None, None),
         ] {
             let via = Via::parse(text).expect(text);
-            assert_eq!((via.transport, via.host, via.port, via.branch()), (transport, host, port, branch), "{text}");
+            assert_eq!(
+                (via.transport, via.host, via.port, via.branch()),
+                (transport, host, port, branch),
+                "{text}"
+            );
         }
-        for text in ["", "SIP/2.0/UDP", "SIP/3.0/UDP h", "SIP/2.0/UDP :]", "SIP/2.0/UDP h:x", "SIP/2.0/UDP h:99999", "x"] {
+        for text in [
+            "",
+            "SIP/2.0/UDP",
+            "SIP/3.0/UDP h",
+            "SIP/2.0/UDP :]",
+            "SIP/2.0/UDP h:x",
+            "SIP/2.0/UDP h:99999",
+            "x",
+        ] {
             assert!(Via::parse(text).is_err(), "{text}");
         }
     }

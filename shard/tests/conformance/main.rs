@@ -1,0 +1,7 @@
+//! Conformance: a test per clause, on the machine as a whole. Commands pass through the log's codec,
+//! as they do in a pool.
+
+mod pool;
+mod rfc3261_10;
+mod rfc3903;
+mod rfc6665;
