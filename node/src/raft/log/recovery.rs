@@ -28,10 +28,10 @@ pub(super) fn recover(
     };
     fs::create_dir_all(dir).map_err(io)?;
     // What a spare held was never part of the log.
-    for leftover in ["spare", "recycled"] {
-        match fs::remove_file(dir.join(leftover)) {
-            Err(why) if why.kind() != io::ErrorKind::NotFound => return Err(io(why)),
-            _ => {}
+    for file in fs::read_dir(dir).map_err(io)? {
+        let file = file.map_err(io)?;
+        if file.file_name().to_string_lossy().starts_with(segment::SPARE) {
+            fs::remove_file(file.path()).map_err(io)?;
         }
     }
     let shared = Shared {

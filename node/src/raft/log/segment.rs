@@ -37,9 +37,13 @@ pub(super) fn sync_dir(dir: &Path) -> io::Result<()> {
     File::open(dir)?.sync_all()
 }
 
-/// Makes a file of zeros, durable under a name that no recovery looks at.
-fn make_spare(dir: &Path, bytes: u64) -> io::Result<PathBuf> {
-    let spare = dir.join("spare");
+/// How the files are named that are not part of the log yet.
+pub(super) const SPARE: &str = "spare-";
+
+/// Makes a file of zeros under a name of its own: the spare before it may have been taken and not yet
+/// renamed.
+fn make_spare(dir: &Path, number: u64, bytes: u64) -> io::Result<PathBuf> {
+    let spare = dir.join(format!("{SPARE}{number}"));
     let made = (|| {
         let mut file = File::create(&spare)?;
         let zeros = vec![0; 1 << 20];
@@ -61,7 +65,7 @@ fn make_spare(dir: &Path, bytes: u64) -> io::Result<PathBuf> {
 
 /// Makes segment `number` at once, for a log that has none.
 pub(super) fn make_first(dir: &Path, number: u64, bytes: u64) -> io::Result<File> {
-    let spare = make_spare(dir, bytes)?;
+    let spare = make_spare(dir, 0, bytes)?;
     put_in_place(dir, &spare, number)
 }
 
@@ -82,6 +86,8 @@ pub(super) struct Spares {
 #[derive(Debug, Default)]
 struct State {
     ready: Option<PathBuf>,
+    /// Counts the spares, for their names.
+    made: u64,
     stalled: Option<String>,
     closed: bool,
 }
@@ -101,8 +107,10 @@ impl Spares {
                     .unwrap_or_else(std::sync::PoisonError::into_inner);
                 continue;
             }
+            state.made += 1;
+            let number = state.made;
             drop(state);
-            let made = make_spare(dir, bytes);
+            let made = make_spare(dir, number, bytes);
             state = lock(&self.state);
             match made {
                 Ok(spare) => {
@@ -155,7 +163,8 @@ impl Spares {
         if state.ready.is_some() {
             return Ok(false);
         }
-        let spare = dir.join("recycled");
+        state.made += 1;
+        let spare = dir.join(format!("{SPARE}{}", state.made));
         fs::rename(path(dir, number), &spare)?;
         state.ready = Some(spare);
         self.changed.notify_all();

@@ -1,0 +1,8 @@
+//! The real binary, real sockets, a real disk: what a phone and an operator see, and what survives.
+
+mod admin;
+mod durability;
+mod phone;
+mod presence;
+mod server;
+mod sip;
