@@ -10,8 +10,11 @@ use node::raft::types::{GroupId, Payload, TypeConfig};
 use openraft::storage::{RaftLogStorage, RaftLogStorageExt as _};
 use openraft::{CommittedLeaderId, Entry, EntryPayload, LogId, RaftLogReader as _, Vote};
 
-const SMALL: LogOptions =
-    LogOptions { segment_bytes: 1 << 20, cache_bytes: 1 << 20, on_failure: |why| panic!("the log failed: {why}") };
+const SMALL: LogOptions = LogOptions {
+    segment_bytes: 1 << 20,
+    cache_bytes: 1 << 20,
+    on_failure: |why| panic!("the log failed: {why}"),
+};
 
 fn log_id(index: u64) -> LogId<u64> {
     LogId::new(CommittedLeaderId::new(1, 1), index)
@@ -19,11 +22,17 @@ fn log_id(index: u64) -> LogId<u64> {
 
 fn entry(index: u64, bytes: usize) -> Entry<TypeConfig> {
     let payload = Payload(Bytes::from(vec![index as u8 | 1; bytes]));
-    Entry { log_id: log_id(index), payload: EntryPayload::Normal(payload) }
+    Entry {
+        log_id: log_id(index),
+        payload: EntryPayload::Normal(payload),
+    }
 }
 
 fn run<T>(task: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_current_thread().build().expect("a runtime").block_on(task)
+    tokio::runtime::Builder::new_current_thread()
+        .build()
+        .expect("a runtime")
+        .block_on(task)
 }
 
 /// Writes entries one by one, so that each is a batch; returns the segment and where each batch ends.
@@ -41,7 +50,11 @@ fn write_batches(dir: &Path, count: u64) -> (PathBuf, Vec<u64>) {
 }
 
 fn indexes(log: &Log) -> Vec<u64> {
-    run(log.group(GroupId(1)).try_get_log_entries(..)).expect("read").iter().map(|entry| entry.log_id.index).collect()
+    run(log.group(GroupId(1)).try_get_log_entries(..))
+        .expect("read")
+        .iter()
+        .map(|entry| entry.log_id.index)
+        .collect()
 }
 
 #[test]
@@ -65,9 +78,18 @@ fn what_was_appended_is_there_after_a_restart() {
     assert_eq!(run(one.read_vote()).expect("read"), Some(Vote::new(3, 1)));
     assert_eq!(indexes(&log), (3..=8).collect::<Vec<_>>());
     let state = run(one.get_log_state()).expect("read");
-    assert_eq!((state.last_purged_log_id, state.last_log_id), (Some(log_id(2)), Some(log_id(8))));
-    assert_eq!(run(one.try_get_log_entries(8..9)).expect("read"), [entry(8, 7)]);
-    assert_eq!(run(two.try_get_log_entries(1..3)).expect("read"), [entry(1, 50), entry(2, 50)]);
+    assert_eq!(
+        (state.last_purged_log_id, state.last_log_id),
+        (Some(log_id(2)), Some(log_id(8)))
+    );
+    assert_eq!(
+        run(one.try_get_log_entries(8..9)).expect("read"),
+        [entry(8, 7)]
+    );
+    assert_eq!(
+        run(two.try_get_log_entries(1..3)).expect("read"),
+        [entry(1, 50), entry(2, 50)]
+    );
 }
 
 #[test]
@@ -79,14 +101,26 @@ fn a_write_torn_anywhere_leaves_all_that_was_synced() {
         let torn = tempfile::tempdir().expect("a folder");
         let mut bytes = whole.clone();
         bytes[cut as usize..].fill(0);
-        fs::write(torn.path().join(segment.file_name().expect("a name")), &bytes).expect("written");
+        fs::write(
+            torn.path().join(segment.file_name().expect("a name")),
+            &bytes,
+        )
+        .expect("written");
         let (log, recovery) = Log::open(torn.path(), SMALL).expect("a torn tail is no damage");
         assert_eq!(indexes(&log), [0, 1, 2], "cut at {cut}");
-        assert_eq!(recovery.torn.is_some(), bytes[ends[2] as usize..].iter().any(|byte| *byte != 0), "cut at {cut}");
+        assert_eq!(
+            recovery.torn.is_some(),
+            bytes[ends[2] as usize..].iter().any(|byte| *byte != 0),
+            "cut at {cut}"
+        );
         run(log.group(GroupId(1)).blocking_append([entry(3, 9)])).expect("the log goes on");
         drop(log);
         let (log, recovery) = Log::open(torn.path(), SMALL).expect("a log");
-        assert_eq!((indexes(&log), recovery.torn), (vec![0, 1, 2, 3], None), "cut at {cut}");
+        assert_eq!(
+            (indexes(&log), recovery.torn),
+            (vec![0, 1, 2, 3], None),
+            "cut at {cut}"
+        );
     }
 }
 
@@ -125,11 +159,21 @@ fn segments_are_used_again_and_their_past_is_never_read() {
         }
         assert!(log.pinned_by(50).is_empty());
     }
-    let segments = fs::read_dir(dir.path()).expect("a folder").flatten().count();
-    assert!(segments <= 5, "{segments} files for 60 entries of 100 kB in segments of 1 MiB");
+    let segments = fs::read_dir(dir.path())
+        .expect("a folder")
+        .flatten()
+        .count();
+    assert!(
+        segments <= 5,
+        "{segments} files for 60 entries of 100 kB in segments of 1 MiB"
+    );
     let (log, recovery) = Log::open(dir.path(), SMALL).expect("a log");
     assert_eq!((indexes(&log), recovery.torn), (vec![58, 59], None));
-    assert_eq!(run(log.group(GroupId(1)).read_vote()).expect("read"), Some(Vote::new(9, 1)), "a vote outlives its segment");
+    assert_eq!(
+        run(log.group(GroupId(1)).read_vote()).expect("read"),
+        Some(Vote::new(9, 1)),
+        "a vote outlives its segment"
+    );
 }
 
 #[test]
@@ -144,7 +188,10 @@ fn a_missing_segment_is_a_gap() {
         assert_eq!(log.pinned_by(2), [GroupId(1)]);
     }
     fs::remove_file(dir.path().join(format!("{:016x}.log", 2))).expect("removed");
-    assert!(matches!(Log::open(dir.path(), SMALL), Err(LogError::Gap { .. })));
+    assert!(matches!(
+        Log::open(dir.path(), SMALL),
+        Err(LogError::Gap { .. })
+    ));
 }
 
 #[test]
@@ -156,8 +203,17 @@ fn old_entries_are_read_back_from_disk() {
         run(group.blocking_append([entry(index, 30_000)])).expect("appended");
     }
     let all = run(group.try_get_log_entries(0..100)).expect("read");
-    assert!(all.iter().zip(0..).all(|(read, index)| *read == entry(index, 30_000)));
-    let reads = log.stats().list().find(|(name, ..)| *name == "reads_from_disk").expect("counted").2;
+    assert!(
+        all.iter()
+            .zip(0..)
+            .all(|(read, index)| *read == entry(index, 30_000))
+    );
+    let reads = log
+        .stats()
+        .list()
+        .find(|(name, ..)| *name == "reads_from_disk")
+        .expect("counted")
+        .2;
     assert!(reads > 0, "3 MB do not fit into a cache of 1 MiB");
 }
 
@@ -175,7 +231,13 @@ fn many_groups_share_a_sync() {
             });
         }
     });
-    let count = |of: &str| log.stats().list().find(|(name, ..)| *name == of).expect("counted").2;
+    let count = |of: &str| {
+        log.stats()
+            .list()
+            .find(|(name, ..)| *name == of)
+            .expect("counted")
+            .2
+    };
     assert_eq!(count("records"), 800);
     assert!(count("batches") < 800, "{} batches", count("batches"));
 }
@@ -184,7 +246,11 @@ fn many_groups_share_a_sync() {
 fn a_foreign_file_is_no_log() {
     let dir = tempfile::tempdir().expect("a folder");
     let file = File::create(dir.path().join(format!("{:016x}.log", 1))).expect("made");
-    file.write_all_at(b"something else entirely, longer than the head of a batch", 0).expect("written");
+    file.write_all_at(
+        b"something else entirely, longer than the head of a batch",
+        0,
+    )
+    .expect("written");
     // It cannot be told from a first write that did not get through: it is cut, and said so.
     let (_, recovery) = Log::open(dir.path(), SMALL).expect("a log");
     assert!(recovery.torn.is_some());

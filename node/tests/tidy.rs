@@ -8,32 +8,53 @@ use std::path::{Path, PathBuf};
 
 /// Modules of each crate with what they may import from their own crate, beside themselves.
 const ORDER: [(&str, &[(&str, &[&str])]); 3] = [
-    ("transport", &[
-        ("sip", &[]),
-        ("flow", &["sip"]),
-        ("transaction", &["sip", "flow"]),
-        ("dialog", &["sip", "flow"]),
-        ("io", &["sip", "flow", "transaction", "dialog"]),
-    ]),
-    ("shard", &[
-        ("time", &[]),
-        ("slot", &[]),
-        ("xml", &[]),
-        ("presence", &["time", "slot", "xml"]),
-        ("subscription", &["time", "slot", "xml", "presence"]),
-        ("document", &["time", "slot", "xml", "presence", "subscription"]),
-        ("machine", &["time", "slot", "xml", "presence", "subscription"]),
-        ("runner", &["time", "slot", "presence", "subscription", "machine"]),
-    ]),
-    ("node", &[
-        ("config", &[]),
-        ("observe", &["config"]),
-        ("raft", &["config", "observe"]),
-        ("pool", &["config", "observe", "raft"]),
-        ("dialect", &["config", "observe", "raft", "pool"]),
-        ("egress", &["config", "observe", "raft", "pool", "dialect"]),
-        ("ingress", &["config", "observe", "raft", "pool", "dialect", "egress"]),
-    ]),
+    (
+        "transport",
+        &[
+            ("sip", &[]),
+            ("flow", &["sip"]),
+            ("transaction", &["sip", "flow"]),
+            ("dialog", &["sip", "flow"]),
+            ("io", &["sip", "flow", "transaction", "dialog"]),
+        ],
+    ),
+    (
+        "shard",
+        &[
+            ("time", &[]),
+            ("slot", &[]),
+            ("xml", &[]),
+            ("presence", &["time", "slot", "xml"]),
+            ("subscription", &["time", "slot", "xml", "presence"]),
+            (
+                "document",
+                &["time", "slot", "xml", "presence", "subscription"],
+            ),
+            (
+                "machine",
+                &["time", "slot", "xml", "presence", "subscription"],
+            ),
+            (
+                "runner",
+                &["time", "slot", "presence", "subscription", "machine"],
+            ),
+        ],
+    ),
+    (
+        "node",
+        &[
+            ("config", &[]),
+            ("observe", &["config"]),
+            ("raft", &["config", "observe"]),
+            ("pool", &["config", "observe", "raft"]),
+            ("dialect", &["config", "observe", "raft", "pool"]),
+            ("egress", &["config", "observe", "raft", "pool", "dialect"]),
+            (
+                "ingress",
+                &["config", "observe", "raft", "pool", "dialect", "egress"],
+            ),
+        ],
+    ),
 ];
 
 /// Texts that may stand only in some places: text, the crate it is about, where it may stand.
@@ -56,12 +77,16 @@ const HOMES: [(&str, &str, &[&str]); 12] = [
 const EMPTY_NAMES: [&str; 5] = ["util", "utils", "helpers", "common", "misc"];
 
 fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("node stands in the workspace").to_owned()
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("node stands in the workspace")
+        .to_owned()
 }
 
 fn sources(dir: &Path, found: &mut Vec<(String, String)>) {
-    let mut entries: Vec<PathBuf> =
-        fs::read_dir(dir).map(|read| read.flatten().map(|entry| entry.path()).collect()).unwrap_or_default();
+    let mut entries: Vec<PathBuf> = fs::read_dir(dir)
+        .map(|read| read.flatten().map(|entry| entry.path()).collect())
+        .unwrap_or_default();
     entries.sort();
     for path in entries {
         if path.is_dir() {
@@ -70,7 +95,11 @@ fn sources(dir: &Path, found: &mut Vec<(String, String)>) {
             }
         } else if path.extension().is_some_and(|extension| extension == "rs") {
             let text = fs::read_to_string(&path).expect("a source is text");
-            let name = path.strip_prefix(root()).expect("inside the workspace").to_string_lossy().into_owned();
+            let name = path
+                .strip_prefix(root())
+                .expect("inside the workspace")
+                .to_string_lossy()
+                .into_owned();
             found.push((name, text));
         }
     }
@@ -87,7 +116,10 @@ fn all() -> Vec<(String, String)> {
 
 /// The lines before a file's tests.
 fn code(text: &str) -> impl Iterator<Item = (usize, &str)> {
-    let lines = text.lines().enumerate().take_while(|(_, line)| !line.starts_with("#[cfg(test)]"));
+    let lines = text
+        .lines()
+        .enumerate()
+        .take_while(|(_, line)| !line.starts_with("#[cfg(test)]"));
     lines.filter(|(_, line)| !line.trim_start().starts_with("//"))
 }
 
@@ -97,11 +129,19 @@ fn a_module_imports_only_from_its_left() {
     for (krate, modules) in ORDER {
         let prefix = format!("{krate}/src/");
         for (file, text) in all().iter().filter(|(file, _)| file.starts_with(&prefix)) {
-            let module = file[prefix.len()..].split(['/', '.']).next().expect("a name");
-            let Some((_, left)) = modules.iter().find(|(name, _)| *name == module) else { continue };
+            let module = file[prefix.len()..]
+                .split(['/', '.'])
+                .next()
+                .expect("a name");
+            let Some((_, left)) = modules.iter().find(|(name, _)| *name == module) else {
+                continue;
+            };
             for (number, line) in code(text) {
                 for part in line.split("crate::").skip(1) {
-                    let used: String = part.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+                    let used: String = part
+                        .chars()
+                        .take_while(|c| c.is_alphanumeric() || *c == '_')
+                        .collect();
                     let known = modules.iter().any(|(name, _)| *name == used);
                     if known && used != module && !left.contains(&&*used) {
                         wrong.push(format!("{file}:{}: {module} imports {used}", number + 1));
@@ -110,7 +150,11 @@ fn a_module_imports_only_from_its_left() {
             }
         }
     }
-    assert!(wrong.is_empty(), "imports against the order of the house:\n{}", wrong.join("\n"));
+    assert!(
+        wrong.is_empty(),
+        "imports against the order of the house:\n{}",
+        wrong.join("\n")
+    );
 }
 
 #[test]
@@ -118,7 +162,8 @@ fn packages_stay_at_home() {
     let mut wrong = Vec::new();
     for (file, text) in all() {
         for (what, krate, homes) in HOMES {
-            let inside = file.starts_with(&format!("{krate}/src/")) && !homes.iter().any(|home| file.starts_with(home));
+            let inside = file.starts_with(&format!("{krate}/src/"))
+                && !homes.iter().any(|home| file.starts_with(home));
             if !inside {
                 continue;
             }
@@ -135,7 +180,10 @@ fn transport_and_shard_do_not_know_each_other() {
     for (file, text) in all() {
         for (inside, other) in [("transport/src/", "shard::"), ("shard/src/", "transport::")] {
             if file.starts_with(inside) {
-                assert!(!code(&text).any(|(_, line)| line.contains(other)), "{file} knows {other}");
+                assert!(
+                    !code(&text).any(|(_, line)| line.contains(other)),
+                    "{file} knows {other}"
+                );
             }
         }
     }
@@ -148,8 +196,14 @@ fn every_file_says_what_it_is_and_nothing_is_left_undone() {
         if !text.starts_with("//!") && !text.starts_with("#![") {
             wrong.push(format!("{file}: no module comment"));
         }
-        let stem = Path::new(&file).file_stem().expect("a name").to_string_lossy().into_owned();
-        if EMPTY_NAMES.contains(&&*stem) || file.split('/').any(|folder| EMPTY_NAMES.contains(&folder)) {
+        let stem = Path::new(&file)
+            .file_stem()
+            .expect("a name")
+            .to_string_lossy()
+            .into_owned();
+        if EMPTY_NAMES.contains(&&*stem)
+            || file.split('/').any(|folder| EMPTY_NAMES.contains(&folder))
+        {
             wrong.push(format!("{file}: a name that says nothing"));
         }
         if file.ends_with("tests/tidy.rs") {
@@ -175,15 +229,37 @@ fn what_is_cited_is_tested() {
     for (_, text) in all() {
         let lines: Vec<&str> = text.lines().map(str::trim).collect();
         for (number, line) in lines.iter().enumerate() {
-            let Some(citation) = line.strip_prefix("//= ").filter(|rest| !rest.starts_with("type=") && !rest.starts_with("reason=")) else { continue };
-            let tested = lines[number + 1..].iter().take(3).any(|next| *next == "//= type=test");
+            let Some(citation) = line
+                .strip_prefix("//= ")
+                .filter(|rest| !rest.starts_with("type=") && !rest.starts_with("reason="))
+            else {
+                continue;
+            };
+            let tested = lines[number + 1..]
+                .iter()
+                .take(3)
+                .any(|next| *next == "//= type=test");
             *cited.entry(citation.to_owned()).or_default() |= tested;
-            let known = ["RFC ", "MS-PRES ", "BLUSTAR", "AUDIOCODES"].iter().any(|name| citation.starts_with(name));
+            let known = ["RFC ", "MS-PRES ", "BLUSTAR", "AUDIOCODES"]
+                .iter()
+                .any(|name| citation.starts_with(name));
             assert!(known, "{citation:?} names no specification of ours");
         }
     }
-    let untested: Vec<&String> = cited.iter().filter(|(_, tested)| !**tested).map(|(citation, _)| citation).collect();
-    println!("{} sections cited, {} without a test: {untested:?}", cited.len(), untested.len());
+    let untested: Vec<&String> = cited
+        .iter()
+        .filter(|(_, tested)| !**tested)
+        .map(|(citation, _)| citation)
+        .collect();
+    println!(
+        "{} sections cited, {} without a test: {untested:?}",
+        cited.len(),
+        untested.len()
+    );
     assert!(cited.len() >= 30, "citations were found");
-    assert!(untested.len() <= UNTESTED_MAX, "{} sections without a test, at most {UNTESTED_MAX} were there", untested.len());
+    assert!(
+        untested.len() <= UNTESTED_MAX,
+        "{} sections without a test, at most {UNTESTED_MAX} were there",
+        untested.len()
+    );
 }

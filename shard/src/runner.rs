@@ -191,3 +191,169 @@ impl<S: Sink> Shard<S> {
             .store(self.machine.applied(), Ordering::Release);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use bytes::BytesMut;
+    use crossbeam::channel::unbounded;
+
+    use super::*;
+    use crate::machine::command::{Command, Publish, Request, Ticket};
+    use crate::machine::outcome::RequestKey;
+    use crate::presence::publication::TagPolicy;
+    use crate::subscription::dialog::Package;
+    use crate::time::Timestamp;
+
+    const ME: Leader = Leader { node: 1, life: 7 };
+    const EARLIER_LIFE: Leader = Leader { node: 1, life: 6 };
+
+    /// Tells the tickets that were answered, batch by batch; ends with its thread.
+    struct Told(Sender<Vec<u64>>);
+
+    impl Sink for Told {
+        fn perform(&mut self, effects: &mut Vec<Effect>) {
+            let ticket = |effect: Effect| match effect {
+                Effect::Reply { ticket, .. } => Some(ticket.0),
+                Effect::Notify { .. } => None,
+            };
+            let told = effects.drain(..).filter_map(ticket).collect();
+            self.0.send(told).expect("the test listens");
+        }
+    }
+
+    fn start(machine: Machine) -> (Runner, Receiver<Vec<u64>>) {
+        let (sender, told) = unbounded();
+        (Runner::spawn("shard-test", machine, ME, Told(sender)), told)
+    }
+
+    fn entry(act: &Act<'_>) -> Bytes {
+        let mut bytes = BytesMut::new();
+        codec::encode_entry(Timestamp(1_000_000), act, &mut bytes);
+        bytes.freeze()
+    }
+
+    fn leads(leader: Leader) -> Bytes {
+        entry(&Act::TermStart { leader, salt: 1 })
+    }
+
+    fn asks(ticket: u64) -> Bytes {
+        let command = Command::Publish(Publish {
+            presentity: "alice@example.com",
+            package: Package::Presence,
+            if_match: None,
+            content: Some(b"content"),
+            expires_s: 60,
+            tag_policy: TagPolicy::Renew,
+        });
+        let (key, ticket) = (RequestKey(u128::from(ticket)), Ticket(ticket));
+        entry(&Act::Requests(vec![Request {
+            key,
+            ticket,
+            command,
+        }]))
+    }
+
+    fn apply_all(runner: &Runner, first: u64, entries: impl IntoIterator<Item = Bytes>) {
+        for (index, entry) in (first..).zip(entries) {
+            assert!(runner.submit(Job::Apply { index, entry }).is_ok());
+        }
+    }
+
+    /// Waits until the thread has done all jobs so far.
+    fn settle(runner: &Runner, applied: u64) {
+        let patience = Instant::now() + Duration::from_secs(10);
+        while runner.gauges().applied.load(Ordering::Acquire) != applied {
+            assert!(Instant::now() < patience, "entry {applied} was not applied");
+            std::thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn only_the_one_who_leads_performs() {
+        let (runner, told) = start(Machine::default());
+        let entries = [
+            asks(1),
+            leads(ME),
+            asks(2),
+            asks(3),
+            leads(EARLIER_LIFE),
+            asks(4),
+        ];
+        apply_all(&runner, 1, entries);
+        settle(&runner, 6);
+        let gauge = |gauge: &AtomicU64| gauge.load(Ordering::Acquire);
+        let gauges = runner.gauges();
+        assert_eq!(gauge(&gauges.performing_since), 0);
+        assert_eq!(gauge(&gauges.silent_effects), 2);
+        assert_eq!(gauge(&gauges.next_deadline_ms), 1_060_000);
+
+        apply_all(&runner, 7, [leads(ME), asks(5)]);
+        settle(&runner, 8);
+        assert_eq!(gauge(&gauges.performing_since), 7);
+        assert_eq!(told.try_iter().flatten().collect::<Vec<_>>(), [2, 3, 5]);
+    }
+
+    #[test]
+    fn a_machine_from_a_snapshot_performs_nothing_yet() {
+        let (runner, told) = start(Machine::default());
+        apply_all(&runner, 1, [leads(ME), asks(1)]);
+        let mut machine = Machine::default();
+        let bytes = asks(2);
+        let read = codec::decode_entry(&bytes).expect("it was just encoded");
+        machine.apply(9, &read, &mut Vec::new());
+        assert!(runner.submit(Job::Install(Box::new(machine))).is_ok());
+        apply_all(&runner, 10, [asks(3)]);
+        let (sender, looked) = unbounded();
+        let look = move |machine: &Machine| {
+            sender
+                .send(machine.counts().publications)
+                .expect("the test listens");
+        };
+        assert!(runner.submit(Job::Read(Box::new(look))).is_ok());
+        assert_eq!(looked.recv(), Ok(2), "what the snapshot held, and entry 10");
+        settle(&runner, 10);
+        assert_eq!(told.try_iter().flatten().collect::<Vec<_>>(), [1]);
+    }
+
+    #[test]
+    fn the_thread_ends_with_its_last_handle() {
+        let (runner, told) = start(Machine::default());
+        let other = runner.clone();
+        apply_all(&runner, 1, [leads(ME), asks(1)]);
+        drop(runner);
+        apply_all(&other, 3, [asks(2)]);
+        drop(other);
+        assert_eq!(
+            told.iter().flatten().collect::<Vec<_>>(),
+            [1, 2],
+            "all that was queued is done"
+        );
+    }
+
+    #[test]
+    fn a_bad_entry_stops_the_thread() {
+        let mut attest = Machine::default().attest(1);
+        if let Act::Attest { history_digest, .. } = &mut attest {
+            *history_digest ^= 1;
+        }
+        for (name, bad) in [
+            ("unreadable", Bytes::from_static(b"?")),
+            ("wrong digest", entry(&attest)),
+        ] {
+            let (runner, told) = start(Machine::default());
+            apply_all(&runner, 1, [bad]);
+            assert!(told.recv().is_err(), "{name}: the thread is gone");
+            let patience = Instant::now() + Duration::from_secs(10);
+            let asks = |ticket| Job::Apply {
+                index: 2,
+                entry: asks(ticket),
+            };
+            while runner.submit(asks(1)).is_ok() {
+                assert!(Instant::now() < patience, "{name}: jobs are still taken");
+                std::thread::yield_now();
+            }
+        }
+    }
+}

@@ -230,7 +230,7 @@ impl Collector for Scrape {
                 .collect();
             let bound = |place: usize| {
                 if place == BUCKETS {
-                    f64::MAX
+                    f64::INFINITY
                 } else {
                     (1u64 << place) as f64 * scale
                 }

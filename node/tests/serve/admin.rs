@@ -8,9 +8,19 @@ fn an_operator_sees_the_pool_and_a_presentity() {
     let data = tempfile::tempdir().expect("a folder");
     let server = Server::start_with(data.path(), &["--shards", "3"]);
     assert_eq!(server.get("/live").0, 200);
-    assert_eq!(server.get("/ready"), (200, "{\"ready\":true,\"waiting_for\":[]}".to_owned()));
+    assert_eq!(
+        server.get("/ready"),
+        (200, "{\"ready\":true,\"waiting_for\":[]}".to_owned())
+    );
     let (_, pool) = server.get("/pool");
-    for part in ["\"node\":1", "\"leader\":1", "\"term\":1", "\"last_log_index\":", "\"slots\":342", "\"slots\":341"] {
+    for part in [
+        "\"node\":1",
+        "\"leader\":1",
+        "\"term\":1",
+        "\"last_log_index\":",
+        "\"slots\":342",
+        "\"slots\":341",
+    ] {
         assert!(pool.contains(part), "{part} in {pool}");
     }
     let mut phone = Phone::udp(server.udp);
@@ -22,7 +32,15 @@ fn an_operator_sees_the_pool_and_a_presentity() {
     let (status, report) = server.get("/presentity/sip:alice@example.com");
     assert_eq!(status, 200);
     let etag = format!("\"etag\":\"{}\"", alice.tag.as_deref().expect("a tag"));
-    for part in [&*etag, "\"expires_at\":\"20", "\"endpoints\":[]", "\"dialog\":\"", "\"event\":\"presence\"", "\"cseq\":1", "<note>seen</note>"] {
+    for part in [
+        &*etag,
+        "\"expires_at\":\"20",
+        "\"endpoints\":[]",
+        "\"dialog\":\"",
+        "\"event\":\"presence\"",
+        "\"cseq\":1",
+        "<note>seen</note>",
+    ] {
         assert!(report.contains(part), "{part} in {report}");
     }
     assert_eq!(server.get("/presentity/sip%3Aalice%40example.com").0, 200);
@@ -50,8 +68,13 @@ fn signals_do_what_operators_expect() {
     std::thread::sleep(std::time::Duration::from_millis(200));
     assert_eq!(server.get("/live").0, 200, "SIGHUP does not end the node");
     assert!(server.terminate(), "SIGTERM ends it well");
-    let snapshots = std::fs::read_dir(data.path().join("snapshots")).expect("a folder").count();
-    assert_eq!(snapshots, 3, "a last snapshot of the pool map and both shards");
+    let snapshots = std::fs::read_dir(data.path().join("snapshots"))
+        .expect("a folder")
+        .count();
+    assert_eq!(
+        snapshots, 3,
+        "a last snapshot of the pool map and both shards"
+    );
 }
 
 #[test]
@@ -60,16 +83,45 @@ fn a_node_that_cannot_start_says_why_in_one_line() {
     let server = Server::start(data.path());
     let line = |result: Result<Server, String>| -> String {
         let text = result.err().expect("it does not start");
-        text.lines().filter(|line| line.starts_with("lamplight: ")).collect::<Vec<_>>().join("|")
+        text.lines()
+            .filter(|line| line.starts_with("lamplight: "))
+            .collect::<Vec<_>>()
+            .join("|")
     };
-    let second = line(Server::try_start(data.path(), "udp:127.0.0.1:0", "tcp:127.0.0.1:0", &[]));
-    assert!(second.contains("in use by another lamplight") && !second.contains('|'), "{second}");
+    let second = line(Server::try_start(
+        data.path(),
+        "udp:127.0.0.1:0",
+        "tcp:127.0.0.1:0",
+        &[],
+    ));
+    assert!(
+        second.contains("in use by another lamplight") && !second.contains('|'),
+        "{second}"
+    );
     let other = tempfile::tempdir().expect("a folder");
-    let taken = line(Server::try_start(other.path(), &format!("udp:{}", server.udp), "tcp:127.0.0.1:0", &[]));
-    assert!(taken.contains(&format!("cannot listen on udp:{}", server.udp)), "{taken}");
-    let open = line(Server::try_start(other.path(), "udp:0.0.0.0:0", "tcp:127.0.0.1:0", &[]));
+    let taken = line(Server::try_start(
+        other.path(),
+        &format!("udp:{}", server.udp),
+        "tcp:127.0.0.1:0",
+        &[],
+    ));
+    assert!(
+        taken.contains(&format!("cannot listen on udp:{}", server.udp)),
+        "{taken}"
+    );
+    let open = line(Server::try_start(
+        other.path(),
+        "udp:0.0.0.0:0",
+        "tcp:127.0.0.1:0",
+        &[],
+    ));
     assert!(open.contains("--auth open"), "{open}");
-    let users = line(Server::try_start(other.path(), "udp:127.0.0.1:0", "tcp:127.0.0.1:0", &["--auth", "digest", "--users", "/nowhere"]));
+    let users = line(Server::try_start(
+        other.path(),
+        "udp:127.0.0.1:0",
+        "tcp:127.0.0.1:0",
+        &["--auth", "digest", "--users", "/nowhere"],
+    ));
     assert!(users.contains("/nowhere"), "{users}");
 }
 
@@ -79,12 +131,30 @@ fn a_node_that_cannot_start_says_why_in_one_line() {
 fn digest_asks_who_it_is() {
     let data = tempfile::tempdir().expect("a folder");
     let users = data.path().join("users");
-    std::fs::write(&users, "alice:example.com:MD5:00112233445566778899aabbccddeeff\n").expect("written");
-    let server = Server::start_with(&data.path().join("node"), &["--auth", "digest", "--users", users.to_str().expect("a path")]);
+    std::fs::write(
+        &users,
+        "alice:example.com:MD5:00112233445566778899aabbccddeeff\n",
+    )
+    .expect("written");
+    let server = Server::start_with(
+        &data.path().join("node"),
+        &[
+            "--auth",
+            "digest",
+            "--users",
+            users.to_str().expect("a path"),
+        ],
+    );
     let mut phone = Phone::udp(server.udp);
-    let response = Publisher::new("alice").publish(&mut phone, None, &document("alice", "open", "x"));
+    let response =
+        Publisher::new("alice").publish(&mut phone, None, &document("alice", "open", "x"));
     assert_eq!(response.status().number(), 401);
-    let challenges: Vec<&str> = response.headers(transport::sip::Name::WwwAuthenticate).collect();
+    let challenges: Vec<&str> = response
+        .headers(transport::sip::Name::WwwAuthenticate)
+        .collect();
     assert_eq!(challenges.len(), 3);
-    assert!(challenges[0].contains("algorithm=SHA-512-256") && challenges[2].contains("algorithm=MD5"), "{challenges:?}");
+    assert!(
+        challenges[0].contains("algorithm=SHA-512-256") && challenges[2].contains("algorithm=MD5"),
+        "{challenges:?}"
+    );
 }

@@ -25,12 +25,19 @@ fn nothing_acknowledged_is_lost_by_a_kill() {
     let mut server = Server::start(data.path());
     let (udp, tcp) = (server.udp, server.tcp);
     let mut watcher = Phone::udp(udp);
-    let mut watches: Vec<Watch> = (0..USERS).map(|user| Watch::new(&format!("u{user}"))).collect();
+    let mut watches: Vec<Watch> = (0..USERS)
+        .map(|user| Watch::new(&format!("u{user}")))
+        .collect();
     let mut last_cseq: BTreeMap<String, u32> = BTreeMap::new();
     for watch in &mut watches {
-        assert_eq!(watch.subscribe(&mut watcher, 3_600).status(), StatusCode::OK);
+        assert_eq!(
+            watch.subscribe(&mut watcher, 3_600).status(),
+            StatusCode::OK
+        );
     }
-    let mut publishers: Vec<(Publisher, u64)> = (0..USERS).map(|user| (Publisher::new(&format!("u{user}")), 0)).collect();
+    let mut publishers: Vec<(Publisher, u64)> = (0..USERS)
+        .map(|user| (Publisher::new(&format!("u{user}")), 0))
+        .collect();
     for round in 0..3 {
         // A thread publishes as fast as it can until the server is gone.
         let stop = Arc::new(AtomicBool::new(false));
@@ -47,7 +54,8 @@ fn nothing_acknowledged_is_lost_by_a_kill() {
                         *number += 1;
                         let body = document(&publisher.user, "open", &format!("state {number}"));
                         let before = publisher.tag.clone();
-                        let answered = publisher.publish_within(&mut phone, &body, Duration::from_millis(500));
+                        let answered =
+                            publisher.publish_within(&mut phone, &body, Duration::from_millis(500));
                         if answered != Some(StatusCode::OK) {
                             // Unknown: it may or may not have been logged. The tag in hand is the last
                             // acknowledged one.
@@ -80,28 +88,48 @@ fn nothing_acknowledged_is_lost_by_a_kill() {
             }
             waiting = USERS - newest.len();
         }
-        assert_eq!(waiting, 0, "every watcher was told again within two seconds of readiness");
+        assert_eq!(
+            waiting, 0,
+            "every watcher was told again within two seconds of readiness"
+        );
 
         let mut phone = Phone::udp(udp);
         for ((publisher, number), watch) in publishers.iter_mut().zip(&mut watches) {
-            let (status, report) = server.get(&format!("/presentity/sip:{}@example.com", publisher.user));
+            let (status, report) =
+                server.get(&format!("/presentity/sip:{}@example.com", publisher.user));
             assert_eq!(status, 200);
             let body = &newest[&watch.call_id];
             let state = |number: u64| format!("<note>state {number}</note>");
-            let shown = |text: &str| text.contains(&state(*number)) || text.contains(&state(*number + 1));
+            let shown =
+                |text: &str| text.contains(&state(*number)) || text.contains(&state(*number + 1));
             if *number > 0 {
-                assert!(shown(&report) && shown(body), "{} after {number}: {report}", publisher.user);
+                assert!(
+                    shown(&report) && shown(body),
+                    "{} after {number}: {report}",
+                    publisher.user
+                );
             }
             // The acknowledged tag is the current one, or the unknown request was logged after it.
-            let current = report.split("\"etag\":\"").nth(1).and_then(|rest| rest.split('"').next()).map(str::to_owned);
+            let current = report
+                .split("\"etag\":\"")
+                .nth(1)
+                .and_then(|rest| rest.split('"').next())
+                .map(str::to_owned);
             if !report.contains(&state(*number + 1)) {
                 assert_eq!(current, publisher.tag, "{}", publisher.user);
             } else {
                 *number += 1;
             }
             publisher.tag = current;
-            assert_eq!(publisher.publish(&mut phone, Some(3_600), "").status(), StatusCode::OK);
-            assert_eq!(watch.subscribe(&mut watcher, 3_600).status(), StatusCode::OK, "the dialog lives");
+            assert_eq!(
+                publisher.publish(&mut phone, Some(3_600), "").status(),
+                StatusCode::OK
+            );
+            assert_eq!(
+                watch.subscribe(&mut watcher, 3_600).status(),
+                StatusCode::OK,
+                "the dialog lives"
+            );
             note(&mut last_cseq, &watcher.notify(Some(&watch.call_id)));
         }
     }
@@ -111,18 +139,30 @@ fn nothing_acknowledged_is_lost_by_a_kill() {
 /// Notes a NOTIFY: its CSeq must be new, but for a retransmission of the last one.
 fn note(last: &mut BTreeMap<String, u32>, notify: &transport::sip::Request) {
     let known = last.entry(notify.call_id().to_owned()).or_default();
-    assert!(notify.cseq() >= *known, "the CSeq of {} goes back from {known} to {}", notify.call_id(), notify.cseq());
+    assert!(
+        notify.cseq() >= *known,
+        "the CSeq of {} goes back from {known} to {}",
+        notify.call_id(),
+        notify.cseq()
+    );
     *known = notify.cseq();
 }
 
 /// The newest segment and the place behind its last byte that is not zero.
 fn log_end(data: &std::path::Path) -> (std::path::PathBuf, u64) {
-    let mut segments: Vec<_> = fs::read_dir(data.join("log")).expect("a log").flatten().map(|file| file.path()).collect();
+    let mut segments: Vec<_> = fs::read_dir(data.join("log"))
+        .expect("a log")
+        .flatten()
+        .map(|file| file.path())
+        .collect();
     segments.retain(|path| path.extension().is_some_and(|extension| extension == "log"));
     segments.sort();
     let newest = segments.pop().expect("a segment");
     let bytes = fs::read(&newest).expect("readable");
-    let end = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+    let end = bytes
+        .iter()
+        .rposition(|byte| *byte != 0)
+        .map_or(0, |last| last + 1);
     (newest, end as u64)
 }
 
@@ -137,22 +177,40 @@ fn a_torn_tail_is_cut_and_damage_in_the_middle_is_refused() {
     server.kill();
     // Half a batch behind the last whole one: a write that was never acknowledged.
     let (segment, end) = log_end(data.path());
-    let file = fs::File::options().write(true).open(&segment).expect("writable");
-    file.write_all_at(&[0x57, 0x42, 0x4c, 0x4c, 1, 2, 3, 4, 5, 6, 7], end).expect("written");
+    let file = fs::File::options()
+        .write(true)
+        .open(&segment)
+        .expect("writable");
+    file.write_all_at(&[0x57, 0x42, 0x4c, 0x4c, 1, 2, 3, 4, 5, 6, 7], end)
+        .expect("written");
     let server = Server::start(data.path());
     let (_, report) = server.get("/presentity/sip:alice@example.com");
     assert!(report.contains(&tag) && report.contains("kept"), "{report}");
     let mut phone = Phone::udp(server.udp);
-    assert_eq!(alice.publish(&mut phone, None, &document("alice", "open", "on")).status(), StatusCode::OK);
+    assert_eq!(
+        alice
+            .publish(&mut phone, None, &document("alice", "open", "on"))
+            .status(),
+        StatusCode::OK
+    );
     server.kill();
     // A flipped bit in what was durable.
     let (segment, end) = log_end(data.path());
-    let file = fs::File::options().read(true).write(true).open(&segment).expect("writable");
+    let file = fs::File::options()
+        .read(true)
+        .write(true)
+        .open(&segment)
+        .expect("writable");
     let mut byte = [0];
     file.read_exact_at(&mut byte, end / 2).expect("read");
     file.write_all_at(&[byte[0] ^ 1], end / 2).expect("written");
-    let error = Server::try_start(data.path(), "udp:127.0.0.1:0", "tcp:127.0.0.1:0", &[]).err().expect("it does not start");
-    assert!(error.contains("is damaged at byte") && error.contains(".log"), "{error}");
+    let error = Server::try_start(data.path(), "udp:127.0.0.1:0", "tcp:127.0.0.1:0", &[])
+        .err()
+        .expect("it does not start");
+    assert!(
+        error.contains("is damaged at byte") && error.contains(".log"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -162,7 +220,11 @@ fn a_snapshot_holds_everything() {
     let (udp, tcp) = (server.udp, server.tcp);
     let mut phone = Phone::udp(udp);
     let mut alice = Publisher::new("alice");
-    alice.publish(&mut phone, None, &document("alice", "open", "in the snapshot"));
+    alice.publish(
+        &mut phone,
+        None,
+        &document("alice", "open", "in the snapshot"),
+    );
     let mut watch = Watch::new("alice");
     watch.subscribe(&mut phone, 600);
     let first = phone.notify(Some(&watch.call_id)).cseq();
@@ -170,7 +232,11 @@ fn a_snapshot_holds_everything() {
     let server = Server::restart(data.path(), udp, tcp);
     let again = phone.notify(Some(&watch.call_id));
     assert!(again.cseq() > first && told(&again).1.contains("in the snapshot"));
-    assert_eq!(alice.publish(&mut phone, None, "").status(), StatusCode::OK, "its tag lives");
+    assert_eq!(
+        alice.publish(&mut phone, None, "").status(),
+        StatusCode::OK,
+        "its tag lives"
+    );
     drop(server);
 }
 
@@ -180,7 +246,13 @@ fn a_full_disk_stops_nothing_for_good() {
     let folder = tempfile::tempdir().expect("a folder");
     let disk = folder.path().join("disk");
     fs::create_dir(&disk).expect("made");
-    let mount = |args: &[&str]| Command::new("mount").args(args).arg(&disk).status().is_ok_and(|status| status.success());
+    let mount = |args: &[&str]| {
+        Command::new("mount")
+            .args(args)
+            .arg(&disk)
+            .status()
+            .is_ok_and(|status| status.success())
+    };
     if !mount(&["-t", "tmpfs", "-o", "size=40m", "tmpfs"]) {
         println!("skipped: mounting a tmpfs needs root");
         return;
@@ -188,7 +260,10 @@ fn a_full_disk_stops_nothing_for_good() {
     let _unmount = Unmount(disk.clone());
     let config = folder.path().join("node.toml");
     fs::write(&config, "[limits]\nlog_segment_bytes = 8388608\n").expect("written");
-    let server = Server::start_with(&disk.join("data"), &["--config", config.to_str().expect("a path")]);
+    let server = Server::start_with(
+        &disk.join("data"),
+        &["--config", config.to_str().expect("a path")],
+    );
     let mut phone = Phone::udp(server.udp);
     let mut acknowledged: BTreeMap<String, String> = BTreeMap::new();
     // Another program takes the rest of the disk.
@@ -221,11 +296,19 @@ fn a_full_disk_stops_nothing_for_good() {
     }
     let until = Instant::now() + PATIENCE;
     while server.get("/ready").0 != 200 {
-        assert!(Instant::now() < until, "it goes on when there is room: {:?}", server.get("/ready"));
+        assert!(
+            Instant::now() < until,
+            "it goes on when there is room: {:?}",
+            server.get("/ready")
+        );
         std::thread::sleep(Duration::from_millis(100));
     }
     let mut late = Publisher::new("late");
-    assert_eq!(late.publish(&mut phone, None, &document("late", "open", "x")).status(), StatusCode::OK);
+    assert_eq!(
+        late.publish(&mut phone, None, &document("late", "open", "x"))
+            .status(),
+        StatusCode::OK
+    );
     for (user, tag) in &acknowledged {
         let (_, report) = server.get(&format!("/presentity/sip:{user}@example.com"));
         assert!(report.contains(tag), "{user}");

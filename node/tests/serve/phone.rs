@@ -37,14 +37,24 @@ impl Phone {
     pub fn udp(server: SocketAddr) -> Phone {
         let socket = UdpSocket::bind("127.0.0.1:0").expect("a socket");
         let local = socket.local_addr().expect("bound");
-        Phone { wire: Wire::Udp(socket, server), local, kept: Vec::new(), answers: StatusCode::OK }
+        Phone {
+            wire: Wire::Udp(socket, server),
+            local,
+            kept: Vec::new(),
+            answers: StatusCode::OK,
+        }
     }
 
     pub fn tcp(server: SocketAddr) -> Phone {
         let stream = TcpStream::connect(server).expect("a connection");
         let local = stream.local_addr().expect("bound");
         let wire = Wire::Tcp(stream, BytesMut::new(), Framer::default());
-        Phone { wire, local, kept: Vec::new(), answers: StatusCode::OK }
+        Phone {
+            wire,
+            local,
+            kept: Vec::new(),
+            answers: StatusCode::OK,
+        }
     }
 
     fn transport(&self) -> &'static str {
@@ -65,7 +75,9 @@ impl Phone {
     pub fn receive(&mut self, patience: Duration) -> Option<Message> {
         let until = Instant::now() + patience;
         loop {
-            let left = until.checked_duration_since(Instant::now())?.max(Duration::from_millis(1));
+            let left = until
+                .checked_duration_since(Instant::now())?
+                .max(Duration::from_millis(1));
             let bytes = match &mut self.wire {
                 Wire::Udp(socket, _) => {
                     let mut buffer = [0; 65_535];
@@ -101,7 +113,9 @@ impl Phone {
         let until = Instant::now() + PATIENCE;
         while Instant::now() < until {
             match self.receive(PATIENCE) {
-                Some(Message::Response(response)) if response.status().is_final() => return response,
+                Some(Message::Response(response)) if response.status().is_final() => {
+                    return response;
+                }
                 Some(Message::Response(_)) => {}
                 Some(Message::Request(request)) => {
                     self.answer(&request);
@@ -149,7 +163,15 @@ impl Phone {
     }
 
     /// The head of a request up to where its own lines begin.
-    pub fn head(&self, method: &str, uri: &str, from: &str, to: &str, call_id: &str, cseq: u32) -> String {
+    pub fn head(
+        &self,
+        method: &str,
+        uri: &str,
+        from: &str,
+        to: &str,
+        call_id: &str,
+        cseq: u32,
+    ) -> String {
         format!(
             "{method} {uri} SIP/2.0\r\nVia: SIP/2.0/{} {};rport;branch=z9hG4bKt{}\r\nMax-Forwards: 70\r\n\
              From: <{from}>;tag=f{call_id}\r\nTo: {to}\r\nCall-ID: {call_id}\r\nCSeq: {cseq} {method}\r\n\
@@ -188,15 +210,36 @@ pub struct Publisher {
 
 impl Publisher {
     pub fn new(user: &str) -> Publisher {
-        Publisher { user: user.to_owned(), call_id: format!("pub-{user}-{}", fresh()), cseq: 0, tag: None }
+        Publisher {
+            user: user.to_owned(),
+            call_id: format!("pub-{user}-{}", fresh()),
+            cseq: 0,
+            tag: None,
+        }
     }
 
     /// PUBLISH that may find nobody: the status, or `None` when no answer comes in time.
-    pub fn publish_within(&mut self, phone: &mut Phone, body: &str, patience: Duration) -> Option<StatusCode> {
+    pub fn publish_within(
+        &mut self,
+        phone: &mut Phone,
+        body: &str,
+        patience: Duration,
+    ) -> Option<StatusCode> {
         self.cseq += 1;
         let uri = format!("sip:{}@example.com", self.user);
-        let head = phone.head("PUBLISH", &uri, &uri, &format!("<{uri}>"), &self.call_id, self.cseq);
-        let tag = self.tag.as_ref().map(|tag| format!("SIP-If-Match: {tag}\r\n")).unwrap_or_default();
+        let head = phone.head(
+            "PUBLISH",
+            &uri,
+            &uri,
+            &format!("<{uri}>"),
+            &self.call_id,
+            self.cseq,
+        );
+        let tag = self
+            .tag
+            .as_ref()
+            .map(|tag| format!("SIP-If-Match: {tag}\r\n"))
+            .unwrap_or_default();
         let message = format!(
             "{head}Event: presence\r\n{tag}Content-Type: application/pidf+xml\r\nContent-Length: {}\r\n\r\n{body}",
             body.len()
@@ -217,7 +260,14 @@ impl Publisher {
     pub fn publish(&mut self, phone: &mut Phone, expires: Option<u32>, body: &str) -> Response {
         self.cseq += 1;
         let uri = format!("sip:{}@example.com", self.user);
-        let head = phone.head("PUBLISH", &uri, &uri, &format!("<{uri}>"), &self.call_id, self.cseq);
+        let head = phone.head(
+            "PUBLISH",
+            &uri,
+            &uri,
+            &format!("<{uri}>"),
+            &self.call_id,
+            self.cseq,
+        );
         let mut lines = String::from("Event: presence\r\n");
         if let Some(expires) = expires {
             lines += &format!("Expires: {expires}\r\n");
@@ -246,7 +296,12 @@ pub struct Watch {
 
 impl Watch {
     pub fn new(presentity: &str) -> Watch {
-        Watch { presentity: presentity.to_owned(), call_id: format!("sub-{presentity}-{}", fresh()), cseq: 0, to_tag: None }
+        Watch {
+            presentity: presentity.to_owned(),
+            call_id: format!("sub-{presentity}-{}", fresh()),
+            cseq: 0,
+            to_tag: None,
+        }
     }
 
     /// SUBSCRIBE, inside the dialog once there is one.
@@ -257,8 +312,16 @@ impl Watch {
             Some(tag) => format!("<{uri}>;tag={tag}"),
             None => format!("<{uri}>"),
         };
-        let head = phone.head("SUBSCRIBE", &uri, "sip:watcher@example.com", &to, &self.call_id, self.cseq);
-        let lines = format!("Event: presence\r\nAccept: application/pidf+xml\r\nExpires: {expires}\r\n");
+        let head = phone.head(
+            "SUBSCRIBE",
+            &uri,
+            "sip:watcher@example.com",
+            &to,
+            &self.call_id,
+            self.cseq,
+        );
+        let lines =
+            format!("Event: presence\r\nAccept: application/pidf+xml\r\nExpires: {expires}\r\n");
         let response = phone.ask(head, &lines, "");
         if response.status() == StatusCode::OK && self.to_tag.is_none() {
             self.to_tag = response.to_tag().map(str::to_owned);
@@ -269,5 +332,8 @@ impl Watch {
 
 /// The CSeq number of a request, and what its body says.
 pub fn told(notify: &Request) -> (u32, String) {
-    (notify.cseq(), String::from_utf8_lossy(notify.body()).into_owned())
+    (
+        notify.cseq(),
+        String::from_utf8_lossy(notify.body()).into_owned(),
+    )
 }

@@ -28,26 +28,39 @@ impl Server {
 
     /// The same with further arguments.
     pub fn start_with(data: &Path, more: &[&str]) -> Server {
-        Server::try_start(data, "udp:127.0.0.1:0", "tcp:127.0.0.1:0", more).expect("the server starts")
+        Server::try_start(data, "udp:127.0.0.1:0", "tcp:127.0.0.1:0", more)
+            .expect("the server starts")
     }
 
     /// The same on the ports that it had before.
     pub fn restart(data: &Path, udp: SocketAddr, tcp: SocketAddr) -> Server {
-        Server::try_start(data, &format!("udp:{udp}"), &format!("tcp:{tcp}"), &[]).expect("the server starts again")
+        Server::try_start(data, &format!("udp:{udp}"), &format!("tcp:{tcp}"), &[])
+            .expect("the server starts again")
     }
 
     /// Starts a server, or returns what it said on standard error.
     pub fn try_start(data: &Path, udp: &str, tcp: &str, more: &[&str]) -> Result<Server, String> {
         let mut command = Command::new(env!("CARGO_BIN_EXE_lamplight"));
-        command.arg("serve").arg("--data").arg(data).args(["--admin", "127.0.0.1:0", "--listen", udp, "--listen", tcp]);
+        command.arg("serve").arg("--data").arg(data).args([
+            "--admin",
+            "127.0.0.1:0",
+            "--listen",
+            udp,
+            "--listen",
+            tcp,
+        ]);
         for domain in DOMAINS {
             command.args(["--domain", domain]);
         }
-        command.args(more).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+            .args(more)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
         let mut child = command.spawn().expect("the binary runs");
         let mut out = BufReader::new(child.stdout.take().expect("piped"));
         let mut line = String::new();
-        out.read_line(&mut line).expect("the binary's output is text");
+        out.read_line(&mut line)
+            .expect("the binary's output is text");
         let mut errors = child.stderr.take().expect("piped");
         if !line.starts_with("lamplight ready") {
             let mut text = String::new();
@@ -60,10 +73,18 @@ impl Server {
         std::thread::spawn(move || std::io::copy(&mut out, &mut std::io::sink()));
         let find = |begin: &str| {
             let from = line.find(begin).expect(begin) + begin.len();
-            let text: String = line[from..].chars().take_while(|c| !c.is_whitespace() && *c != ',').collect();
+            let text: String = line[from..]
+                .chars()
+                .take_while(|c| !c.is_whitespace() && *c != ',')
+                .collect();
             text.parse().expect("an address")
         };
-        Ok(Server { udp: find("udp:"), tcp: find("tcp:"), admin: find("admin http://"), child })
+        Ok(Server {
+            udp: find("udp:"),
+            tcp: find("tcp:"),
+            admin: find("admin http://"),
+            child,
+        })
     }
 
     pub fn pid(&self) -> i32 {
@@ -90,7 +111,10 @@ impl Server {
     }
 
     pub fn signal(&self, name: &str) {
-        let sent = Command::new("kill").arg(format!("-{name}")).arg(self.pid().to_string()).status();
+        let sent = Command::new("kill")
+            .arg(format!("-{name}"))
+            .arg(self.pid().to_string())
+            .status();
         assert!(sent.expect("kill runs").success());
     }
 
@@ -98,11 +122,22 @@ impl Server {
     pub fn get(&self, path: &str) -> (u16, String) {
         let mut stream = TcpStream::connect(self.admin).expect("the admin listener answers");
         stream.set_read_timeout(Some(PATIENCE)).expect("set");
-        write!(stream, "GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n").expect("written");
+        write!(
+            stream,
+            "GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n"
+        )
+        .expect("written");
         let mut text = String::new();
         stream.read_to_string(&mut text).expect("an answer");
-        let status = text.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status");
-        let body = text.split_once("\r\n\r\n").map(|(_, body)| body.to_owned()).unwrap_or_default();
+        let status = text
+            .split(' ')
+            .nth(1)
+            .and_then(|status| status.parse().ok())
+            .expect("a status");
+        let body = text
+            .split_once("\r\n\r\n")
+            .map(|(_, body)| body.to_owned())
+            .unwrap_or_default();
         (status, body)
     }
 }

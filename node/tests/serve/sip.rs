@@ -27,35 +27,114 @@ fn every_method_gets_its_answer() {
         ("MESSAGE", alice, "", 405, Some(Name::Allow)),
         ("BYE", alice, "", 481, None),
         ("CANCEL", alice, "", 481, None),
-        ("NOTIFY", alice, "Event: presence\r\nSubscription-State: active\r\n", 481, None),
+        (
+            "NOTIFY",
+            alice,
+            "Event: presence\r\nSubscription-State: active\r\n",
+            481,
+            None,
+        ),
         ("UPDATE", tagged, "", 481, None),
         ("DANCE", alice, "", 501, Some(Name::Allow)),
-        ("SUBSCRIBE", alice, "Event: presence\r\nRequire: eventlist, path\r\n", 420, Some(Name::Unsupported)),
-        ("REGISTER", alice, "Proxy-Require: sec-agree\r\n", 420, Some(Name::Unsupported)),
-        ("SUBSCRIBE", alice, "Event: winfo\r\n", 489, Some(Name::AllowEvents)),
-        ("SUBSCRIBE", alice, "Event: presence\r\nAccept: text/plain\r\n", 406, Some(Name::Accept)),
-        ("SUBSCRIBE", alice, "Event: presence\r\nExpires: 5\r\n", 423, Some(Name::MinExpires)),
-        ("SUBSCRIBE", alice, "Event: presence\r\nExpires: soon\r\n", 400, None),
+        (
+            "SUBSCRIBE",
+            alice,
+            "Event: presence\r\nRequire: eventlist, path\r\n",
+            420,
+            Some(Name::Unsupported),
+        ),
+        (
+            "REGISTER",
+            alice,
+            "Proxy-Require: sec-agree\r\n",
+            420,
+            Some(Name::Unsupported),
+        ),
+        (
+            "SUBSCRIBE",
+            alice,
+            "Event: winfo\r\n",
+            489,
+            Some(Name::AllowEvents),
+        ),
+        (
+            "SUBSCRIBE",
+            alice,
+            "Event: presence\r\nAccept: text/plain\r\n",
+            406,
+            Some(Name::Accept),
+        ),
+        (
+            "SUBSCRIBE",
+            alice,
+            "Event: presence\r\nExpires: 5\r\n",
+            423,
+            Some(Name::MinExpires),
+        ),
+        (
+            "SUBSCRIBE",
+            alice,
+            "Event: presence\r\nExpires: soon\r\n",
+            400,
+            None,
+        ),
         ("SUBSCRIBE", tagged, "Event: presence\r\n", 481, None),
         ("PUBLISH", alice, "Max-Forwards: 70\r\n", 400, None),
-        ("PUBLISH", alice, "To: <sip:second@example.com>\r\n", 400, None),
+        (
+            "PUBLISH",
+            alice,
+            "To: <sip:second@example.com>\r\n",
+            400,
+            None,
+        ),
     ] {
         for mut phone in [Phone::udp(server.udp), Phone::tcp(server.tcp)] {
             let call_id = format!("sip-{}", fresh());
-            let head = phone.head(method, "sip:alice@example.com", "sip:bob@example.com", to, &call_id, 1);
+            let head = phone.head(
+                method,
+                "sip:alice@example.com",
+                "sip:bob@example.com",
+                to,
+                &call_id,
+                1,
+            );
             let response = phone.ask(head, lines, "");
             assert_eq!(response.status().number(), status, "{method} {to} {lines}");
             if let Some(header) = header {
-                assert!(response.header(header).is_some(), "{method} {lines}: {header:?}");
+                assert!(
+                    response.header(header).is_some(),
+                    "{method} {lines}: {header:?}"
+                );
             }
         }
     }
     let mut phone = Phone::udp(server.udp);
-    let head = phone.head("SUBSCRIBE", "sip:alice@example.com", "sip:bob@example.com", alice, "hops", 1);
-    let response = phone.ask(head.replace("Max-Forwards: 70", "Max-Forwards: 0"), "Event: presence\r\n", "");
+    let head = phone.head(
+        "SUBSCRIBE",
+        "sip:alice@example.com",
+        "sip:bob@example.com",
+        alice,
+        "hops",
+        1,
+    );
+    let response = phone.ask(
+        head.replace("Max-Forwards: 70", "Max-Forwards: 0"),
+        "Event: presence\r\n",
+        "",
+    );
     assert_eq!(response.status(), StatusCode::TOO_MANY_HOPS);
-    let head = phone.head("PUBLISH", "http://example.com", "sip:bob@example.com", alice, "scheme", 1);
-    assert_eq!(phone.ask(head, "Event: presence\r\n", "").status(), StatusCode::UNSUPPORTED_URI_SCHEME);
+    let head = phone.head(
+        "PUBLISH",
+        "http://example.com",
+        "sip:bob@example.com",
+        alice,
+        "scheme",
+        1,
+    );
+    assert_eq!(
+        phone.ask(head, "Event: presence\r\n", "").status(),
+        StatusCode::UNSUPPORTED_URI_SCHEME
+    );
 }
 
 //= RFC 3261 17.2.2
@@ -68,15 +147,34 @@ fn a_retransmission_has_one_effect_and_one_answer() {
     let uri = "sip:again@example.com";
     let head = phone.head("PUBLISH", uri, uri, &format!("<{uri}>"), "again", 1);
     let body = document("again", "open", "once");
-    let message = format!("{head}Event: presence\r\nContent-Type: application/pidf+xml\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+    let message = format!(
+        "{head}Event: presence\r\nContent-Type: application/pidf+xml\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
     let mut tags = Vec::new();
     for _ in 0..3 {
         phone.send(message.as_bytes());
-        tags.push(phone.response().header(Name::SipETag).expect("a tag").to_owned());
+        tags.push(
+            phone
+                .response()
+                .header(Name::SipETag)
+                .expect("a tag")
+                .to_owned(),
+        );
     }
     // Another node's view of the same request: a proxy tried again, with a branch of its own.
-    phone.send(message.replace("branch=z9hG4bK", "branch=z9hG4bKother").as_bytes());
-    tags.push(phone.response().header(Name::SipETag).expect("a tag").to_owned());
+    phone.send(
+        message
+            .replace("branch=z9hG4bK", "branch=z9hG4bKother")
+            .as_bytes(),
+    );
+    tags.push(
+        phone
+            .response()
+            .header(Name::SipETag)
+            .expect("a tag")
+            .to_owned(),
+    );
     assert!(tags.iter().all(|tag| *tag == tags[0]), "{tags:?}");
     let (_, report) = server.get(&format!("/presentity/{uri}"));
     assert_eq!(report.matches("\"etag\"").count(), 1, "{report}");
@@ -87,14 +185,30 @@ fn garbage_harms_nobody() {
     let data = tempfile::tempdir().expect("a folder");
     let server = Server::start(data.path());
     let mut phone = Phone::udp(server.udp);
-    for garbage in [&b"\r\n\r\n"[..], b"", b"\0\0\0\0", b"SIP/2.0", b"INVITE", b"PUBLISH sip:a SIP/2.0\r\n\r\n", &[0xff; 2_000]] {
+    for garbage in [
+        &b"\r\n\r\n"[..],
+        b"",
+        b"\0\0\0\0",
+        b"SIP/2.0",
+        b"INVITE",
+        b"PUBLISH sip:a SIP/2.0\r\n\r\n",
+        &[0xff; 2_000],
+    ] {
         phone.send(garbage);
     }
     let mut stream = Phone::tcp(server.tcp);
     stream.send(b"NOT A SIP MESSAGE AT ALL\r\n\r\n");
-    assert!(stream.receive(super::server::PATIENCE).is_none(), "the stream closes");
+    assert!(
+        stream.receive(super::server::PATIENCE).is_none(),
+        "the stream closes"
+    );
     let mut alice = Publisher::new("alice");
-    assert_eq!(alice.publish(&mut phone, None, &document("alice", "open", "fine")).status(), StatusCode::OK);
+    assert_eq!(
+        alice
+            .publish(&mut phone, None, &document("alice", "open", "fine"))
+            .status(),
+        StatusCode::OK
+    );
 }
 
 //= RFC 5626 4.4.1
@@ -105,7 +219,9 @@ fn a_ping_gets_a_pong_and_large_messages_pass() {
     let data = tempfile::tempdir().expect("a folder");
     let server = Server::start(data.path());
     let mut stream = std::net::TcpStream::connect(server.tcp).expect("a connection");
-    stream.set_read_timeout(Some(super::server::PATIENCE)).expect("set");
+    stream
+        .set_read_timeout(Some(super::server::PATIENCE))
+        .expect("set");
     stream.write_all(b"\r\n\r\n").expect("sent");
     let mut pong = [0; 2];
     stream.read_exact(&mut pong).expect("a pong");
@@ -113,6 +229,11 @@ fn a_ping_gets_a_pong_and_large_messages_pass() {
     let note = "x".repeat(50_000);
     for mut phone in [Phone::udp(server.udp), Phone::tcp(server.tcp)] {
         let mut alice = Publisher::new("large");
-        assert_eq!(alice.publish(&mut phone, None, &document("large", "open", &note)).status(), StatusCode::OK);
+        assert_eq!(
+            alice
+                .publish(&mut phone, None, &document("large", "open", &note))
+                .status(),
+            StatusCode::OK
+        );
     }
 }

@@ -10,7 +10,7 @@ use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 use crate::machine::effect::{Notice, SubscriptionState};
 use crate::machine::outcome::Outcome;
 use crate::machine::section;
-use crate::machine::store::SlotTable;
+use crate::machine::table::SlotTable;
 use crate::slot::{SLOTS, Slot};
 use crate::subscription::view::View;
 use crate::time::Timestamp;

@@ -127,8 +127,8 @@ impl<T: Ord> Deadlines<T> {
         self.near.pop_first()
     }
 
-    /// The instant and item that [`Deadlines::due`] would take.
-    pub(super) fn peek(&self) -> Option<Timestamp> {
+    /// When the item was or will be due that [`Deadlines::due`] would take next.
+    pub(super) fn first_open(&self) -> Option<Timestamp> {
         self.near.first().map(|(at, _)| *at)
     }
 

@@ -13,5 +13,6 @@ mod replies;
 mod section;
 pub mod snapshot;
 mod store;
+mod table;
 
 pub use apply::Machine;

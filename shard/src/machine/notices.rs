@@ -148,3 +148,112 @@ impl Group {
         notices
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::subscription::dialog::{CSEQ_MAX, Format, LocalTag, Subscribe};
+
+    const NOW: Timestamp = Timestamp(1_000_000);
+
+    fn dialog(local_cseq: u32) -> Dialog {
+        let presentity = Aor::sip("alice", "example.com");
+        let request = Subscribe {
+            presentity: presentity.as_str(),
+            watcher: "bob@example.com",
+            package: Package::Presence,
+            format: Format::Pidf,
+            dialog: DialogKey(1),
+            local_tag: LocalTag::new(presentity.slot(), 7),
+            cseq: 1,
+            expires_s: 600,
+            route: b"route",
+            target: b"target",
+        };
+        Dialog {
+            local_cseq,
+            ..Dialog::open(&request, presentity.clone(), NOW)
+        }
+    }
+
+    fn told(store: &mut Store, notices: &mut Notices) -> Vec<(DialogKey, u32, SubscriptionState)> {
+        let mut effects = Vec::new();
+        notices.tell(store, NOW, &mut History::default(), &mut effects);
+        let each = effects.into_iter().flat_map(|effect| match effect {
+            Effect::Notify { notices, .. } => notices,
+            Effect::Reply { .. } => panic!("nobody asked"),
+        });
+        each.map(|notice| (notice.dialog, notice.cseq, notice.state))
+            .collect()
+    }
+
+    #[test]
+    fn a_dialog_is_told_once_whatever_happened() {
+        let active = SubscriptionState::Active { expires_s: 600 };
+        let gone = SubscriptionState::Terminated(EndReason::Timeout);
+        let alice = dialog(0).presentity;
+        let (one, two) = (DialogKey(1), DialogKey(2));
+        type Happens<'a> = &'a dyn Fn(&mut Store, &mut Notices);
+        let everyone: Happens<'_> = &|_, notices| notices.everyone(&alice, Package::Presence);
+        let asks: Happens<'_> = &|_, notices| notices.one(&alice, Package::Presence, one);
+        let ends: Happens<'_> = &|store, notices| {
+            if let Some(dialog) = store.remove_dialog(alice.slot(), one) {
+                notices.gone(one, dialog, EndReason::Timeout, NOW);
+            }
+        };
+        for (name, happens, expected) in [
+            ("nothing", vec![], vec![]),
+            (
+                "a change",
+                vec![everyone],
+                vec![(one, 8, active), (two, 8, active)],
+            ),
+            (
+                "two changes",
+                vec![everyone, everyone],
+                vec![(one, 8, active), (two, 8, active)],
+            ),
+            ("a question", vec![asks, asks], vec![(one, 8, active)]),
+            (
+                "both",
+                vec![asks, everyone],
+                vec![(one, 8, active), (two, 8, active)],
+            ),
+            ("an end", vec![asks, ends], vec![(one, 8, gone)]),
+            (
+                "an end and a change",
+                vec![everyone, ends],
+                vec![(one, 8, gone), (two, 8, active)],
+            ),
+        ] {
+            let (mut store, mut notices) = (Store::default(), Notices::default());
+            store.insert_dialog(one, dialog(7));
+            store.insert_dialog(two, dialog(7));
+            happens
+                .into_iter()
+                .for_each(|happen| happen(&mut store, &mut notices));
+            assert_eq!(told(&mut store, &mut notices), expected, "{name}");
+            assert_eq!(told(&mut store, &mut notices), [], "{name}, and no more");
+        }
+    }
+
+    //= RFC 3261 8.1.1.5
+    //= type=test
+    #[test]
+    fn a_dialog_without_further_numbers_is_ended() {
+        let (mut store, mut notices) = (Store::default(), Notices::default());
+        store.insert_dialog(DialogKey(1), dialog(CSEQ_MAX - 1));
+        store.insert_dialog(DialogKey(2), dialog(CSEQ_MAX - 2));
+        notices.everyone(&dialog(0).presentity, Package::Presence);
+        let ended = SubscriptionState::Terminated(EndReason::Deactivated);
+        let active = SubscriptionState::Active { expires_s: 600 };
+        assert_eq!(
+            told(&mut store, &mut notices),
+            [
+                (DialogKey(1), CSEQ_MAX, ended),
+                (DialogKey(2), CSEQ_MAX - 1, active)
+            ]
+        );
+        assert_eq!(store.counts().dialogs, 1);
+    }
+}

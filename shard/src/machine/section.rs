@@ -11,7 +11,8 @@ use bytes::BufMut;
 use crate::machine::cursor::{Cursor, Unreadable, put_slice};
 use crate::machine::outcome::{Outcome, Refusal, RequestKey};
 use crate::machine::replies::Chunk;
-use crate::machine::store::{SlotTable, Store};
+use crate::machine::store::Store;
+use crate::machine::table::SlotTable;
 use crate::presence::endpoint::{Endpoint, Endpoints};
 use crate::presence::presentity::Presentity;
 use crate::presence::publication::{Content, EntityTag, Publication, Publications};
@@ -29,9 +30,8 @@ const OUTCOME_BYTES_MIN: usize = 16 + 1;
 /// Appends a slot's state.
 pub(super) fn encode_slot(slot: Slot, table: &SlotTable, out: &mut Vec<u8>) {
     out.put_u16_le(slot.number());
-    let presentities = table.iter();
-    out.put_u32_le(presentities.len() as u32);
-    for watched in presentities {
+    out.put_u32_le(table.len() as u32);
+    for watched in table.iter() {
         let presentity = &watched.presentity;
         put_slice(presentity.aor.as_str().as_bytes(), out);
         out.put_u64_le(presentity.revision);

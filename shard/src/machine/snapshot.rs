@@ -24,7 +24,8 @@ use crate::machine::cursor::{Cursor, Unreadable};
 use crate::machine::digest::History;
 use crate::machine::replies::{Chunk, Replies};
 use crate::machine::section;
-use crate::machine::store::{SlotTable, Store};
+use crate::machine::store::Store;
+use crate::machine::table::SlotTable;
 use crate::slot::Slot;
 use crate::time::Timestamp;
 
@@ -114,10 +115,7 @@ impl Snapshot {
         sections.body.put_u64_le(history);
         sections.finish(kind::MACHINE)?;
 
-        for (number, table) in (0..)
-            .zip(&self.slots)
-            .filter(|(_, table)| !table.is_empty())
-        {
+        for (number, table) in (0..).zip(&self.slots).filter(|(_, table)| table.len() > 0) {
             let slot = Slot::new(number).expect("there are as many tables as slots");
             section::encode_slot(slot, table, &mut sections.body);
             sections.finish(kind::SLOT)?;
@@ -260,11 +258,9 @@ impl Restored {
     fn begin(cursor: &mut Cursor<'_>) -> Result<Restored, Unreadable> {
         let now = Timestamp(cursor.u64()?);
         let applied = cursor.u64()?;
-        let has_salt = cursor.u8()?;
-        let salt = cursor.u32()?;
-        let salt = match has_salt {
-            0 => None,
-            1 => Some(salt),
+        let salt = match (cursor.u8()?, cursor.u32()?) {
+            (0, 0) => None,
+            (1, salt) => Some(salt),
             _ => return cursor.wrong("a salt or none"),
         };
         let history = cursor.u64()?;
@@ -307,5 +303,222 @@ impl Standing {
     /// The chain of digests, to be continued.
     pub(super) fn history(&self) -> History {
         History::from_digest(self.history)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::machine::command::{
+        Act, Binding, Bindings, Command, Entry, Publish, Register, Request, Subscribe, Ticket,
+    };
+    use crate::machine::outcome::RequestKey;
+    use crate::presence::publication::TagPolicy;
+    use crate::subscription::dialog::{DialogKey, Format, LocalTag, Package};
+
+    const AT: Timestamp = Timestamp(1_700_000_000_000);
+
+    fn commands(presentity: &'static str) -> [Command<'static>; 3] {
+        let binding = Binding {
+            binding: 5,
+            contact: "sip:alice@192.0.2.1",
+            instance: "",
+            q: 1_000,
+            path: "",
+            expires_s: 60,
+            target: b"flow",
+        };
+        let bindings = Bindings::Each(vec![binding]);
+        [
+            Command::Register(Register {
+                aor: presentity,
+                call_id: 7,
+                cseq: 1,
+                bindings,
+            }),
+            Command::Publish(Publish {
+                presentity,
+                package: Package::Presence,
+                if_match: None,
+                content: Some(b"content"),
+                expires_s: 90,
+                tag_policy: TagPolicy::Renew,
+            }),
+            Command::Subscribe(Subscribe {
+                presentity,
+                watcher: "bob@example.com",
+                package: Package::Presence,
+                format: Format::Pidf,
+                dialog: DialogKey(u128::from(crate::slot::hash(presentity))),
+                local_tag: LocalTag::new(Slot::of(presentity), 7),
+                cseq: 1,
+                expires_s: 120,
+                route: b"route",
+                target: b"target",
+            }),
+        ]
+    }
+
+    fn machine() -> Machine {
+        let mut machine = Machine::default();
+        for (index, presentity) in (1..).zip(["alice@example.com", "bob@example.com"]) {
+            let requests = (0..).zip(commands(presentity)).map(|(place, command)| {
+                let key = RequestKey(u128::from(index * 8 + place));
+                Request {
+                    key,
+                    ticket: Ticket(0),
+                    command,
+                }
+            });
+            let act = Act::Requests(requests.collect());
+            machine.apply(index, &Entry { at: AT, act }, &mut Vec::new());
+        }
+        machine
+    }
+
+    fn written(machine: &Machine) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        machine
+            .snapshot()
+            .write(&mut bytes)
+            .expect("memory takes all");
+        bytes
+    }
+
+    /// Where each section of a sound snapshot begins, behind its head, and ends.
+    fn sections(bytes: &[u8]) -> Vec<(usize, usize)> {
+        let mut found = Vec::new();
+        let mut at = 10;
+        while at < bytes.len() {
+            let length = u32::from_le_bytes(bytes[at + 1..at + 5].try_into().expect("4 bytes"));
+            found.push((at + 9, at + 9 + length as usize));
+            at += 9 + length as usize;
+        }
+        found
+    }
+
+    #[test]
+    fn a_snapshot_does_not_change_with_its_machine() {
+        let mut machine = machine();
+        let (before, snapshot) = (written(&machine), machine.snapshot());
+        let later = Entry {
+            at: AT.plus_s(3_600),
+            act: Act::Requests(Vec::new()),
+        };
+        machine.apply(9, &later, &mut Vec::new());
+        assert_eq!(machine.counts(), crate::machine::apply::Counts::default());
+        let mut bytes = Vec::new();
+        snapshot.write(&mut bytes).expect("memory takes all");
+        assert_eq!(bytes, before);
+        assert_eq!(snapshot.applied(), 2);
+    }
+
+    #[test]
+    fn a_damaged_snapshot_is_refused() {
+        let bytes = written(&machine());
+        for length in 0..bytes.len() {
+            assert!(
+                read(&mut &bytes[..length]).is_err(),
+                "cut to {length} bytes"
+            );
+        }
+        for at in 0..bytes.len() {
+            let mut damaged = bytes.clone();
+            damaged[at] ^= 0x41;
+            assert!(read(&mut &damaged[..]).is_err(), "byte {at}");
+        }
+        let mut newer = bytes.clone();
+        newer[8] = 2;
+        let refused = read(&mut &newer[..]);
+        assert!(matches!(
+            refused,
+            Err(SnapshotError::Version { found: 2, known: 1 })
+        ));
+        let mut endless = bytes[..10].to_vec();
+        endless.extend_from_slice(&[kind::MACHINE, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0, 1, 2, 3]);
+        assert!(matches!(read(&mut &endless[..]), Err(SnapshotError::Io(_))));
+    }
+
+    /// A wrong writer rather than a wrong disk: the checksums hold.
+    #[test]
+    fn nonsense_with_good_checksums_does_no_harm() {
+        let bytes = written(&machine());
+        for (begin, end) in sections(&bytes) {
+            for at in begin..end {
+                for flip in [0x01, 0x10, 0x80, 0xff] {
+                    let mut damaged = bytes.clone();
+                    damaged[at] ^= flip;
+                    let sum = checksum(damaged[begin - 9], &damaged[begin..end]);
+                    damaged[begin - 4..begin].copy_from_slice(&sum.to_le_bytes());
+                    let Ok(mut machine) = read(&mut &damaged[..]) else {
+                        continue;
+                    };
+                    assert!(
+                        written(&machine) == damaged,
+                        "byte {at} is read as it is written"
+                    );
+                    let requests =
+                        commands("alice@example.com")
+                            .into_iter()
+                            .map(|command| Request {
+                                key: RequestKey(1 << 90),
+                                ticket: Ticket(0),
+                                command,
+                            });
+                    let act = Act::Requests(requests.collect());
+                    let index = machine.applied().saturating_add(1);
+                    if index > machine.applied() {
+                        machine.apply(index, &Entry { at: AT, act }, &mut Vec::new());
+                        let act = Act::Requests(Vec::new());
+                        let at = Timestamp(u64::MAX - 1);
+                        if index < u64::MAX {
+                            machine.apply(index + 1, &Entry { at, act }, &mut Vec::new());
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn sections_stand_once_and_in_order() {
+        let bytes = written(&machine());
+        let parts: Vec<&[u8]> = sections(&bytes)
+            .into_iter()
+            .map(|(begin, end)| &bytes[begin - 9..end])
+            .collect();
+        let [standing, bob, alice, replies, end] = parts[..] else {
+            panic!("{} sections", parts.len());
+        };
+        for (name, order) in [
+            (
+                "slots in the wrong order",
+                vec![standing, alice, bob, replies, end],
+            ),
+            ("a slot twice", vec![standing, bob, bob, replies, end]),
+            ("a slot missing", vec![standing, bob, replies, end]),
+            ("no head", vec![bob, alice, replies, end]),
+            (
+                "two heads",
+                vec![standing, standing, bob, alice, replies, end],
+            ),
+            (
+                "outcomes twice",
+                vec![standing, bob, alice, replies, replies, end],
+            ),
+            ("no end", vec![standing, bob, alice, replies]),
+        ] {
+            let mut shuffled = bytes[..10].to_vec();
+            order
+                .into_iter()
+                .for_each(|part| shuffled.extend_from_slice(part));
+            assert!(read(&mut &shuffled[..]).is_err(), "{name}");
+        }
+        let mut more = bytes.clone();
+        more.extend_from_slice(b"whatever the file goes on with");
+        assert_eq!(
+            written(&read(&mut &more[..]).expect("it ends at its end")),
+            bytes
+        );
     }
 }

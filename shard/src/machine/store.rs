@@ -1,109 +1,19 @@
-//! What the machine keeps: presentities with their watchers, and dialogs, slot by slot.
+//! What the machine keeps, slot by slot, and what is derived from it: deadlines and counts.
 //!
-//! A slot's table is shared with the snapshots taken of it, and so is each presentity and each dialog
-//! in it; whoever changes something copies what is shared first (house D13). Presentities stand in a
-//! vector ordered by the hash of their address: 16 bytes each, and a search that compares numbers.
-//! Dialogs stand in an ordered map, because a single presentity may have 100,000 of them.
-//!
-//! Each dialog's key is in the list of its presentity's watchers and the other way round. Deadlines
-//! and counts are derived here and follow every change.
+//! Every change of a table goes through here, so that three things always hold: each dialog's key is
+//! in the list of its presentity's watchers and the other way round; an address is kept as long as
+//! anything is kept for it, and no longer; whatever ends is queued for that time or earlier.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::machine::apply::Counts;
 use crate::machine::expiry::Deadlines;
+use crate::machine::table::{Held, NEVER, SlotTable, Watched};
 use crate::presence::package::Package;
 use crate::presence::presentity::Presentity;
 use crate::slot::{self, Aor, SLOTS, Slot};
 use crate::subscription::dialog::{Dialog, DialogKey};
 use crate::time::Timestamp;
-
-/// What is not queued to end.
-const NEVER: Timestamp = Timestamp(u64::MAX);
-
-/// A presentity and who watches it.
-#[derive(Clone, Debug)]
-pub(super) struct Watched {
-    pub(super) presentity: Presentity,
-    /// In ascending order.
-    watchers: Vec<DialogKey>,
-    /// For when the first end of a publication or endpoint is queued.
-    queued_for: Timestamp,
-}
-
-impl Watched {
-    fn new(presentity: Presentity) -> Watched {
-        Watched {
-            presentity,
-            watchers: Vec::new(),
-            queued_for: NEVER,
-        }
-    }
-
-    /// Its dialogs, in ascending order.
-    pub(super) fn watchers(&self) -> &[DialogKey] {
-        &self.watchers
-    }
-
-    fn is_empty(&self) -> bool {
-        self.watchers.is_empty() && self.presentity.is_empty()
-    }
-}
-
-/// A dialog and for when its end is queued.
-#[derive(Clone, Debug)]
-struct Held {
-    dialog: Dialog,
-    queued_for: Timestamp,
-}
-
-/// One slot's state.
-#[derive(Clone, Debug, Default)]
-pub(super) struct SlotTable {
-    /// By hash of the address, then by address.
-    presentities: Vec<(u64, Arc<Watched>)>,
-    dialogs: BTreeMap<DialogKey, Arc<Held>>,
-}
-
-impl SlotTable {
-    /// The place of an address, or where it would stand.
-    fn find(&self, hash: u64, address: &str) -> Result<usize, usize> {
-        self.presentities.binary_search_by(|(other, watched)| {
-            let texts = || watched.presentity.aor.as_str().cmp(address);
-            other.cmp(&hash).then_with(texts)
-        })
-    }
-
-    fn insert(&mut self, at: usize, hash: u64, watched: Watched) {
-        // By eighths: at a million addresses, doubling would leave 8 MB unused.
-        if self.presentities.len() == self.presentities.capacity() {
-            self.presentities
-                .reserve_exact(self.presentities.len() / 8 + 4);
-        }
-        self.presentities.insert(at, (hash, Arc::new(watched)));
-    }
-
-    /// Nothing is kept here.
-    pub(super) fn is_empty(&self) -> bool {
-        self.presentities.is_empty()
-    }
-
-    /// Each presentity, by hash of its address, then by address.
-    pub(super) fn iter(&self) -> impl ExactSizeIterator<Item = &Watched> {
-        self.presentities.iter().map(|(_, watched)| &**watched)
-    }
-
-    /// A dialog of this slot.
-    pub(super) fn dialog(&self, key: DialogKey) -> Option<&Dialog> {
-        self.dialogs.get(&key).map(|held| &held.dialog)
-    }
-
-    /// Each dialog, by key.
-    fn dialogs(&self) -> impl Iterator<Item = (DialogKey, &Dialog)> {
-        self.dialogs.iter().map(|(key, held)| (*key, &held.dialog))
-    }
-}
 
 /// A dialog in the queue of deadlines: 18 bytes, where the plain types would take 32.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -114,14 +24,12 @@ struct QueuedDialog {
 
 impl QueuedDialog {
     fn new(slot: Slot, key: DialogKey) -> QueuedDialog {
-        QueuedDialog {
-            slot: slot.number().to_be_bytes(),
-            key: key.0.to_be_bytes(),
-        }
+        let (slot, key) = (slot.number().to_be_bytes(), key.0.to_be_bytes());
+        QueuedDialog { slot, key }
     }
 
-    fn slot_number(self) -> usize {
-        usize::from(u16::from_be_bytes(self.slot))
+    fn slot(self) -> Slot {
+        Slot::new(u16::from_be_bytes(self.slot)).expect("it was made of a slot")
     }
 
     fn key(self) -> DialogKey {
@@ -141,7 +49,7 @@ pub(super) enum Due {
 /// All slots, with their deadlines and counts.
 #[derive(Debug)]
 pub(super) struct Store {
-    slots: Box<[Arc<SlotTable>]>,
+    slots: Slots,
     presentity_ends: Deadlines<Aor>,
     dialog_ends: Deadlines<QueuedDialog>,
     counts: Counts,
@@ -150,7 +58,7 @@ pub(super) struct Store {
 impl Default for Store {
     fn default() -> Store {
         Store {
-            slots: (0..SLOTS).map(|_| Arc::default()).collect(),
+            slots: Slots((0..SLOTS).map(|_| Arc::default()).collect()),
             presentity_ends: Deadlines::default(),
             dialog_ends: Deadlines::default(),
             counts: Counts::default(),
@@ -158,15 +66,50 @@ impl Default for Store {
     }
 }
 
+/// A table for each slot.
+#[derive(Debug)]
+struct Slots(Box<[Arc<SlotTable>]>);
+
+impl Slots {
+    fn of(&self, slot: Slot) -> &SlotTable {
+        &self.0[usize::from(slot.number())]
+    }
+
+    /// The table, to be changed.
+    fn own(&mut self, slot: Slot) -> &mut SlotTable {
+        Arc::make_mut(&mut self.0[usize::from(slot.number())])
+    }
+
+    /// What is kept for an address.
+    fn find(&self, address: &str) -> Option<&Watched> {
+        let hash = slot::hash(address);
+        let table = self.of(Slot::of_hash(hash));
+        table.find(hash, address).ok().map(|place| table.at(place))
+    }
+
+    /// What is kept for an address, to be changed.
+    fn find_own(&mut self, address: &str) -> Option<&mut Watched> {
+        let hash = slot::hash(address);
+        let table = self.own(Slot::of_hash(hash));
+        let place = table.find(hash, address).ok()?;
+        Some(table.at_mut(place))
+    }
+
+    /// A dialog, to be changed.
+    fn dialog_own(&mut self, slot: Slot, key: DialogKey) -> Option<&mut Held> {
+        self.own(slot).dialogs.get_mut(&key).map(Arc::make_mut)
+    }
+}
+
 impl Store {
     /// One slot's table.
     pub(super) fn table(&self, slot: Slot) -> &SlotTable {
-        &self.slots[usize::from(slot.number())]
+        self.slots.of(slot)
     }
 
     /// All tables in the order of their slots, as pointers.
     pub(super) fn share(&self) -> Vec<Arc<SlotTable>> {
-        self.slots.to_vec()
+        self.slots.0.to_vec()
     }
 
     /// How much is kept.
@@ -176,12 +119,7 @@ impl Store {
 
     /// What is kept for an address.
     pub(super) fn watched(&self, address: &str) -> Option<&Watched> {
-        let hash = slot::hash(address);
-        let table = self.table(Slot::of_hash(hash));
-        table
-            .find(hash, address)
-            .ok()
-            .map(|at| &*table.presentities[at].1)
+        self.slots.find(address)
     }
 
     /// A dialog of a slot.
@@ -189,19 +127,25 @@ impl Store {
         self.table(slot).dialog(key)
     }
 
-    /// Lets `change` change what is kept for an address, which is made first if there is nothing, and
-    /// forgotten afterwards if nothing is left.
+    /// Each dialog, slot by slot, by key.
+    pub(super) fn dialogs(&self) -> impl Iterator<Item = (DialogKey, &Dialog)> {
+        let each = self.slots.0.iter().flat_map(|table| &table.dialogs);
+        each.map(|(key, held)| (*key, &held.dialog))
+    }
+
+    /// Lets `change` change the presentity of an address; the slice names its watchers. The presentity
+    /// is made first if there is none, and forgotten afterwards if nothing is left.
     pub(super) fn change<R>(
         &mut self,
         address: &str,
         change: impl FnOnce(&mut Presentity, &[DialogKey]) -> R,
     ) -> R {
         let hash = slot::hash(address);
-        let slot = usize::from(Slot::of_hash(hash).number());
-        let table = Arc::make_mut(&mut self.slots[slot]);
-        let at = match table.find(hash, address) {
-            Ok(at) => at,
-            Err(at) => {
+        let slot = Slot::of_hash(hash);
+        let table = self.slots.own(slot);
+        let place = match table.find(hash, address) {
+            Ok(place) => place,
+            Err(place) => {
                 let mut presentity = Presentity::new(Aor::from_canonical(address));
                 let result = change(&mut presentity, &[]);
                 if !presentity.is_empty() {
@@ -209,32 +153,31 @@ impl Store {
                     add(&mut self.counts, &presentity);
                     let mut watched = Watched::new(presentity);
                     queue(&mut self.presentity_ends, &mut watched);
-                    table.insert(at, hash, watched);
+                    table.insert(place, hash, watched);
                 }
                 return result;
             }
         };
-        let watched = Arc::make_mut(&mut table.presentities[at].1);
+        let watched = table.at_mut(place);
+        let before = watched.queued_for;
         subtract(&mut self.counts, &watched.presentity);
-        let result = change(&mut watched.presentity, &watched.watchers);
+        let (presentity, watchers) = watched.parts();
+        let result = change(presentity, watchers);
         add(&mut self.counts, &watched.presentity);
-
-        let queued_for = watched.queued_for;
         queue(&mut self.presentity_ends, watched);
-        let moved = watched.queued_for != queued_for;
-        let aor = (moved && queued_for != NEVER).then(|| watched.presentity.aor.clone());
+        let moved = watched.queued_for != before && before != NEVER;
+        let superseded = moved.then(|| watched.presentity.aor.clone());
         if watched.is_empty() {
-            self.forget_presentity(slot, at);
+            self.forget_presentity(slot, place);
         }
-        if let Some(aor) = aor {
-            self.forget_presentity_end(queued_for, aor);
+        if let Some(aor) = superseded {
+            self.forget_presentity_end(before, aor);
         }
         result
     }
 
-    fn forget_presentity(&mut self, slot: usize, at: usize) {
-        let table = Arc::make_mut(&mut self.slots[slot]);
-        let (_, watched) = table.presentities.remove(at);
+    fn forget_presentity(&mut self, slot: Slot, place: usize) {
+        let watched = self.slots.own(slot).remove(place);
         self.counts.presentities -= 1;
         if watched.queued_for != NEVER {
             self.forget_presentity_end(watched.queued_for, watched.presentity.aor.clone());
@@ -244,39 +187,31 @@ impl Store {
     fn forget_presentity_end(&mut self, queued_for: Timestamp, aor: Aor) {
         let slots = &self.slots;
         self.presentity_ends.forget(queued_for, aor, |aor| {
-            let hash = slot::hash(aor.as_str());
-            let table = &slots[usize::from(Slot::of_hash(hash).number())];
-            let at = table.find(hash, aor.as_str()).ok()?;
-            Some(table.presentities[at].1.queued_for)
+            slots.find(aor.as_str()).map(|watched| watched.queued_for)
         });
     }
 
     /// Keeps a new dialog. Its presentity's slot has no dialog of that name.
     pub(super) fn insert_dialog(&mut self, key: DialogKey, dialog: Dialog) {
-        let address = dialog.presentity.clone();
-        let hash = slot::hash(address.as_str());
+        let hash = slot::hash(dialog.presentity.as_str());
         let slot = Slot::of_hash(hash);
-        let table = Arc::make_mut(&mut self.slots[usize::from(slot.number())]);
-        let at = table.find(hash, address.as_str()).unwrap_or_else(|at| {
-            self.counts.presentities += 1;
-            table.insert(at, hash, Watched::new(Presentity::new(address)));
-            at
-        });
-        let watched = Arc::make_mut(&mut table.presentities[at].1);
+        let table = self.slots.own(slot);
+        let place = table
+            .find(hash, dialog.presentity.as_str())
+            .unwrap_or_else(|place| {
+                self.counts.presentities += 1;
+                let presentity = Presentity::new(dialog.presentity.clone());
+                table.insert(place, hash, Watched::new(presentity));
+                place
+            });
+        let watched = table.at_mut(place);
+        watched.add_watcher(key);
         // One text for the presentity and all its dialogs.
         let dialog = Dialog {
             presentity: watched.presentity.aor.clone(),
             ..dialog
         };
         let queued_for = dialog.expires_at;
-        if let Err(place) = watched.watchers.binary_search(&key) {
-            if watched.watchers.len() == watched.watchers.capacity() {
-                watched
-                    .watchers
-                    .reserve_exact(watched.watchers.len() / 4 + 1);
-            }
-            watched.watchers.insert(place, key);
-        }
         let before = table
             .dialogs
             .insert(key, Arc::new(Held { dialog, queued_for }));
@@ -293,61 +228,50 @@ impl Store {
         key: DialogKey,
         change: impl FnOnce(&mut Dialog) -> R,
     ) -> Option<R> {
-        let table = Arc::make_mut(&mut self.slots[usize::from(slot.number())]);
-        let held = Arc::make_mut(table.dialogs.get_mut(&key)?);
+        let held = self.slots.dialog_own(slot, key)?;
         let result = change(&mut held.dialog);
-        if held.dialog.expires_at < held.queued_for {
-            let queued_for = std::mem::replace(&mut held.queued_for, held.dialog.expires_at);
-            self.dialog_ends
-                .push(held.dialog.expires_at, QueuedDialog::new(slot, key));
-            if queued_for != NEVER {
-                self.forget_dialog_end(queued_for, slot, key);
-            }
+        let (before, ends) = (held.queued_for, held.dialog.expires_at);
+        if ends < before {
+            held.queued_for = ends;
+            self.dialog_ends.push(ends, QueuedDialog::new(slot, key));
+            self.forget_dialog_end(before, slot, key);
         }
         Some(result)
     }
 
     /// Forgets a dialog and gives it back; its presentity too, if nothing else is kept for it.
     pub(super) fn remove_dialog(&mut self, slot: Slot, key: DialogKey) -> Option<Dialog> {
-        let number = usize::from(slot.number());
-        let table = Arc::make_mut(&mut self.slots[number]);
+        let table = self.slots.own(slot);
         let held = table.dialogs.remove(&key)?;
         let address = held.dialog.presentity.as_str();
-        let at = table
+        let place = table
             .find(slot::hash(address), address)
             .expect("a presentity is kept as long as somebody watches it");
-        let watched = Arc::make_mut(&mut table.presentities[at].1);
-        let place = watched
-            .watchers
-            .binary_search(&key)
-            .expect("a dialog is one of the watchers");
-        watched.watchers.remove(place);
-        // By quarters, as it grew.
-        if watched.watchers.len() < watched.watchers.capacity() / 2 {
-            watched.watchers.shrink_to(watched.watchers.len() * 5 / 4);
-        }
+        let watched = table.at_mut(place);
+        watched.remove_watcher(key);
         let empty = watched.is_empty();
         self.counts.dialogs -= 1;
         if empty {
-            self.forget_presentity(number, at);
+            self.forget_presentity(slot, place);
         }
-        if held.queued_for != NEVER {
-            self.forget_dialog_end(held.queued_for, slot, key);
-        }
-        Some(Arc::try_unwrap(held).map_or_else(|shared| shared.dialog.clone(), |held| held.dialog))
+        self.forget_dialog_end(held.queued_for, slot, key);
+        Some(Arc::unwrap_or_clone(held).dialog)
     }
 
     fn forget_dialog_end(&mut self, queued_for: Timestamp, slot: Slot, key: DialogKey) {
+        if queued_for == NEVER {
+            return;
+        }
         let slots = &self.slots;
         self.dialog_ends
             .forget(queued_for, QueuedDialog::new(slot, key), |queued| {
-                let held = slots[queued.slot_number()].dialogs.get(&queued.key())?;
+                let held = slots.of(queued.slot()).dialogs.get(&queued.key())?;
                 Some(held.queued_for)
             });
     }
 
-    /// Lets `visit` change every dialog that watches an address in a package, in the order of their
-    /// keys. It must leave the dialog's end where it is.
+    /// Lets `visit` change every dialog that watches an address in a package, by ascending key. It
+    /// leaves the dialog's end where it is.
     pub(super) fn for_each_watcher(
         &mut self,
         address: &str,
@@ -355,18 +279,13 @@ impl Store {
         mut visit: impl FnMut(DialogKey, &mut Dialog),
     ) {
         let hash = slot::hash(address);
-        let table = Arc::make_mut(&mut self.slots[usize::from(Slot::of_hash(hash).number())]);
-        let Ok(at) = table.find(hash, address) else {
-            return;
-        };
-        for key in &table.presentities[at].1.watchers {
-            let held = table
-                .dialogs
-                .get_mut(key)
-                .expect("a watcher is one of the dialogs");
-            if held.dialog.package == package {
-                visit(*key, &mut Arc::make_mut(held).dialog);
-            }
+        let table = self.slots.own(Slot::of_hash(hash));
+        if let Ok(place) = table.find(hash, address) {
+            table.for_each_watcher(place, |key, dialog| {
+                if dialog.package == package {
+                    visit(key, dialog);
+                }
+            });
         }
     }
 
@@ -379,9 +298,8 @@ impl Store {
         dialogs: Vec<(DialogKey, Dialog)>,
     ) -> bool {
         let hash = slot::hash(presentity.aor.as_str());
-        let table = Arc::make_mut(&mut self.slots[usize::from(slot.number())]);
-        let place = table.find(hash, presentity.aor.as_str());
-        let last = place == Err(table.presentities.len());
+        let table = self.slots.own(slot);
+        let last = table.find(hash, presentity.aor.as_str()) == Err(table.len());
         let known = |(key, _): &(DialogKey, Dialog)| table.dialogs.contains_key(key);
         let ordered = dialogs.is_sorted_by(|(a, _), (b, _)| a < b) && !dialogs.iter().any(known);
         let kept = !presentity.is_empty() || !dialogs.is_empty();
@@ -392,49 +310,39 @@ impl Store {
         add(&mut self.counts, &presentity);
         let mut watched = Watched::new(presentity);
         queue(&mut self.presentity_ends, &mut watched);
-        table.insert(table.presentities.len(), hash, watched);
+        table.insert(table.len(), hash, watched);
         for (key, dialog) in dialogs {
             self.insert_dialog(key, dialog);
         }
         true
     }
 
-    /// Each dialog, slot by slot, by key.
-    pub(super) fn dialogs(&self) -> impl Iterator<Item = (DialogKey, &Dialog)> {
-        self.slots.iter().flat_map(|table| table.dialogs())
-    }
-
     /// Nothing ends before this instant; see [`Deadlines::first`].
     pub(super) fn next_deadline(&self) -> Option<Timestamp> {
-        self.presentity_ends
-            .first()
+        let presentities = self.presentity_ends.first();
+        presentities
             .into_iter()
             .chain(self.dialog_ends.first())
             .min()
     }
 
-    /// Gets everything that `now` has reached ready for [`Store::due`].
+    /// Gets everything that `now` has reached ready for [`Store::due`]: what was queued for a second
+    /// that opens is queued for its true deadline.
     pub(super) fn open(&mut self, now: Timestamp) {
         while let Some((second, aors)) = self.presentity_ends.open(now) {
             for aor in aors {
-                let hash = slot::hash(aor.as_str());
-                let table = &mut self.slots[usize::from(Slot::of_hash(hash).number())];
-                let Ok(at) = table.find(hash, aor.as_str()) else {
+                let Some(watched) = self.slots.find(aor.as_str()) else {
                     continue;
                 };
-                let (queued_for, truly) = {
-                    let watched = &table.presentities[at].1;
-                    (
-                        watched.queued_for,
-                        watched.presentity.next_deadline().unwrap_or(NEVER),
-                    )
-                };
+                let queued_for = watched.queued_for;
                 if queued_for == NEVER || queued_for.second() != second {
                     continue;
                 }
-                if truly != queued_for {
-                    let table = Arc::make_mut(table);
-                    Arc::make_mut(&mut table.presentities[at].1).queued_for = truly;
+                let truly = watched.presentity.next_deadline().unwrap_or(NEVER);
+                if truly != queued_for
+                    && let Some(watched) = self.slots.find_own(aor.as_str())
+                {
+                    watched.queued_for = truly;
                 }
                 if truly != NEVER {
                     self.presentity_ends.push(truly, aor);
@@ -443,17 +351,18 @@ impl Store {
         }
         while let Some((second, dialogs)) = self.dialog_ends.open(now) {
             for queued in dialogs {
-                let table = &mut self.slots[queued.slot_number()];
-                let Some(held) = table.dialogs.get(&queued.key()) else {
+                let (slot, key) = (queued.slot(), queued.key());
+                let Some(held) = self.slots.of(slot).dialogs.get(&key) else {
                     continue;
                 };
-                if held.queued_for.second() != second {
+                let (queued_for, truly) = (held.queued_for, held.dialog.expires_at);
+                if queued_for == NEVER || queued_for.second() != second {
                     continue;
                 }
-                let truly = held.dialog.expires_at;
-                if truly != held.queued_for {
-                    let held = Arc::make_mut(table).dialogs.get_mut(&queued.key());
-                    Arc::make_mut(held.expect("it was just found")).queued_for = truly;
+                if truly != queued_for
+                    && let Some(held) = self.slots.dialog_own(slot, key)
+                {
+                    held.queued_for = truly;
                 }
                 self.dialog_ends.push(truly, queued);
             }
@@ -461,30 +370,27 @@ impl Store {
     }
 
     /// Takes the first that is due at `now`, and when it was due: by deadline, presentities before
-    /// dialogs, by address or by slot and key. Nothing may be due about what is taken any more; the
-    /// caller looks.
+    /// dialogs, by address or by slot and key. It is not queued any more: the caller changes it, which
+    /// queues it again if it still lives.
     pub(super) fn due(&mut self, now: Timestamp) -> Option<(Timestamp, Due)> {
-        let dialog_first = match (self.presentity_ends.peek(), self.dialog_ends.peek()) {
+        let dialog_first = match (
+            self.presentity_ends.first_open(),
+            self.dialog_ends.first_open(),
+        ) {
             (Some(presentity), Some(dialog)) => dialog < presentity,
             (presentity, _) => presentity.is_none(),
         };
         if dialog_first {
             let (at, queued) = self.dialog_ends.due(now)?;
-            let (slot, key) = (Slot::new(queued.slot_number() as u16)?, queued.key());
-            if let Some(held) = Arc::make_mut(&mut self.slots[queued.slot_number()])
-                .dialogs
-                .get_mut(&key)
-            {
-                let held = Arc::make_mut(held);
+            let (slot, key) = (queued.slot(), queued.key());
+            if let Some(held) = self.slots.dialog_own(slot, key) {
                 held.queued_for = NEVER;
             }
             Some((at, Due::Dialog(slot, key)))
         } else {
             let (at, aor) = self.presentity_ends.due(now)?;
-            let hash = slot::hash(aor.as_str());
-            let table = Arc::make_mut(&mut self.slots[usize::from(Slot::of_hash(hash).number())]);
-            if let Ok(place) = table.find(hash, aor.as_str()) {
-                Arc::make_mut(&mut table.presentities[place].1).queued_for = NEVER;
+            if let Some(watched) = self.slots.find_own(aor.as_str()) {
+                watched.queued_for = NEVER;
             }
             Some((at, Due::Presentity(aor)))
         }
@@ -510,4 +416,191 @@ fn add(counts: &mut Counts, presentity: &Presentity) {
 fn subtract(counts: &mut Counts, presentity: &Presentity) {
     counts.publications -= presentity.publications.len() as u64;
     counts.endpoints -= presentity.endpoints.len() as u64;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::presence::publication::{EntityTag, Publish, TagPolicy};
+    use crate::subscription::dialog::{Format, LocalTag, Subscribe};
+
+    const BEGIN: Timestamp = Timestamp(1_000_000);
+
+    fn publish(store: &mut Store, address: &str, index: u64, expires_s: u32, now: Timestamp) {
+        let publish = Publish {
+            presentity: address,
+            package: Package::Presence,
+            if_match: index.checked_sub(1).map(|index| EntityTag {
+                salt: 0,
+                index,
+                position: 0,
+            }),
+            content: Some(b"content"),
+            expires_s,
+            tag_policy: TagPolicy::Renew,
+        };
+        let fresh = EntityTag {
+            salt: 0,
+            index,
+            position: 0,
+        };
+        let done = store.change(address, |presentity, _| {
+            presentity.publish(&publish, fresh, now)
+        });
+        assert!(done.is_ok(), "{done:?}");
+    }
+
+    fn dialog(address: &str, expires_s: u32, now: Timestamp) -> Dialog {
+        let request = Subscribe {
+            presentity: address,
+            watcher: "bob@example.com",
+            package: Package::Presence,
+            format: Format::Pidf,
+            dialog: DialogKey(1),
+            local_tag: LocalTag::new(Slot::of(address), 7),
+            cseq: 1,
+            expires_s,
+            route: b"route",
+            target: b"target",
+        };
+        Dialog::open(&request, Aor::from_canonical(address), now)
+    }
+
+    /// Everything that is due at `now`, and when it was.
+    fn due(store: &mut Store, now: Timestamp) -> Vec<(u64, Due)> {
+        store.open(now);
+        std::iter::from_fn(|| store.due(now))
+            .map(|(at, due)| (at.0 - BEGIN.0, due))
+            .collect()
+    }
+
+    #[test]
+    fn a_prolonged_life_ends_late_and_a_shortened_one_early() {
+        let alice = Aor::sip("alice", "example.com");
+        let address = alice.as_str();
+        let key = DialogKey(9);
+        for (name, lives_s, expected_ms) in [
+            ("once", vec![60], 60_000),
+            ("longer", vec![60, 90], 90_000),
+            ("shorter", vec![60, 30], 30_000),
+            ("shorter, then longer", vec![60, 30, 90], 90_000),
+            ("longer, then shorter", vec![60, 90, 61], 61_000),
+        ] {
+            let mut store = Store::default();
+            for (index, expires_s) in (0..).zip(&lives_s) {
+                publish(&mut store, address, index, *expires_s, BEGIN);
+            }
+            store.insert_dialog(key, dialog(address, lives_s[0], BEGIN));
+            for expires_s in &lives_s[1..] {
+                let until = BEGIN.plus_s(*expires_s);
+                store.change_dialog(alice.slot(), key, |dialog| dialog.expires_at = until);
+            }
+            let expected = Timestamp(BEGIN.0 + expected_ms);
+            assert!(
+                store.next_deadline().is_some_and(|first| first <= expected),
+                "{name}"
+            );
+            assert_eq!(due(&mut store, Timestamp(expected.0 - 1)), [], "{name}");
+            assert_eq!(
+                due(&mut store, expected),
+                [
+                    (expected_ms, Due::Presentity(alice.clone())),
+                    (expected_ms, Due::Dialog(alice.slot(), key))
+                ],
+                "{name}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_comes_and_goes_leaves_nothing_behind() {
+        let mut store = Store::default();
+        for round in 0..20_000u64 {
+            let now = Timestamp(BEGIN.0 + round);
+            let address = format!("p{}@example.com", round % 7);
+            publish(&mut store, &address, 0, 3_600, now);
+            publish(&mut store, &address, 1, 0, now);
+            let key = DialogKey(u128::from(round));
+            store.insert_dialog(key, dialog(&address, 3_600, now));
+            assert!(store.remove_dialog(Slot::of(&address), key).is_some());
+        }
+        assert_eq!(store.counts(), Counts::default());
+        assert!(
+            store
+                .slots
+                .0
+                .iter()
+                .all(|table| table.len() == 0 && table.dialogs.is_empty())
+        );
+        assert_eq!(store.next_deadline(), None);
+    }
+
+    #[test]
+    fn many_presentities_share_a_slot() {
+        let mut store = Store::default();
+        let addresses: Vec<String> = (0..200_000)
+            .map(|number| format!("p{number}@example.com"))
+            .filter(|address| Slot::of(address).number() == 5)
+            .collect();
+        assert!(addresses.len() > 100);
+        for address in &addresses {
+            publish(&mut store, address, 0, 60, BEGIN);
+        }
+        for (address, other) in addresses.iter().zip(addresses.iter().rev()) {
+            let found = store
+                .watched(address)
+                .map(|watched| watched.presentity.aor.as_str());
+            assert_eq!(found, Some(address.as_str()));
+            let key = DialogKey(u128::from(slot::hash(address)));
+            store.insert_dialog(key, dialog(other, 60, BEGIN));
+        }
+        assert_eq!(store.counts().dialogs as usize, addresses.len());
+        let shared = store.share();
+        for address in &addresses {
+            publish(&mut store, address, 1, 0, BEGIN);
+        }
+        assert_eq!(store.counts().publications, 0);
+        assert_eq!(shared[5].len(), addresses.len());
+        assert!(
+            shared[5]
+                .iter()
+                .all(|watched| watched.presentity.publications.len() == 1)
+        );
+    }
+
+    #[test]
+    fn a_snapshot_cannot_hold_what_a_machine_does_not() {
+        let alice = Aor::sip("alice", "example.com");
+        let (slot, other) = (alice.slot(), Aor::sip("bob", "example.com").slot());
+        let two = || {
+            vec![
+                (DialogKey(1), dialog(alice.as_str(), 60, BEGIN)),
+                (DialogKey(2), dialog(alice.as_str(), 60, BEGIN)),
+            ]
+        };
+        let nobody = || Presentity::new(alice.clone());
+        for (name, slot, dialogs, good) in [
+            ("two watchers", slot, two(), true),
+            ("another slot", other, two(), false),
+            ("nothing at all", slot, vec![], false),
+            (
+                "out of order",
+                slot,
+                two().into_iter().rev().collect(),
+                false,
+            ),
+            (
+                "one twice",
+                slot,
+                vec![two().remove(0), two().remove(0)],
+                false,
+            ),
+        ] {
+            let mut store = Store::default();
+            assert_eq!(store.restore(slot, nobody(), dialogs), good, "{name}");
+            if good {
+                assert!(!store.restore(slot, nobody(), two()), "{name}, again");
+            }
+        }
+    }
 }

@@ -30,7 +30,11 @@ pub(super) fn recover(
     // What a spare held was never part of the log.
     for file in fs::read_dir(dir).map_err(io)? {
         let file = file.map_err(io)?;
-        if file.file_name().to_string_lossy().starts_with(segment::SPARE) {
+        if file
+            .file_name()
+            .to_string_lossy()
+            .starts_with(segment::SPARE)
+        {
             fs::remove_file(file.path()).map_err(io)?;
         }
     }

@@ -1,0 +1,151 @@
+//! One slot's state: presentities with their watchers, and dialogs.
+//!
+//! A table is shared with the snapshots taken of it, and so is each presentity and each dialog in it;
+//! whoever changes something copies what is shared first (house D13). Presentities stand in a vector
+//! ordered by the hash of their address: 16 bytes each, and a search that compares numbers. Dialogs
+//! stand in an ordered map, because a single presentity may have 100,000 of them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::presence::presentity::Presentity;
+use crate::subscription::dialog::{Dialog, DialogKey};
+use crate::time::Timestamp;
+
+/// For when something is queued that is not queued to end.
+pub(super) const NEVER: Timestamp = Timestamp(u64::MAX);
+
+/// A presentity and who watches it.
+#[derive(Clone, Debug)]
+pub(super) struct Watched {
+    pub(super) presentity: Presentity,
+    /// In ascending order.
+    watchers: Vec<DialogKey>,
+    /// For when the first end of a publication or endpoint is queued; derived.
+    pub(super) queued_for: Timestamp,
+}
+
+impl Watched {
+    pub(super) fn new(presentity: Presentity) -> Watched {
+        Watched {
+            presentity,
+            watchers: Vec::new(),
+            queued_for: NEVER,
+        }
+    }
+
+    /// Its dialogs, in ascending order.
+    pub(super) fn watchers(&self) -> &[DialogKey] {
+        &self.watchers
+    }
+
+    /// The presentity, to be changed, and its dialogs.
+    pub(super) fn parts(&mut self) -> (&mut Presentity, &[DialogKey]) {
+        (&mut self.presentity, &self.watchers)
+    }
+
+    /// Adds a dialog that is not there.
+    pub(super) fn add_watcher(&mut self, key: DialogKey) {
+        // By quarters: most presentities have few watchers, and the first growth would be to four.
+        if self.watchers.len() == self.watchers.capacity() {
+            self.watchers.reserve_exact(self.watchers.len() / 4 + 1);
+        }
+        match self.watchers.binary_search(&key) {
+            Ok(_) => unreachable!("dialog {key} watches already"),
+            Err(place) => self.watchers.insert(place, key),
+        }
+    }
+
+    /// Takes out a dialog that is there.
+    pub(super) fn remove_watcher(&mut self, key: DialogKey) {
+        let place = self.watchers.binary_search(&key);
+        self.watchers
+            .remove(place.expect("a dialog is one of the watchers"));
+        if self.watchers.len() < self.watchers.capacity() / 2 {
+            self.watchers.shrink_to(self.watchers.len() * 5 / 4);
+        }
+    }
+
+    /// Nothing is kept for it.
+    pub(super) fn is_empty(&self) -> bool {
+        self.watchers.is_empty() && self.presentity.is_empty()
+    }
+}
+
+/// A dialog, and for when its end is queued; the latter is derived.
+#[derive(Clone, Debug)]
+pub(super) struct Held {
+    pub(super) dialog: Dialog,
+    pub(super) queued_for: Timestamp,
+}
+
+/// One slot's state.
+#[derive(Clone, Debug, Default)]
+pub(super) struct SlotTable {
+    /// By hash of the address, then by address.
+    presentities: Vec<(u64, Arc<Watched>)>,
+    pub(super) dialogs: BTreeMap<DialogKey, Arc<Held>>,
+}
+
+impl SlotTable {
+    /// The place of an address with this hash, or else where it would stand.
+    pub(super) fn find(&self, hash: u64, address: &str) -> Result<usize, usize> {
+        self.presentities.binary_search_by(|(other, watched)| {
+            let by_text = || watched.presentity.aor.as_str().cmp(address);
+            other.cmp(&hash).then_with(by_text)
+        })
+    }
+
+    /// What stands at a place that was found.
+    pub(super) fn at(&self, place: usize) -> &Watched {
+        &self.presentities[place].1
+    }
+
+    /// The same, to be changed.
+    pub(super) fn at_mut(&mut self, place: usize) -> &mut Watched {
+        Arc::make_mut(&mut self.presentities[place].1)
+    }
+
+    /// Keeps a presentity where its address was not found.
+    pub(super) fn insert(&mut self, place: usize, hash: u64, watched: Watched) {
+        // By eighths: at a million addresses, doubling would leave 8 MB unused.
+        if self.presentities.len() == self.presentities.capacity() {
+            self.presentities
+                .reserve_exact(self.presentities.len() / 8 + 4);
+        }
+        self.presentities.insert(place, (hash, Arc::new(watched)));
+    }
+
+    /// Forgets what stands at a place that was found.
+    pub(super) fn remove(&mut self, place: usize) -> Arc<Watched> {
+        self.presentities.remove(place).1
+    }
+
+    /// How many addresses are kept.
+    pub(super) fn len(&self) -> usize {
+        self.presentities.len()
+    }
+
+    /// Each presentity, by hash of its address, then by address.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Watched> {
+        self.presentities.iter().map(|(_, watched)| &**watched)
+    }
+
+    /// A dialog of this slot.
+    pub(super) fn dialog(&self, key: DialogKey) -> Option<&Dialog> {
+        self.dialogs.get(&key).map(|held| &held.dialog)
+    }
+
+    /// Lets `visit` change each dialog that watches what stands at `place`, by ascending key.
+    pub(super) fn for_each_watcher(
+        &mut self,
+        place: usize,
+        mut visit: impl FnMut(DialogKey, &mut Dialog),
+    ) {
+        for key in &self.presentities[place].1.watchers {
+            let held = self.dialogs.get_mut(key);
+            let held = Arc::make_mut(held.expect("a watcher is one of the dialogs"));
+            visit(*key, &mut held.dialog);
+        }
+    }
+}

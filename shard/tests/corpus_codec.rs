@@ -1,0 +1,395 @@
+//! The log's format: golden entries that every release must read, the fuzz corpus replayed, and
+//! damage of every kind.
+//!
+//! A fixture is never changed or removed: pools have such entries in their logs. A new field or
+//! command brings a new fixture; `LAMPLIGHT_NEW_FIXTURES=1` writes those that do not exist yet.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use bytes::BytesMut;
+use shard::machine::Machine;
+use shard::machine::codec::{decode_entry, encode_batch, encode_entry, encode_request};
+use shard::machine::command::{
+    Act, Binding, Bindings, Command, Entry, Leader, Publish, Register, Request, Resubscribe,
+    Subscribe, Ticket,
+};
+use shard::machine::outcome::RequestKey;
+use shard::presence::publication::{EntityTag, TagPolicy};
+use shard::slot::Slot;
+use shard::subscription::dialog::{DialogKey, EndReason, Format, LocalTag, Package};
+use shard::time::Timestamp;
+
+const AT: Timestamp = Timestamp(1_763_692_228_000);
+const ALICE: &str = "alice@example.com";
+const KEY: u128 = 0x0123_4567_89ab_cdef_fedc_ba98_7654_3210;
+
+fn folder(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
+}
+
+fn request(command: Command<'static>) -> Request<'static> {
+    Request {
+        key: RequestKey(KEY),
+        ticket: Ticket(0x1122_3344_5566_7788),
+        command,
+    }
+}
+
+fn one(command: Command<'static>) -> Act<'static> {
+    Act::Requests(vec![request(command)])
+}
+
+fn slot() -> Slot {
+    Slot::of(ALICE)
+}
+
+fn register(bindings: Bindings<'static>) -> Command<'static> {
+    Command::Register(Register {
+        aor: ALICE,
+        call_id: 0xca11,
+        cseq: 1_826,
+        bindings,
+    })
+}
+
+fn binding(number: u64, expires_s: u32) -> Binding<'static> {
+    Binding {
+        binding: number,
+        contact: "sip:alice@192.0.2.4:5060;transport=tcp",
+        instance: "urn:uuid:f81d4fae-7dec-11d0-a765-00a0c91e6bf6",
+        q: 700,
+        path: "<sip:edge.example.com;lr>",
+        expires_s,
+        target: b"\x01flow\x00\xff",
+    }
+}
+
+fn publish(
+    if_match: bool,
+    content: Option<&'static [u8]>,
+    tag_policy: TagPolicy,
+) -> Command<'static> {
+    Command::Publish(Publish {
+        presentity: ALICE,
+        package: Package::Presence,
+        if_match: if_match.then_some(EntityTag {
+            salt: 0xabcd,
+            index: 1 << 40,
+            position: 511,
+        }),
+        content,
+        expires_s: 600,
+        tag_policy,
+    })
+}
+
+fn end(reason: EndReason) -> Command<'static> {
+    Command::EndDialog {
+        slot: slot(),
+        dialog: DialogKey(!KEY),
+        reason,
+    }
+}
+
+/// Every golden entry by the name of its file.
+fn golden() -> Vec<(&'static str, Act<'static>)> {
+    use TagPolicy::{Keep, Renew};
+    vec![
+        (
+            "v1-term-start",
+            Act::TermStart {
+                leader: Leader {
+                    node: 3,
+                    life: 0xfeed_beef,
+                },
+                salt: 0xabcd,
+            },
+        ),
+        ("v1-empty", Act::Requests(Vec::new())),
+        (
+            "v1-attest",
+            Act::Attest {
+                slot: slot(),
+                slot_digest: u64::MAX - 1,
+                history_digest: 0x5eed,
+            },
+        ),
+        ("v1-register-query", one(register(Bindings::Nothing))),
+        ("v1-register-remove-all", one(register(Bindings::RemoveAll))),
+        (
+            "v1-register-each",
+            one(register(Bindings::Each(vec![
+                binding(7, 3_600),
+                binding(8, 0),
+            ]))),
+        ),
+        (
+            "v1-publish-create",
+            one(publish(false, Some(b"\x01<tuple/>"), Renew)),
+        ),
+        ("v1-publish-refresh", one(publish(true, None, Renew))),
+        ("v1-publish-keep", one(publish(true, None, Keep))),
+        ("v1-publish-modify", one(publish(true, Some(b""), Renew))),
+        (
+            "v1-subscribe",
+            one(Command::Subscribe(Subscribe {
+                presentity: ALICE,
+                watcher: "tel:+15551234",
+                package: Package::Presence,
+                format: Format::Pidf,
+                dialog: DialogKey(!KEY),
+                local_tag: LocalTag::new(slot(), 0x0abc_def0_1234_5678),
+                cseq: 17_766,
+                expires_s: 3_600,
+                route: b"\x01tags and routes",
+                target: b"\x01target",
+            })),
+        ),
+        (
+            "v1-resubscribe",
+            one(Command::Resubscribe(Resubscribe {
+                slot: slot(),
+                dialog: DialogKey(!KEY),
+                cseq: 17_767,
+                expires_s: 0,
+                target: b"\x01target",
+            })),
+        ),
+        ("v1-end-timeout", one(end(EndReason::Timeout))),
+        ("v1-end-deactivated", one(end(EndReason::Deactivated))),
+        ("v1-end-rejected", one(end(EndReason::Rejected))),
+        ("v1-end-noresource", one(end(EndReason::Noresource))),
+        ("v1-end-unreachable", one(end(EndReason::Unreachable))),
+        (
+            "v1-batch",
+            Act::Requests(vec![
+                request(register(Bindings::Each(vec![binding(7, 3_600)]))),
+                request(publish(false, Some(b"\x01<tuple/>"), Keep)),
+                request(end(EndReason::Unreachable)),
+            ]),
+        ),
+    ]
+}
+
+fn encoded(act: &Act<'_>) -> Vec<u8> {
+    let mut bytes = BytesMut::new();
+    encode_entry(AT, act, &mut bytes);
+    bytes.to_vec()
+}
+
+#[test]
+fn golden_entries_are_read_for_ever() {
+    let folder = folder("tests/fixtures/codec");
+    for (name, act) in golden() {
+        let path = folder.join(format!("{name}.bin"));
+        if !path.exists() && std::env::var_os("LAMPLIGHT_NEW_FIXTURES").is_some() {
+            fs::write(&path, encoded(&act)).expect("the fixture folder is writable");
+        }
+        let bytes = fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        assert_eq!(
+            decode_entry(&bytes),
+            Ok(Entry {
+                at: AT,
+                act: act.clone()
+            }),
+            "{name}"
+        );
+        assert_eq!(encoded(&act), bytes, "{name} is written as it was");
+    }
+    let files = fs::read_dir(&folder)
+        .expect("the fixture folder is there")
+        .count();
+    assert_eq!(files, golden().len(), "each fixture has its meaning here");
+}
+
+/// A machine that has applied every golden entry which does not end a dialog.
+fn golden_machine() -> Machine {
+    let mut machine = Machine::default();
+    for (index, (name, mut act)) in (1..).zip(golden()) {
+        if let Act::Requests(requests) = &mut act {
+            // Each is new: the golden entries all have the same key.
+            requests.retain(|request| !matches!(request.command, Command::EndDialog { .. }));
+            for (place, request) in (0..).zip(requests) {
+                request.key = RequestKey(u128::from(index * 16 + place));
+            }
+        }
+        if !matches!(act, Act::Attest { .. }) && name != "v1-resubscribe" {
+            machine.apply(index, &Entry { at: AT, act }, &mut Vec::new());
+        }
+    }
+    machine
+}
+
+#[test]
+fn a_golden_snapshot_is_read_for_ever() {
+    let path = folder("tests/fixtures/snapshot/v1.bin");
+    let machine = golden_machine();
+    let mut written = Vec::new();
+    machine
+        .snapshot()
+        .write(&mut written)
+        .expect("memory takes all");
+    if !path.exists() && std::env::var_os("LAMPLIGHT_NEW_FIXTURES").is_some() {
+        fs::write(&path, &written).expect("the fixture folder is writable");
+    }
+    let bytes = fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let restored = Machine::restore(&mut &bytes[..]).expect("an old snapshot is read");
+    assert_eq!(restored.counts(), machine.counts());
+    assert!(machine.counts().dialogs > 0 && machine.counts().endpoints > 0);
+    let audit = u64::from(slot().number()) * 4_096;
+    assert_eq!(restored.attest(audit), machine.attest(audit));
+    assert_eq!(written, bytes, "and written as it was");
+}
+
+#[test]
+fn joined_requests_are_one_entry() {
+    let requests: Vec<Request<'_>> = golden()
+        .into_iter()
+        .filter_map(|(_, act)| match act {
+            Act::Requests(requests) => Some(requests),
+            _ => None,
+        })
+        .flatten()
+        .collect();
+    let parts: Vec<BytesMut> = requests
+        .iter()
+        .map(|request| {
+            let mut part = BytesMut::new();
+            encode_request(request, &mut part);
+            part
+        })
+        .collect();
+    let slices: Vec<&[u8]> = parts.iter().map(|part| &part[..]).collect();
+    let mut joined = BytesMut::new();
+    encode_batch(AT, requests.len() as u16, &slices, &mut joined);
+    assert_eq!(joined, encoded(&Act::Requests(requests)));
+}
+
+/// House D19: a later release appends fields; this one skips them.
+#[test]
+fn unknown_fields_behind_the_known_ones_are_skipped() {
+    for (name, act) in golden() {
+        let Act::Requests(requests) = &act else {
+            let mut longer = encoded(&act);
+            longer.extend_from_slice(b"of a later release");
+            assert_eq!(
+                decode_entry(&longer),
+                Ok(Entry {
+                    at: AT,
+                    act: act.clone()
+                }),
+                "{name}"
+            );
+            continue;
+        };
+        let longer: Vec<BytesMut> = requests
+            .iter()
+            .map(|request| {
+                let mut bytes = BytesMut::new();
+                encode_request(request, &mut bytes);
+                bytes.extend_from_slice(b"of a later release");
+                let length = (bytes.len() - 4) as u32;
+                bytes[..4].copy_from_slice(&length.to_le_bytes());
+                bytes
+            })
+            .collect();
+        let slices: Vec<&[u8]> = longer.iter().map(|bytes| &bytes[..]).collect();
+        let mut entry = BytesMut::new();
+        encode_batch(AT, requests.len() as u16, &slices, &mut entry);
+        assert_eq!(
+            decode_entry(&entry),
+            Ok(Entry {
+                at: AT,
+                act: act.clone()
+            }),
+            "{name}"
+        );
+    }
+}
+
+/// What the fuzz target `codec` does with its input.
+fn digest(bytes: &[u8]) {
+    if let Ok(entry) = decode_entry(bytes) {
+        let mut again = BytesMut::new();
+        encode_entry(entry.at, &entry.act, &mut again);
+        assert_eq!(
+            decode_entry(&again).as_ref(),
+            Ok(&entry),
+            "what was read is written alike"
+        );
+        if !matches!(entry.act, Act::Attest { .. }) {
+            let (mut machine, mut effects) = (Machine::default(), Vec::new());
+            machine.apply(1, &entry, &mut effects);
+            assert!(
+                machine
+                    .next_deadline()
+                    .is_none_or(|deadline| deadline >= machine.now())
+            );
+        }
+    }
+    if let Ok(machine) = Machine::restore(&mut &bytes[..]) {
+        let mut again = Vec::new();
+        machine
+            .snapshot()
+            .write(&mut again)
+            .expect("memory takes all");
+        assert!(
+            bytes.starts_with(&again),
+            "a snapshot is read as it was written"
+        );
+    }
+}
+
+#[test]
+fn the_corpus_is_digested() {
+    let mut files = 0;
+    for name in [
+        "fuzz/corpus/codec",
+        "tests/fixtures/codec",
+        "tests/fixtures/snapshot",
+    ] {
+        let folder = folder(name);
+        for file in fs::read_dir(&folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display())) {
+            let path = file.expect("the folder can be listed").path();
+            digest(&fs::read(&path).expect("the file can be read"));
+            files += 1;
+        }
+    }
+    println!("{files} files");
+}
+
+#[test]
+fn damaged_entries_are_refused_or_mean_something_else() {
+    for (name, act) in golden() {
+        let bytes = encoded(&act);
+        for length in 0..bytes.len() {
+            assert!(
+                decode_entry(&bytes[..length]).is_err(),
+                "{name} cut to {length} bytes"
+            );
+        }
+        for at in 0..bytes.len() {
+            for flip in [0x01, 0x80, 0xff] {
+                let mut damaged = bytes.clone();
+                damaged[at] ^= flip;
+                digest(&damaged);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_refusal_says_where() {
+    let mut bytes = encoded(&one(publish(true, None, TagPolicy::Renew)));
+    for (name, at, value, expected) in [
+        ("version", 0, 2, "byte 1: version 1 before here"),
+        ("act", 9, 9, "byte 10: an act's number before here"),
+        ("command", 16, 9, "a command's number"),
+    ] {
+        let before = std::mem::replace(&mut bytes[at], value);
+        let error = decode_entry(&bytes).expect_err(name).to_string();
+        assert!(error.contains(expected), "{name}: {error}");
+        bytes[at] = before;
+    }
+}
