@@ -95,7 +95,11 @@ pub fn write(common: &Common, agent: Agent, ask: &Ask, cseq: u32, out: &mut Stri
 
 /// A document of some 490 bytes, as phones write them.
 fn document(domain: &str, number: u32, state: u64) -> String {
-    let basic = if state % 2 == 0 { "open" } else { "closed" };
+    let basic = if state.is_multiple_of(2) {
+        "open"
+    } else {
+        "closed"
+    };
     format!(
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\r\n<presence xmlns=\"urn:ietf:params:xml:ns:pidf\" \
          xmlns:dm=\"urn:ietf:params:xml:ns:pidf:data-model\" xmlns:rpid=\"urn:ietf:params:xml:ns:pidf:rpid\" \

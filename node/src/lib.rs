@@ -283,7 +283,7 @@ impl Node {
             admin,
             log,
         };
-        node.wait_until_ready(&*inspector)?;
+        node.wait_until_ready(&inspector)?;
         node.keep_house();
         Ok(node)
     }

@@ -6,8 +6,11 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+/// A crate's modules, each with those it may import.
+type Modules = &'static [(&'static str, &'static [&'static str])];
+
 /// Modules of each crate with what they may import from their own crate, beside themselves.
-const ORDER: [(&str, &[(&str, &[&str])]); 3] = [
+const ORDER: [(&str, Modules); 3] = [
     (
         "transport",
         &[

@@ -3,7 +3,6 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use smallvec::SmallVec;
 use transport::sip::write::Reply;
 use transport::sip::{ParseError, Request, StatusCode};
 
@@ -21,7 +20,7 @@ pub struct Row {
 pub struct Answer {
     /// Status and reason phrase.
     pub row: Row,
-    headers: SmallVec<[(&'static str, Cow<'static, str>); 4]>,
+    headers: Vec<(&'static str, Cow<'static, str>)>,
 }
 
 impl Answer {
@@ -30,7 +29,7 @@ impl Answer {
     pub fn of(row: Row) -> Answer {
         Answer {
             row,
-            headers: SmallVec::new(),
+            headers: Vec::new(),
         }
     }
 

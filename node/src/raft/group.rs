@@ -220,6 +220,9 @@ pub struct ShardGroup {
     pub proposer: Proposer,
 }
 
+/// A snapshot that was found: what it is of, where it stands, and its file at the beginning of the body.
+type Found = (Meta, PathBuf, std::fs::File);
+
 /// The newest snapshot of a group: what it is of, and its body.
 ///
 /// # Errors
@@ -227,7 +230,7 @@ pub struct ShardGroup {
 pub fn newest_snapshot(
     dir: &Path,
     group: GroupId,
-) -> Result<(SnapshotFiles, Option<(Meta, PathBuf, std::fs::File)>), StartError> {
+) -> Result<(SnapshotFiles, Option<Found>), StartError> {
     let failed = |why| StartError::Snapshot { group, why };
     let files = SnapshotFiles::open(dir, group).map_err(failed)?;
     let newest = files.newest().map_err(failed)?;

@@ -5,6 +5,16 @@ use transport::sip::{Name, StatusCode};
 use super::phone::{Phone, Publisher, Watch, document, fresh, told};
 use super::server::Server;
 
+/// Name, Request-URI, header lines, body; the status, and a header of the answer.
+type Case<'c> = (
+    &'c str,
+    &'c str,
+    String,
+    &'c str,
+    u16,
+    Option<(Name, &'c str)>,
+);
+
 fn phones(server: &Server) -> [(&'static str, Phone); 2] {
     [
         ("udp", Phone::udp(server.udp)),
@@ -126,7 +136,7 @@ fn publish_is_checked_in_the_order_of_the_standard() {
     let tag = alice.tag.clone().expect("a tag");
     let good = document("alice", "open", "x");
     let pidf = "Content-Type: application/pidf+xml\r\n";
-    let cases: [(&str, &str, String, &str, u16, Option<(Name, &str)>); 13] = [
+    let cases: [Case<'_>; 13] = [
         (
             "not our domain, and all else wrong",
             "sip:alice@elsewhere.example",

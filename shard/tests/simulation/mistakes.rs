@@ -102,7 +102,7 @@ impl Erring {
     fn misread(&self, index: u64, entry: &mut Entry<'_>) {
         match (self.mistake, &mut entry.act) {
             (Some(Mistake::NoExpiry), _) => entry.at = Timestamp(entry.at.0.min(1_700_000_000_000)),
-            (Some(Mistake::TimeRunsBack), _) if index % 8 == 0 => entry.at.0 += 500,
+            (Some(Mistake::TimeRunsBack), _) if index.is_multiple_of(8) => entry.at.0 += 500,
             (Some(Mistake::NoMemory), Act::Requests(requests)) => {
                 for request in requests {
                     request.key = RequestKey(request.key.0 ^ (u128::from(index) << 64));
@@ -124,7 +124,9 @@ impl Erring {
                     }
                 }
             }
-            (Some(Mistake::LostOnOneReplica), Act::Requests(requests)) if index % 16 == 0 => {
+            (Some(Mistake::LostOnOneReplica), Act::Requests(requests))
+                if index.is_multiple_of(16) =>
+            {
                 requests.pop();
             }
             _ => {}
@@ -147,7 +149,9 @@ impl Erring {
                 ) => {
                     tag.index = tag.index / 2 * 2;
                 }
-                (Some(Mistake::CseqTwice), Effect::Notify { notices, .. }) if index % 4 == 0 => {
+                (Some(Mistake::CseqTwice), Effect::Notify { notices, .. })
+                    if index.is_multiple_of(4) =>
+                {
                     notices
                         .iter_mut()
                         .for_each(|notice| notice.cseq = (notice.cseq - 1).max(1));

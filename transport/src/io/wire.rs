@@ -226,18 +226,18 @@ impl Wire {
             self.ended.push((context, Ended::Timeout));
         }
         if flow.transport.is_reliable() {
-            self.to_stream(flow, message, Some((context.0, branch)), true);
+            self.queue_for_stream(flow, message, Some((context.0, branch)), true);
         } else {
-            self.to_datagrams(flow, message);
+            self.queue_datagram(flow, message);
         }
     }
 
     /// Sends a message that nobody answers (BENOTIFY, a response).
     pub fn send(&mut self, flow: &Flow, message: Bytes) {
         if flow.transport.is_reliable() {
-            self.to_stream(flow, message, None, false);
+            self.queue_for_stream(flow, message, None, false);
         } else {
-            self.to_datagrams(flow, message);
+            self.queue_datagram(flow, message);
         }
     }
 
@@ -302,7 +302,7 @@ impl Wire {
         }
     }
 
-    fn to_datagrams(&mut self, flow: &Flow, message: Bytes) {
+    fn queue_datagram(&mut self, flow: &Flow, message: Bytes) {
         // A socket of an earlier life, or of another family, may not be there any more.
         let fits = |datagrams: &Datagrams| datagrams.local.is_ipv4() == flow.peer.is_ipv4();
         let number = usize::try_from(flow.number).unwrap_or(usize::MAX);
@@ -321,7 +321,7 @@ impl Wire {
         datagrams.queue.push_back((flow.peer, message));
     }
 
-    fn to_stream(
+    fn queue_for_stream(
         &mut self,
         flow: &Flow,
         message: Bytes,

@@ -57,7 +57,7 @@ pub struct Incoming {
 #[derive(Debug)]
 pub enum Ended {
     /// A final response.
-    Response(Response),
+    Response(Box<Response>),
     /// Nothing within 64·T1 (a 408 to ourselves).
     Timeout,
     /// The stream is gone and could not be opened anew.
@@ -294,9 +294,10 @@ impl<U: TransactionUser> Core<U> {
                 .respond(branch, response.status().is_final())
         });
         match ended {
-            Some(context) => self
-                .user
-                .on_ended(context, Ended::Response(response), &mut self.wire),
+            Some(context) => {
+                self.user
+                    .on_ended(context, Ended::Response(Box::new(response)), &mut self.wire)
+            }
             None if !response.status().is_final() => {}
             None => {
                 self.wire.counters.responses_unmatched.fetch_add(1, Relaxed);
@@ -362,6 +363,9 @@ fn answer_flow(request: &Request, flow: Flow) -> Flow {
     }
 }
 
+/// A running worker and its mailbox, or the listener that could not be opened and why.
+pub type Started<M> = Result<(Worker, Mailbox<M>), (Listen, io::Error)>;
+
 /// A running worker.
 #[derive(Debug)]
 pub struct Worker {
@@ -381,7 +385,7 @@ impl Worker {
         number: u8,
         listen: &[Listen],
         make: impl FnOnce(Mailbox<U::Mail>) -> U + Send + 'static,
-    ) -> Result<(Worker, Mailbox<U::Mail>), (Listen, io::Error)> {
+    ) -> Started<U::Mail> {
         let mut sockets = Vec::new();
         let mut listeners = Vec::new();
         let mut addresses = Vec::new();

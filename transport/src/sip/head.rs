@@ -185,7 +185,7 @@ impl Message {
 }
 
 /// Finds the lines. Returns the head, what follows it, and whether all of it is as it should be.
-#[allow(clippy::type_complete)] // three things that belong to one moment
+#[allow(clippy::type_complexity)] // three things that belong to one moment
 fn scan(bytes: Bytes) -> Result<(Head, Bytes, Result<(), ParseError>), ParseError> {
     const EMPTY: ParseError = ParseError::bad_request("Empty Message");
     let mut whole = Ok(());
@@ -340,7 +340,7 @@ fn request(
 
 /// Method and Request-URI; an error beside them when the line is not as it should be but says who
 /// wants what.
-#[allow(clippy::type_complete)] // the two kinds of error are the point
+#[allow(clippy::type_complexity)] // the two kinds of error are the point
 fn start_line(head: &Head) -> Result<(Method, Span, Result<(), ParseError>), ParseError> {
     const MALFORMED: ParseError = ParseError::bad_request("Malformed Request Line");
     let text = head.text(head.start);

@@ -125,12 +125,14 @@ impl StatusCode {
             603 => "Decline",
             604 => "Does Not Exist Anywhere",
             606 => "Not Acceptable",
-            101..=199 => "Progress",
-            201..=299 => "Success",
-            300..=399 => "Redirection",
-            401..=499 => "Request Failure",
-            501..=599 => "Server Failure",
-            _ => "Global Failure",
+            other => match other / 100 {
+                1 => "Progress",
+                2 => "Success",
+                3 => "Redirection",
+                4 => "Request Failure",
+                5 => "Server Failure",
+                _ => "Global Failure",
+            },
         }
     }
 }

@@ -168,6 +168,8 @@ pub struct GroupLog {
     orders: Sender<Order>,
 }
 
+/// openraft's own error, whose size is openraft's choice.
+#[allow(clippy::result_large_err)]
 type Result<T> = std::result::Result<T, StorageError<NodeNumber>>;
 
 impl GroupLog {
@@ -187,6 +189,7 @@ impl GroupLog {
 
     /// Orders a write. The queue is long; when it is full the log is stuck on its disk, and so is
     /// everybody who needs it.
+    #[allow(clippy::result_large_err)] // openraft's own error
     fn order(&self, records: Vec<Record>, done: Done) -> Result<()> {
         let order = Order::Write {
             group: self.id,
@@ -207,6 +210,7 @@ impl GroupLog {
             .map_err(|error| StorageIOError::write(AnyError::new(&error)).into())
     }
 
+    #[allow(clippy::result_large_err)] // openraft's own error
     fn read_back(&self, location: Location) -> Result<Entry> {
         self.shared.stats.reads_from_disk.fetch_add(1, Relaxed);
         let path = segment::path(&self.shared.dir, location.segment);
@@ -229,6 +233,7 @@ impl GroupLog {
         }
     }
 
+    #[allow(clippy::result_large_err)] // openraft's own error
     fn entries(&self, from: u64, until: u64) -> Result<Vec<Entry>> {
         let mut entries = Vec::new();
         let mut on_disk = Vec::new();
