@@ -14,7 +14,7 @@ use transport::sip::{Message, Response, StatusCode};
 use crate::check::{Faults, Watchers};
 use crate::message::{Agent, Ask, Common, write};
 
-/// When a request is given up.
+/// When a request is given up, unless the scenario has less patience.
 const GIVE_UP: Duration = Duration::from_secs(8);
 
 struct InFlight {
@@ -36,6 +36,8 @@ pub struct Field {
     cseqs: HashMap<(char, Agent), u32>,
     pub latency_us: Histogram<u64>,
     pub unanswered: u64,
+    /// When a request is given up.
+    pub give_up: Duration,
 }
 
 impl Field {
@@ -62,6 +64,7 @@ impl Field {
             cseqs: HashMap::new(),
             latency_us: Histogram::new(3).expect("three digits are allowed"),
             unanswered: 0,
+            give_up: GIVE_UP,
         })
     }
 
@@ -181,7 +184,7 @@ impl Field {
         let now = Instant::now();
         let mut lost = Vec::new();
         for (call_id, waiting) in &mut self.in_flight {
-            if now.duration_since(waiting.sent) > GIVE_UP {
+            if now.duration_since(waiting.sent) > self.give_up {
                 lost.push(call_id.clone());
             } else if now >= waiting.again {
                 self.socket

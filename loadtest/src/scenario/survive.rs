@@ -1,5 +1,6 @@
 //! A server is killed under load, again and again; whatever it acknowledged must be there afterwards.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
@@ -222,20 +223,25 @@ fn publish_until_silent(
     agents: &[Agent],
     known: &mut HashMap<Agent, Known>,
 ) -> Result<(), String> {
+    field.give_up = Duration::from_secs(1);
     loop {
-        let mut silent = false;
-        let asks = asks(agents, known);
+        // Once one is not answered, no further one is sent.
+        let silent = Cell::new(false);
+        let asks = asks(agents, known)
+            .into_iter()
+            .take_while(|_| !silent.get());
         field
             .run(64, asks, |agent, answer| match answer {
                 Some(answer) if answer.status().is_success() => note(known, agent, answer),
                 Some(_) => {}
                 None => {
-                    silent = true;
+                    silent.set(true);
                     known.entry(agent).or_default().unknown = true;
                 }
             })
             .map_err(|error| error.to_string())?;
-        if silent {
+        if silent.get() {
+            field.give_up = Duration::from_secs(8);
             return Ok(());
         }
     }

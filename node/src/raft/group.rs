@@ -150,6 +150,13 @@ impl Core {
     /// # Errors
     /// [`StartError::Raft`].
     pub async fn bootstrap(&self) -> Result<(), StartError> {
+        let known = self.raft.is_initialized().await;
+        if known.map_err(|error| StartError::Raft {
+            group: self.group,
+            why: error.to_string(),
+        })? {
+            return Ok(());
+        }
         let members = BTreeMap::from([(self.node, BasicNode::default())]);
         match self.raft.initialize(members).await {
             Ok(()) | Err(RaftError::APIError(InitializeError::NotAllowed(_))) => Ok(()),
