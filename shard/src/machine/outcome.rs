@@ -34,7 +34,8 @@ impl RequestKey {
 /// What the requester is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// 200 to REGISTER: all current bindings, by ascending [`Endpoint::binding`], and the machine's time.
+    /// 200 to REGISTER: all current bindings, by ascending [`Endpoint::binding`], and the machine's
+    /// time.
     Registered {
         /// The bindings.
         endpoints: Arc<[Endpoint]>,

@@ -89,11 +89,27 @@ pub(super) struct SlotTable {
 
 impl SlotTable {
     /// The place of an address with this hash, or else where it would stand.
+    ///
+    /// Hashes are spread evenly, so the place is guessed first and the search spreads from there: of
+    /// a thousand addresses the guess is some sixteen places off, which is two or three cache lines
+    /// side by side, where halving the whole table would fetch five from all over it.
     pub(super) fn find(&self, hash: u64, address: &str) -> Result<usize, usize> {
-        self.presentities.binary_search_by(|(other, watched)| {
+        let all = &self.presentities[..];
+        let guess = ((u128::from(hash) * all.len() as u128) >> 64) as usize;
+        let (mut from, mut to, mut step) = (guess, guess, 8);
+        while from > 0 && all[from - 1].0 >= hash {
+            from = from.saturating_sub(step);
+            step *= 2;
+        }
+        while to < all.len() && all[to].0 <= hash {
+            to = all.len().min(to + step);
+            step *= 2;
+        }
+        let near = all[from..to].binary_search_by(|(other, watched)| {
             let by_text = || watched.presentity.aor.as_str().cmp(address);
             other.cmp(&hash).then_with(by_text)
-        })
+        });
+        near.map(|place| place + from).map_err(|place| place + from)
     }
 
     /// What stands at a place that was found.
@@ -146,6 +162,48 @@ impl SlotTable {
             let held = self.dialogs.get_mut(key);
             let held = Arc::make_mut(held.expect("a watcher is one of the dialogs"));
             visit(*key, &mut held.dialog);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::slot::Aor;
+
+    /// The search is right wherever the guess falls, however uneven the hashes are.
+    #[test]
+    fn an_address_is_found_where_it_stands() {
+        let even: Vec<u64> = (0..500).map(|n| n * (u64::MAX / 500)).collect();
+        let low: Vec<u64> = (0..500).collect();
+        let high: Vec<u64> = (0..500).map(|n| u64::MAX - n).rev().collect();
+        let same = vec![7 << 40; 500];
+        for (name, hashes) in [
+            ("even", even),
+            ("low", low),
+            ("high", high),
+            ("same", same),
+            ("one", vec![1 << 63]),
+            ("none", vec![]),
+        ] {
+            let mut table = SlotTable::default();
+            let addresses: Vec<String> = (0..hashes.len()).map(|n| format!("{n:03}")).collect();
+            for (place, (hash, address)) in hashes.iter().zip(&addresses).enumerate() {
+                let aor = Aor::from_canonical(address);
+                table.insert(place, *hash, Watched::new(Presentity::new(aor)));
+            }
+            for (place, (hash, address)) in hashes.iter().zip(&addresses).enumerate() {
+                assert_eq!(table.find(*hash, address), Ok(place), "{name}");
+                assert_eq!(
+                    table.find(*hash, &format!("{address}+")),
+                    Err(place + 1),
+                    "{name}"
+                );
+            }
+            for hash in [0, 1, 7 << 40, 1 << 63, u64::MAX] {
+                let expected = hashes.partition_point(|other| *other < hash);
+                assert_eq!(table.find(hash, ""), Err(expected), "{name} {hash}");
+            }
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use shard::machine::Machine;
 use shard::machine::outcome::Refusal;
+use shard::presence::limits::WATCHERS_MAX;
 use shard::subscription::dialog::{DialogKey, EndReason, Package};
 
 use crate::pool::{
@@ -227,6 +228,37 @@ fn a_subscription_for_no_time_is_a_fetch() {
             .revision,
         0
     );
+}
+
+#[test]
+fn a_presentity_has_a_bounded_number_of_watchers() {
+    let mut pool = Pool::start();
+    for first in (0..WATCHERS_MAX as u128).step_by(500) {
+        let subscribes: Vec<_> = (first..first + 500)
+            .map(|dialog| subscribe(dialog, 1, 600))
+            .collect();
+        assert!(
+            pool.ask_all(&subscribes)
+                .iter()
+                .all(|outcome| *outcome == subscribed(600))
+        );
+    }
+    let one_more = WATCHERS_MAX as u128;
+    assert_eq!(
+        pool.ask(subscribe(one_more, 1, 600)),
+        refused(Refusal::TooManyWatchers)
+    );
+    pool.ask(publish(None, Some("a"), 600));
+    assert_eq!(pool.notices().len(), WATCHERS_MAX);
+    pool.ask(end(7, EndReason::Unreachable));
+    assert_eq!(pool.ask(subscribe(one_more, 1, 600)), subscribed(600));
+    pool.wait_s(600);
+    assert_eq!(
+        pool.notices().len(),
+        WATCHERS_MAX,
+        "all are told that it is over"
+    );
+    assert_eq!(pool.machine.counts().dialogs, 0);
 }
 
 //= RFC 3261 12.2.1.1

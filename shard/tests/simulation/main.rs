@@ -5,6 +5,7 @@
 //! prints its seed.
 
 mod asked;
+mod author;
 mod chance;
 mod mistakes;
 mod model;

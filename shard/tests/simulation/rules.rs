@@ -11,8 +11,9 @@ use shard::subscription::dialog::{DialogKey, Package};
 use shard::time::Timestamp;
 
 use crate::asked::{Asked, What};
+use crate::author::ADDRESSES;
 use crate::model::{Said, Shown};
-use crate::world::{ADDRESSES, shown};
+use crate::world::shown;
 
 /// How long an answer is remembered at least, in milliseconds.
 const MEMORY_MS: u64 = 32_000;
