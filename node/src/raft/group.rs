@@ -308,11 +308,13 @@ impl ShardGroup {
     /// As an operator sees it.
     #[must_use]
     pub fn status(&self) -> GroupStatus {
-        // Blank and membership entries never reach the machine: what openraft applied counts as well
-        // once the machine has seen the last entry that is its own.
+        // Blank and membership entries never reach the machine, so its index may stay behind; a leader
+        // has caught up when its own first entry is applied.
         let gauges = self.runner.gauges();
         let mut status = self.core.status(gauges.applied.load(Acquire));
-        status.caught_up = self.proposer.is_leading() || status.caught_up;
+        if status.role == "leader" {
+            status.caught_up = self.proposer.is_leading();
+        }
         status
     }
 }
