@@ -97,7 +97,9 @@ impl Author {
             3 | 4 => model.first_end_ms().unwrap_or(self.clock_ms),
             5 => model.first_end_ms().map_or(self.clock_ms, |end| end - 1),
             6 => self.clock_ms,
-            7 | 8 => self.clock_ms + 30_000 + self.chance.below(5_000),
+            7 => self.clock_ms + 30_000 + self.chance.below(5_000),
+            // Exactly 64·T1, which decides about repeats and about notifying again.
+            8 => self.clock_ms + 32_000,
             _ => self.clock_ms + self.chance.below(self.habits.stride_ms),
         };
     }
