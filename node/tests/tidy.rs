@@ -224,7 +224,7 @@ fn every_file_says_what_it_is_and_nothing_is_left_undone() {
 }
 
 /// Sections that code cites and no test does yet. The number may only fall.
-const UNTESTED_MAX: usize = 40;
+const UNTESTED_MAX: usize = 14;
 
 #[test]
 fn what_is_cited_is_tested() {
