@@ -100,6 +100,7 @@ impl Stage {
                 expires_s: 3_600,
                 route: &[1; 160],
                 target: &[1; 80],
+                extras: None,
             });
             stage.request(u128::from(watcher) + 1_000_000, command);
         }
@@ -134,6 +135,7 @@ impl Stage {
             content: Some(&stored),
             expires_s: 3_600,
             tag_policy: TagPolicy::Renew,
+            bearing: Default::default(),
         });
         self.request(u128::from(self.index) << 64, command);
         self.stored = stored;

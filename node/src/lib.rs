@@ -239,6 +239,7 @@ impl Node {
         let shared = Arc::new(Shared {
             policy: config.policy(),
             identity: who,
+            users: Arc::new(dialect::Everybody),
             routes: Routes::new(map, links.collect()),
             workers: mailboxes.clone(),
             metrics: Arc::clone(&metrics),
@@ -426,6 +427,7 @@ impl Config {
             publication: interval(self.publication),
             subscription: interval(self.subscription),
             registration: interval(self.registration),
+            enhanced: dialect::enhanced::Settings::default(),
         }
     }
 }

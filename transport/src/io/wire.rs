@@ -35,6 +35,15 @@ const ADDRESSES_MAX: usize = 4_096;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Context(pub u128, pub u64);
 
+/// Whether a request says all that those before it said, so that it may take their place unsent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Complete {
+    /// It does.
+    Yes,
+    /// It says a part of its own.
+    No,
+}
+
 /// One datagram socket.
 pub(super) struct Datagrams {
     pub(super) socket: Rc<tokio::net::UdpSocket>,
@@ -216,8 +225,16 @@ impl Wire {
     /// Sends a request and sees to its retransmission; `on_ended` tells its end.
     ///
     /// A stream that is closed is opened anew to the flow's peer. While a stream is behind, a newer
-    /// request with the same first number in its context takes the place of an unsent one.
-    pub fn send_request(&mut self, flow: &Flow, branch: Branch, message: Bytes, context: Context) {
+    /// request that is `complete` in itself takes the place of an unsent one with the same first number
+    /// in its context.
+    pub fn send_request(
+        &mut self,
+        flow: &Flow,
+        branch: Branch,
+        message: Bytes,
+        context: Context,
+        complete: Complete,
+    ) {
         if !self
             .client
             .begin(branch, *flow, message.clone(), context, self.now)
@@ -226,7 +243,8 @@ impl Wire {
             self.ended.push((context, Ended::Timeout));
         }
         if flow.transport.is_reliable() {
-            self.queue_for_stream(flow, message, Some((context.0, branch)), true);
+            let replaceable = (complete == Complete::Yes).then_some((context.0, branch));
+            self.queue_for_stream(flow, message, replaceable, true);
         } else {
             self.queue_datagram(flow, message);
         }

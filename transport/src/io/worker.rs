@@ -24,7 +24,7 @@ use tokio::task::{LocalSet, yield_now};
 use super::mailbox::Mailbox;
 use super::stream;
 use super::udp::{self, Arena};
-pub use super::wire::{Context, Wire};
+pub use super::wire::{Complete, Context, Wire};
 use crate::flow::{Flow, Transport};
 use crate::sip::write::Reply;
 use crate::sip::{Message, ParseError, Request, Response, StatusCode};
