@@ -4,6 +4,7 @@
 //! came for a shard goes to its log as one batch. Outcomes come back as mail and are answered through
 //! the transaction that waits; notices are written and sent. Nothing here blocks.
 
+use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -16,7 +17,7 @@ use shard::machine::outcome::{Outcome, Refusal, RequestKey};
 use shard::presence::limits::{ENTRY_BYTES_MAX, ENTRY_REQUESTS_MAX};
 use shard::runner::Job;
 use shard::slot::Slot;
-use shard::subscription::dialog::{Delivery, DialogKey, EndReason, Format};
+use shard::subscription::dialog::{Delivery, DialogKey, EndReason, EndpointId, Format};
 use shard::subscription::view::View;
 use transport::dialog::{DialogRoute, Target};
 use transport::flow::{Flow, Transport};
@@ -33,6 +34,7 @@ use super::identity::{Identity, Verdict};
 use super::route::Routes;
 use super::waiting::{Look, Waiting, WaitingRoom, What};
 use crate::dialect::enhanced::answer::{self, Here};
+use crate::dialect::enhanced::endpoint as enhanced_endpoint;
 use crate::dialect::{
     self, Answer, Aside, Circumstances, Grace, Identified, Policy, Scratch, Translated, Users,
     refusal, register, simple,
@@ -46,6 +48,10 @@ use crate::raft::proposer::{Batch, ProposeError};
 /// How long a request is retried before it gets 503: well under the 32 s of the client's own timer,
 /// and several elections long.
 const BUDGET_MS: u64 = 5_000;
+
+/// How long an endpoint whose connection was lost may take to register over another one: a client that
+/// changes its network is back within this time.
+const GRACE_MS: u64 = 5_000;
 
 /// How soon a proposal that found no leader is tried again.
 const RETRY_MS: u64 = 50;
@@ -78,7 +84,18 @@ pub struct Endpoint {
     /// Tickets to propose again, in the order of their time.
     again: Vec<(Millis, Ticket)>,
     contacts: Contacts,
+    /// Which endpoint speaks over which connection.
+    connected: HashMap<u64, Lost>,
+    /// Endpoints whose connection is gone, and when they are given up.
+    lost: VecDeque<(Millis, Lost)>,
     draining: bool,
+}
+
+/// An endpoint, as far as it is needed to end it when its connection is lost.
+struct Lost {
+    address: String,
+    endpoint: EndpointId,
+    target: Vec<u8>,
 }
 
 /// A batch in the making.
@@ -103,6 +120,8 @@ impl Endpoint {
             batches,
             again: Vec::new(),
             contacts: Contacts::default(),
+            connected: HashMap::new(),
+            lost: VecDeque::new(),
             draining: false,
             shared,
         }
@@ -162,6 +181,56 @@ impl Endpoint {
             &mut gathering.encoded,
         );
         gathering.requests.push((ticket, gathering.encoded.len()));
+    }
+
+    /// Makes known, in their own shards, who is watched from a dialog of this one.
+    fn introduce(&mut self, aside: &Aside, key: RequestKey) {
+        let Aside::Batch { introductions, .. } = aside else {
+            return;
+        };
+        for (number, introduction) in (1..).zip(introductions) {
+            let shard = self.shared.routes.shard_of(Slot::of(&introduction.address));
+            // A repeat of the request introduces nobody twice: the list knows who is in it.
+            let key = RequestKey(key.0.wrapping_add(number));
+            self.propose(shard, key, NOBODY, introduction.command());
+        }
+    }
+
+    /// Proposes the end of an endpoint whose connection was lost, and did not come back.
+    fn lose(&mut self, lost: &Lost) {
+        let shard = self.shared.routes.shard_of(Slot::of(&lost.address));
+        let key = RequestKey(u128::from(self.chance.draw()) << 64 | u128::from(self.chance.draw()));
+        let command = Command::EndEndpoint {
+            presentity: &lost.address,
+            endpoint: lost.endpoint,
+            target: &lost.target,
+        };
+        self.propose(shard, key, NOBODY, command);
+    }
+
+    /// Remembers which endpoint speaks over a connection, once it is registered.
+    fn remember(
+        &mut self,
+        request: &Request,
+        flow: &Flow,
+        endpoints: &[shard::presence::endpoint::Endpoint],
+    ) {
+        let own = enhanced_endpoint(request);
+        let registered = endpoints
+            .iter()
+            .find(|endpoint| endpoint.endpoint_id == own);
+        let (Some(own), Some(registered), true) = (own, registered, flow.transport.is_reliable())
+        else {
+            self.connected.remove(&flow.number);
+            return;
+        };
+        let to = Uri::parse(request.to().uri);
+        let lost = Lost {
+            address: to.map_or_else(|_| String::new(), |to| dialect::address_of(&to)),
+            endpoint: own,
+            target: registered.target.to_vec(),
+        };
+        self.connected.insert(flow.number, lost);
     }
 
     /// Hands what was gathered for a shard to its log.
@@ -264,6 +333,7 @@ impl Endpoint {
                     method,
                 );
                 self.propose(shard, key, self.waiting.next_ticket(), command);
+                self.introduce(&aside, key);
                 Ok((
                     shard,
                     What::Outcome {
@@ -388,6 +458,9 @@ impl Endpoint {
             ..
         } = waiting;
         self.shared.metrics.queue_delay_ms(wire.now().0 - since.0);
+        if let (Outcome::Registered { endpoints, .. }, Aside::Registration) = (outcome, &aside) {
+            self.remember(&request, &flow, endpoints);
+        }
         let chance = self.chance.draw();
         let to_tag = format!("r{chance:016x}");
         let here = Here {
@@ -709,8 +782,15 @@ impl TransactionUser for Endpoint {
         }
     }
 
-    fn on_closed(&mut self, _flow: Flow, _wire: &mut Wire) {
-        // A dialog outlives its connection: the watcher comes back and refreshes, or it expires.
+    //= MS-SIPREGE 3.2.2.5
+    //# an endpoint whose connection is gone is as good as expired, after a while
+    fn on_closed(&mut self, flow: Flow, wire: &mut Wire) {
+        // A plain telephone's dialog outlives its connection: it comes back and refreshes, or it expires.
+        if let Some(lost) = self.connected.remove(&flow.number) {
+            let at = Millis(wire.now().0 + GRACE_MS);
+            self.lost.push_back((at, lost));
+            wire.wake_at(at);
+        }
     }
 
     fn on_wake(&mut self, wire: &mut Wire) {
@@ -721,6 +801,14 @@ impl TransactionUser for Endpoint {
                 break;
             }
             self.give_up(ticket, wire);
+        }
+        while self.lost.front().is_some_and(|(at, _)| *at <= now) {
+            if let Some((_, lost)) = self.lost.pop_front() {
+                self.lose(&lost);
+            }
+        }
+        if let Some((at, _)) = self.lost.front() {
+            wire.wake_at(*at);
         }
         let due = self.again.partition_point(|(at, _)| *at <= now);
         let tickets: Vec<Ticket> = self.again.drain(..due).map(|(_, ticket)| ticket).collect();

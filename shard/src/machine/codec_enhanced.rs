@@ -9,6 +9,8 @@
 //! 11 hand contacts over presentity from:u8 to:u8
 //! 12 set profile        presentity profile
 //! 13 set waiting        presentity waiting
+//! 14 end endpoint       presentity endpoint:16 target
+//! 15 introduce          presentity watcher network:u8 display_name context
 //! extras := network:u8 delivery:u8 piggyback:u8 [endpoint] registered:u8 display_name wish
 //! wish   := 0 document | 1 own scope:u8 | 2 contacts ucs:u8 | 3 categories action* | 4 same
 //! action := subscribe:u8 (address [context])* category*
@@ -24,7 +26,7 @@ use crate::machine::values::{
 use crate::presence::container::{ContainerChange, MemberChange};
 use crate::presence::delegate::DelegateAct;
 use crate::presence::instance::{Deed, Publication, Wished};
-use crate::subscription::dialog::Delivery;
+use crate::subscription::dialog::{Delivery, EndpointId};
 use crate::subscription::watch::{Action, Resource, Scope, Wish};
 
 const PUBLISH_INSTANCES: u8 = 6;
@@ -35,6 +37,8 @@ const CHANGE_CONTACTS: u8 = 10;
 const HAND_CONTACTS_OVER: u8 = 11;
 const SET_PROFILE: u8 = 12;
 const SET_WAITING: u8 = 13;
+const END_ENDPOINT: u8 = 14;
+const INTRODUCE: u8 = 15;
 
 /// The number of a command of enhanced presence.
 pub(super) fn number_of(command: &Command<'_>) -> u8 {
@@ -47,6 +51,8 @@ pub(super) fn number_of(command: &Command<'_>) -> u8 {
         Command::HandContactsOver { .. } => HAND_CONTACTS_OVER,
         Command::SetProfile { .. } => SET_PROFILE,
         Command::SetWaiting { .. } => SET_WAITING,
+        Command::EndEndpoint { .. } => END_ENDPOINT,
+        Command::Introduce { .. } => INTRODUCE,
         Command::Register(_)
         | Command::Publish(_)
         | Command::Subscribe(_)
@@ -136,6 +142,28 @@ pub(super) fn put(command: &Command<'_>, out: &mut BytesMut) {
         } => {
             put_text(presentity, out);
             values::put_waiting(waiting, out);
+        }
+        Command::EndEndpoint {
+            presentity,
+            endpoint,
+            target,
+        } => {
+            put_text(presentity, out);
+            out.put_slice(&endpoint.0);
+            put_slice(target, out);
+        }
+        Command::Introduce {
+            presentity,
+            watcher,
+            network,
+            display_name,
+            context,
+        } => {
+            put_text(presentity, out);
+            put_text(watcher, out);
+            out.put_u8(*network as u8);
+            put_text(display_name, out);
+            put_slice(context, out);
         }
         Command::Register(_)
         | Command::Publish(_)
@@ -232,6 +260,18 @@ pub(super) fn read<'a>(number: u8, cursor: &mut Cursor<'a>) -> Result<Command<'a
         SET_WAITING => Command::SetWaiting {
             presentity: cursor.text()?,
             waiting: values::waiting(cursor)?,
+        },
+        END_ENDPOINT => Command::EndEndpoint {
+            presentity: cursor.text()?,
+            endpoint: EndpointId(cursor.u128()?.to_le_bytes()),
+            target: cursor.slice()?,
+        },
+        INTRODUCE => Command::Introduce {
+            presentity: cursor.text()?,
+            watcher: cursor.text()?,
+            network: values::network(cursor)?,
+            display_name: cursor.text()?,
+            context: cursor.slice()?,
         },
         _ => return cursor.wrong("a command's number"),
     })

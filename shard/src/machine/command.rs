@@ -3,11 +3,11 @@
 
 use crate::machine::outcome::RequestKey;
 use crate::slot::Slot;
-use crate::subscription::dialog::{DialogKey, EndReason};
+use crate::subscription::dialog::{DialogKey, EndReason, EndpointId};
 use crate::time::Timestamp;
 
 use crate::presence::contacts::{ContactChange, Custody};
-use crate::presence::container::ContainerChange;
+use crate::presence::container::{ContainerChange, Network};
 use crate::presence::delegate::{Delegate, DelegateAct};
 use crate::presence::enhanced::Profile;
 
@@ -146,6 +146,28 @@ pub enum Command<'a> {
         from: Custody,
         /// To whom.
         to: Custody,
+    },
+    /// An endpoint's connection is lost, and it has not come back on another one.
+    EndEndpoint {
+        /// Whose endpoint.
+        presentity: &'a str,
+        /// Which.
+        endpoint: EndpointId,
+        /// Its target as it was registered: one that registered anew has another.
+        target: &'a [u8],
+    },
+    /// Somebody watches, in a dialog of another shard, and wants it known (MS-PRES 3.4.5.1.3).
+    Introduce {
+        /// Who is watched.
+        presentity: &'a str,
+        /// Who watches.
+        watcher: &'a str,
+        /// From where.
+        network: Network,
+        /// The watcher's name; empty when it gave none.
+        display_name: &'a str,
+        /// What it says about why: XML that stands alone, possibly nothing.
+        context: &'a [u8],
     },
     /// What the directory says of a user (MS-PRES 3.2.6.2).
     SetProfile {

@@ -201,6 +201,42 @@ impl Machine {
                     Ok(Outcome::Done)
                 })
             }
+            Command::EndEndpoint {
+                presentity,
+                endpoint,
+                target,
+            } => {
+                let (now, index, notices) = (self.now, self.applied, &mut self.notices);
+                let ended = self.store.change(presentity, |presentity, _| {
+                    let mut changes = Changes::default();
+                    let ended = presentity.lose(*endpoint, target, now, &mut changes);
+                    if !changes.is_empty() {
+                        presentity.revision = index;
+                        notices.changed(&presentity.aor, changes);
+                    }
+                    ended
+                });
+                self.end_dialogs_of(presentity, &ended);
+                Ok(Outcome::Ended)
+            }
+            Command::Introduce {
+                presentity,
+                watcher,
+                network,
+                display_name,
+                context,
+            } => {
+                let subscriber = Subscriber {
+                    address: Aor::from_canonical(watcher),
+                    display_name: (*display_name).into(),
+                    network: *network,
+                    acknowledged: false,
+                    lasting: false,
+                    context: (*context).into(),
+                };
+                self.introduce(presentity, subscriber)
+                    .map(|()| Outcome::Ended)
+            }
             Command::SetWaiting {
                 presentity,
                 waiting,
@@ -356,7 +392,9 @@ impl Machine {
                 let address = dialog.presentity.clone();
                 let watched = self.store.watched(address.as_str());
                 if watched.is_some_and(|watched| watched.presentity.claimed().is_some()) {
-                    self.introduce(&address, &watcher, extras, b"", true);
+                    let subscriber = introduced(&watcher, extras, b"", true);
+                    // The subscription stands; a full list is nobody's fault here.
+                    let _ = self.introduce(address.as_str(), subscriber);
                 }
             }
             Wish::Own(_) | Wish::Contacts(_) | Wish::Same => {}
@@ -397,39 +435,23 @@ impl Machine {
                 //= MS-PRES 3.4.5.1.3
                 //# a context element adds the watcher to the resource's subscriber list
                 if let Some(context) = resource.context {
-                    self.introduce(&address, watcher, extras, context, false);
+                    let subscriber = introduced(watcher, extras, context, false);
+                    let _ = self.introduce(address.as_str(), subscriber);
                 }
             }
         }
     }
 
-    /// Adds a watcher to a publisher's subscriber list; a full list is nobody's fault here.
-    fn introduce(
-        &mut self,
-        address: &Aor,
-        watcher: &Aor,
-        extras: &Extras<'_>,
-        context: &[u8],
-        lasting: bool,
-    ) {
-        if address == watcher {
-            return;
+    /// Adds a watcher to a publisher's subscriber list.
+    fn introduce(&mut self, address: &str, subscriber: Subscriber) -> Result<(), Rejected> {
+        if subscriber.address.as_str() == address {
+            return Ok(());
         }
-        let subscriber = Subscriber {
-            address: watcher.clone(),
-            display_name: extras.display_name.into(),
-            network: extras.network,
-            acknowledged: false,
-            lasting,
-            context: context.into(),
-        };
-        let added = self.change_enhanced(address.as_str(), |enhanced, changes, _| {
+        self.change_enhanced(address, |enhanced, changes, _| {
             let list = &mut enhanced.subscribers;
             changes.subscribers = list.add(subscriber, SUBSCRIBERS_MAX, CONTEXT_BYTES_MAX)?;
             Ok(())
-        });
-        // The subscription stands; only the introduction does not.
-        drop(added);
+        })
     }
 
     /// Without piggybacking, the state is told when the entry is done.
@@ -687,6 +709,18 @@ impl Machine {
         member.categories.sort_unstable();
         let resolved = member.affected(presentity.claimed(), watcher, None);
         Arc::new(View::categories(presentity, &resolved, self.now))
+    }
+}
+
+/// The entry of a watcher in a subscriber list.
+fn introduced(watcher: &Aor, extras: &Extras<'_>, context: &[u8], lasting: bool) -> Subscriber {
+    Subscriber {
+        address: watcher.clone(),
+        display_name: extras.display_name.into(),
+        network: extras.network,
+        acknowledged: false,
+        lasting,
+        context: context.into(),
     }
 }
 

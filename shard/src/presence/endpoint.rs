@@ -206,6 +206,16 @@ impl Endpoints {
         Ok(list)
     }
 
+    /// Ends the endpoint that was registered with this target, if it still is.
+    pub fn lose(&mut self, id: EndpointId, target: &[u8]) {
+        let lost =
+            |endpoint: &Endpoint| endpoint.endpoint_id == Some(id) && *endpoint.target == *target;
+        if self.iter().any(lost) {
+            let others = self.iter().filter(|endpoint| !lost(endpoint));
+            *self = Endpoints::from_ordered(others.cloned().collect());
+        }
+    }
+
     /// Ends the bindings that are due at `now`.
     pub fn expire(&mut self, now: Timestamp) {
         if self.iter().any(|endpoint| endpoint.expires_at <= now) {

@@ -87,6 +87,19 @@ impl Presentity {
         Ok(Registered { refreshed, ended })
     }
 
+    /// An endpoint's connection is lost; tells whether it was registered with it.
+    pub fn lose(
+        &mut self,
+        id: EndpointId,
+        target: &[u8],
+        now: Timestamp,
+        changes: &mut Changes,
+    ) -> Vec<EndpointId> {
+        let before = self.endpoints.clone();
+        self.endpoints.lose(id, target);
+        self.end_endpoints(&before, now, changes)
+    }
+
     /// Its own client, or the directory, says who it is.
     pub fn claim(&mut self, profile: Profile, now: Timestamp, changes: &mut Changes) {
         let Presentity {

@@ -82,14 +82,14 @@ pub fn subscribed(
         reply = reply.header("Supported", "ms-benotify, ms-piggyback-first-notify");
     }
     let format = shown.and_then(|shown| Some(format_of(request, shown.views.first()?)));
-    let batch = matches!(aside, Aside::Batch(_));
+    let batch = matches!(aside, Aside::Batch { .. });
     if batch || format == Some(Format::RoamingSelf) {
         reply = reply.header("Require", "eventlist");
     }
     let Some(shown) = shown else {
         return match aside {
             // Without piggybacking there is no other place to say who is not served here.
-            Aside::Batch(rejected) if !rejected.is_empty() => {
+            Aside::Batch { rejected, .. } if !rejected.is_empty() => {
                 related(reply, request, &Shown::default(), rejected, here)
             }
             _ => reply.finish(),
@@ -97,7 +97,7 @@ pub fn subscribed(
     };
     reply = reply.header("ms-piggyback-cseq", shown.cseq.max(1));
     match (aside, shown.views.first()) {
-        (Aside::Batch(rejected), _) => related(reply, request, shown, rejected, here),
+        (Aside::Batch { rejected, .. }, _) => related(reply, request, shown, rejected, here),
         (_, Some(view)) => {
             let format = format_of(request, view);
             let mode = match (aside, &view.seen) {

@@ -15,8 +15,8 @@ use transport::sip::uri::Uri;
 use transport::sip::{Name, Request, gruu};
 
 use super::{
-    Aside, body, canonical_of, delivery, diagnostics, display_name, endpoint, in_dialog, malformed,
-    network, piggyback,
+    Aside, Introduction, body, canonical_of, delivery, diagnostics, display_name, endpoint,
+    in_dialog, malformed, network, piggyback,
 };
 use crate::dialect::{
     Answer, Circumstances, Grace, Poll, Scratch, Translated, foreign_address, refusal, simple,
@@ -199,6 +199,17 @@ pub(super) fn subscribe<'s>(
     } else {
         Plan::of_single(request, actions, circumstances)?
     };
+    let introduced = plan
+        .elsewhere
+        .into_iter()
+        .map(|(address, context)| Introduction {
+            address,
+            watcher: watcher.clone(),
+            network: network(request, circumstances),
+            display_name: display_name(request).to_owned(),
+            context: content[context].to_vec(),
+        });
+    let introductions = introduced.collect();
     *presentity = plan.home;
     names.clear();
     names.extend(
@@ -239,7 +250,10 @@ pub(super) fn subscribe<'s>(
             format: Format::Categories,
             wish,
             must_register: own,
-            aside: Aside::Batch(plan.rejected),
+            aside: Aside::Batch {
+                rejected: plan.rejected,
+                introductions,
+            },
         },
     )
 }
@@ -258,6 +272,8 @@ struct Plan {
     home: String,
     served: Vec<Served>,
     rejected: Vec<(String, Rejection)>,
+    /// Who lives in another shard and is to be told that it is watched.
+    elsewhere: Vec<(String, Range<usize>)>,
 }
 
 impl Plan {
@@ -299,6 +315,7 @@ impl Plan {
             home: watcher.to_owned(),
             served: Vec::new(),
             rejected: Vec::new(),
+            elsewhere: Vec::new(),
         };
         for action in actions {
             let mut served = Served {
@@ -324,7 +341,9 @@ impl Plan {
                     }
                     // Who stops watching needs no hint.
                     _ if !action.subscribe => {}
-                    (Some(_), Some(lives)) => {
+                    (Some(address), Some(lives)) => {
+                        plan.elsewhere
+                            .extend(resource.context.map(|context| (address, context)));
                         let hint = gruu::of_shard(pool, &policy.domains[0], lives);
                         let hint = Rejection::Resubscribe(Some(hint));
                         plan.rejected.push((resource.uri, hint));
@@ -385,6 +404,7 @@ impl Plan {
             home: address,
             served: vec![served],
             rejected: Vec::new(),
+            elsewhere: Vec::new(),
         })
     }
 }

@@ -15,6 +15,7 @@ mod subscribers;
 use shard::document::DocumentError;
 use shard::document::provisioning::Group;
 use shard::document::rlmi::Rejection;
+use shard::machine::command::Command;
 use shard::presence::container::Network;
 use shard::presence::endpoint_id::EndpointId;
 use shard::subscription::dialog::Delivery;
@@ -146,8 +147,13 @@ pub enum Aside {
     /// Nothing.
     #[default]
     Nothing,
-    /// A batch: who could not be served here, in the order of the request.
-    Batch(Vec<(String, Rejection)>),
+    /// A batch.
+    Batch {
+        /// Who could not be served here, in the order of the request.
+        rejected: Vec<(String, Rejection)>,
+        /// Who of them is to be told that somebody watches: clients say so only once, to us.
+        introductions: Vec<Introduction>,
+    },
     /// A contact subscription, by a client that knows of mail servers' stores or not.
     Contacts {
         /// Whether it does.
@@ -157,6 +163,35 @@ pub enum Aside {
     },
     /// A registration: which of the bindings is the one that asks.
     Registration,
+}
+
+/// Somebody who lives in another shard is watched from now on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Introduction {
+    /// Who is watched.
+    pub address: String,
+    /// Who watches.
+    pub watcher: String,
+    /// From where.
+    pub network: Network,
+    /// The watcher's name.
+    pub display_name: String,
+    /// What it says about why.
+    pub context: Vec<u8>,
+}
+
+impl Introduction {
+    /// The command that makes it known.
+    #[must_use]
+    pub fn command(&self) -> Command<'_> {
+        Command::Introduce {
+            presentity: &self.address,
+            watcher: &self.watcher,
+            network: self.network,
+            display_name: &self.display_name,
+            context: &self.context,
+        }
+    }
 }
 
 /// A SERVICE, by its content type.
@@ -250,7 +285,8 @@ pub(super) fn piggyback(request: &Request) -> bool {
 }
 
 /// The endpoint that asks: by the GRUU in its Contact, by its instance, or by its epid.
-pub(super) fn endpoint(request: &Request) -> Option<EndpointId> {
+#[must_use]
+pub fn endpoint(request: &Request) -> Option<EndpointId> {
     let contact = request.values(Name::Contact).next();
     let contact = contact.and_then(|text| transport::sip::header::NameAddr::parse(text).ok());
     let by_gruu = contact.and_then(|contact| gruu::endpoint(&Uri::parse(contact.uri).ok()?));
