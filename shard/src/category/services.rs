@@ -17,9 +17,12 @@ pub struct Offer {
     pub preferred_endpoint_id: Box<str>,
 }
 
+/// An address and what can be done there.
+pub type AtAddress = (Box<str>, Box<[Offer]>);
+
 /// What can be done, address by address.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Services(pub Box<[(Box<str>, Box<[Offer]>)]>);
+pub struct Services(pub Box<[AtAddress]>);
 
 impl Services {
     /// Appends the XML. What the publisher sees tells who publishes; what others see does not.

@@ -58,10 +58,8 @@ pub fn bearing(stored: &[u8]) -> Bearing {
     let is = |item: &stored::Item<'_>, text: &str| item.xml.contains(text);
     for item in stored::items(stored) {
         match item.kind {
-            Kind::Tuple if is(&item, "<basic>open</basic>") => {
-                if bearing.device == Device::Absent {
-                    bearing.device = Device::Online;
-                }
+            Kind::Tuple if bearing.device == Device::Absent && is(&item, "<basic>open</basic>") => {
+                bearing.device = Device::Online;
             }
             Kind::Person => {
                 for (element, doing) in [

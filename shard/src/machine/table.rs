@@ -24,6 +24,10 @@ pub(super) struct Watched {
     watchers: Vec<DialogKey>,
     /// Batched dialogs that watch it, wherever they live, in ascending order; derived from the dialogs.
     /// Boxed, because few presentities have any.
+    #[expect(
+        clippy::box_collection,
+        reason = "eight bytes in each of a million presentities, not 24"
+    )]
     batches: Option<Box<Vec<(Slot, DialogKey)>>>,
     /// For when the first end of a publication or endpoint is queued; derived.
     pub(super) queued_for: Timestamp,

@@ -540,7 +540,7 @@ mod tests {
                 1,
             ),
         ] {
-            let mut held = containers(&[(100, &[a.clone()])]);
+            let mut held = containers(&[(100, std::slice::from_ref(&a))]);
             let id = changes.last().map_or(100, |change| change.id);
             assert_eq!(held.set_members(&changes, 2), expected, "{name}");
             let container = held.get(id).cloned().unwrap_or_default();

@@ -379,7 +379,7 @@ fn malformed(error: &DocumentError, circumstances: &Circumstances<'_>) -> Answer
 }
 
 /// The display name in From.
-fn display_name<'r>(request: &'r Request) -> &'r str {
+fn display_name(request: &Request) -> &str {
     request.from().display
 }
 
