@@ -10,6 +10,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use bytes::Bytes;
 use tokio::sync::Notify;
 
+use super::socket::Socket;
 use super::udp;
 use super::worker::{Counters, Ended};
 use crate::flow::{Flow, Transport};
@@ -74,7 +75,7 @@ pub(super) struct Outgoing {
 /// One stream, open or being opened.
 pub(super) struct Stream {
     /// `None` while it is being opened.
-    pub(super) socket: Option<Rc<tokio::net::TcpStream>>,
+    pub(super) socket: Option<Rc<Socket>>,
     pub(super) flow: Flow,
     pub(super) local: SocketAddr,
     pub(super) outbound: Rc<RefCell<Outbound>>,
@@ -413,12 +414,7 @@ impl Wire {
         self.stream_numbers
     }
 
-    pub(super) fn add_stream(
-        &mut self,
-        socket: Option<Rc<tokio::net::TcpStream>>,
-        flow: Flow,
-        local: SocketAddr,
-    ) {
+    pub(super) fn add_stream(&mut self, socket: Option<Rc<Socket>>, flow: Flow, local: SocketAddr) {
         self.by_peer.insert(flow.peer, flow.number);
         let stream = Stream {
             socket,
@@ -480,7 +476,7 @@ impl Wire {
                 .outbound
                 .borrow_mut()
                 .write_to(socket, &self.counters);
-            if stream.outbound.borrow().bytes > 0 {
+            if stream.outbound.borrow().bytes > 0 || socket.holds_back() {
                 stream.bell.notify_one();
             }
         }
@@ -533,11 +529,7 @@ impl Outbound {
     ///
     /// # Errors
     /// What the kernel says; never `WouldBlock`.
-    pub(super) fn write_to(
-        &mut self,
-        socket: &tokio::net::TcpStream,
-        counters: &Counters,
-    ) -> std::io::Result<()> {
+    pub(super) fn write_to(&mut self, socket: &Socket, counters: &Counters) -> std::io::Result<()> {
         const SLICES: usize = 32;
         while !self.queue.is_empty() {
             let mut slices = [std::io::IoSlice::new(&[]); SLICES];
@@ -547,7 +539,7 @@ impl Outbound {
                 slices[place] = std::io::IoSlice::new(&out.message[begin..]);
                 count += 1;
             }
-            match socket.try_write_vectored(&slices[..count]) {
+            match socket.try_write(&slices[..count]) {
                 Ok(sent) => self.advance(sent, counters),
                 Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return Ok(()),
                 Err(error) => return Err(error),
