@@ -103,3 +103,105 @@ fn read(certificate: &Path, key: &Path) -> Result<Arc<ServerConfig>, TlsError> {
         .map_err(|why| bad_key(why.to_string()))?;
     Ok(Arc::new(config))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+
+    use rustls::pki_types::ServerName;
+    use rustls::{ClientConfig, ClientConnection, RootCertStore};
+
+    use super::*;
+
+    /// Writes a self-signed pair for `example.com`; gives the certificate.
+    fn write_pair(folder: &Path) -> CertificateDer<'static> {
+        let made =
+            rcgen::generate_simple_self_signed(["example.com".to_owned()]).expect("a certificate");
+        fs::write(folder.join("chain.pem"), made.cert.pem()).expect("written");
+        fs::write(folder.join("key.pem"), made.signing_key.serialize_pem()).expect("written");
+        made.cert.der().clone()
+    }
+
+    /// Shakes hands in memory; what stopped it, if something did.
+    fn shake(certificates: &Certificates, trusted: &CertificateDer<'static>) -> Result<(), String> {
+        let mut roots = RootCertStore::empty();
+        roots.add(trusted.clone()).expect("a root");
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .expect("versions")
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let name = ServerName::try_from("example.com").expect("a name");
+        let mut client = ClientConnection::new(Arc::new(config), name).expect("a client");
+        let mut server = certificates.session().expect("a session");
+        while client.is_handshaking() || server.is_handshaking() {
+            let mut bytes = Vec::new();
+            while client.wants_write() {
+                client.write_tls(&mut bytes).expect("in memory");
+            }
+            server.read_tls(&mut &bytes[..]).expect("in memory");
+            server
+                .process_new_packets()
+                .map_err(|why| why.to_string())?;
+            bytes.clear();
+            while server.wants_write() {
+                server.write_tls(&mut bytes).expect("in memory");
+            }
+            let mut rest = &bytes[..];
+            while !rest.is_empty() {
+                client.read_tls(&mut rest).expect("in memory");
+                client
+                    .process_new_packets()
+                    .map_err(|why| why.to_string())?;
+            }
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn new_connections_see_a_certificate_that_was_replaced() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (chain, key) = (
+            folder.path().join("chain.pem"),
+            folder.path().join("key.pem"),
+        );
+        let first = write_pair(folder.path());
+        let certificates = Certificates::load(&chain, &key).expect("a pair");
+        shake(&certificates, &first).expect("the first is shown");
+        let second = write_pair(folder.path());
+        shake(&certificates, &first).expect("until it is told");
+        certificates.reload().expect("a pair");
+        shake(&certificates, &second).expect("the second is shown");
+        shake(&certificates, &first).expect_err("and no other");
+    }
+
+    #[test]
+    fn a_pair_that_cannot_be_used_leaves_the_old_one() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (chain, key) = (
+            folder.path().join("chain.pem"),
+            folder.path().join("key.pem"),
+        );
+        let first = write_pair(folder.path());
+        let certificates = Certificates::load(&chain, &key).expect("a pair");
+        let old_key = fs::read(&key).expect("a key");
+        write_pair(folder.path());
+        fs::write(&key, &old_key).expect("written");
+        let error = certificates
+            .reload()
+            .expect_err("key of another")
+            .to_string();
+        assert!(error.contains("key.pem"), "{error}");
+        fs::write(&chain, "no certificate").expect("written");
+        let error = certificates.reload().expect_err("empty").to_string();
+        assert!(
+            error.contains("chain.pem") && error.contains("no certificate"),
+            "{error}"
+        );
+        fs::remove_file(&key).expect("removed");
+        Certificates::load(&chain, &key).expect_err("nothing to load");
+        shake(&certificates, &first).expect("still the first");
+    }
+}
