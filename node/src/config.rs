@@ -87,6 +87,15 @@ pub struct Flags {
     /// Shards of a new pool; fixed once the pool is made [default: 2]
     #[arg(long, value_name = "N")]
     shards: Option<u16>,
+    /// Listen for the other nodes of the pool here; without it the node stays alone
+    #[arg(long, value_name = "IP:PORT")]
+    peers: Option<SocketAddr>,
+    /// Join the pool that this node belongs to; may be repeated. Needs --peers and --secret
+    #[arg(long, value_name = "HOST:PORT")]
+    join: Vec<String>,
+    /// The pool's secret, which a new node joins with [default: pool-secret in the data folder]
+    #[arg(long, value_name = "FILE")]
+    secret: Option<PathBuf>,
     /// What to log, as tracing filters have it [default: info]
     #[arg(long, value_name = "FILTER")]
     log: Option<String>,
@@ -216,6 +225,7 @@ struct File {
     tls: TlsSection,
     auth: AuthSection,
     limits: LimitSection,
+    pool: PoolSection,
     log: LogSection,
 }
 
@@ -250,6 +260,31 @@ struct LimitSection {
     in_flight: Option<usize>,
     log_segment_bytes: Option<u64>,
     snapshot_bytes: Option<u64>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct PoolSection {
+    name: Option<String>,
+    listen: Option<SocketAddr>,
+    advertise: Option<String>,
+    seeds: Vec<String>,
+    secret: Option<PathBuf>,
+}
+
+/// The pool, as one node needs to know it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PoolSettings {
+    /// The pool's name: nodes of another name are turned away.
+    pub name: String,
+    /// Where the other nodes are listened for; `None` for a pool of one.
+    pub listen: Option<SocketAddr>,
+    /// Where they find this one, if not at `listen`.
+    pub advertise: Option<String>,
+    /// Nodes that a new one asks to be admitted; none for the node that founds the pool.
+    pub seeds: Vec<String>,
+    /// The file with the pool's secret; `pool-secret` in the data folder unless told otherwise.
+    pub secret: Option<PathBuf>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -294,6 +329,8 @@ pub struct Config {
     pub log_segment_bytes: u64,
     /// Bytes of entries between snapshots.
     pub snapshot_bytes: u64,
+    /// The pool.
+    pub pool: PoolSettings,
     /// What is logged.
     pub log_filter: String,
     /// How.
@@ -497,7 +534,9 @@ fn merge(file: File, flags: &Flags) -> Result<Config, ConfigError> {
             "limits.log_segment_bytes = {log_segment_bytes}; expected 8388608 to 1073741824"
         ));
     }
+    let pool = pool_settings(file.pool, flags)?;
     Ok(Config {
+        pool,
         data: flags
             .data
             .clone()
@@ -528,6 +567,50 @@ fn merge(file: File, flags: &Flags) -> Result<Config, ConfigError> {
         domains,
         listen,
     })
+}
+
+fn pool_settings(section: PoolSection, flags: &Flags) -> Result<PoolSettings, ConfigError> {
+    let unsound = |why: &str| Err(ConfigError::Unsound(why.to_owned()));
+    let settings = PoolSettings {
+        name: section.name.unwrap_or_else(|| "lamplight".to_owned()),
+        listen: flags.peers.or(section.listen),
+        advertise: section.advertise,
+        seeds: if flags.join.is_empty() {
+            section.seeds
+        } else {
+            flags.join.clone()
+        },
+        secret: flags.secret.clone().or(section.secret),
+    };
+    let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+    if settings.name.is_empty() || settings.name.len() > 64 || !settings.name.bytes().all(legal) {
+        return unsound("pool.name: expected up to 64 letters, digits, dots, dashes");
+    }
+    if settings.listen.is_none() && !settings.seeds.is_empty() {
+        return unsound(
+            "a node that joins is reached by the others: give --peers IP:PORT (or listen in [pool])",
+        );
+    }
+    if settings
+        .listen
+        .is_some_and(|listen| listen.ip().is_unspecified())
+        && settings.advertise.is_none()
+    {
+        return unsound(
+            "pool.listen is every address of this machine; say in pool.advertise = \"HOST:PORT\" where the others find it",
+        );
+    }
+    for address in settings.seeds.iter().chain(&settings.advertise) {
+        let sound = address
+            .rsplit_once(':')
+            .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok());
+        if !sound {
+            return Err(ConfigError::Unsound(format!(
+                "{address:?} is no address of a peer; expected HOST:PORT"
+            )));
+        }
+    }
+    Ok(settings)
 }
 
 #[cfg(test)]

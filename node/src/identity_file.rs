@@ -1,8 +1,8 @@
 //! Who this node is, and that it is alone in its data folder.
 
 use std::fs::{self, File, TryLockError};
-use std::io::{self, Write as _};
-use std::path::Path;
+use std::io::{self, Seek as _, Write as _};
+use std::path::{Path, PathBuf};
 
 use crate::StartError;
 use crate::raft::types::NodeNumber;
@@ -10,11 +10,14 @@ use crate::raft::types::NodeNumber;
 /// The node's own file, locked for the life of the process.
 #[derive(Debug)]
 pub struct IdentityFile {
-    /// The node's number in its pool.
-    pub node: NodeNumber,
+    /// The node's number in its pool; `None` until it has joined one or founded one.
+    pub node: Option<NodeNumber>,
+    /// Drawn before it joined: asking twice gives one number.
+    pub key: u128,
     /// Drawn anew at each start: tells this life from the one before.
     pub life: u64,
-    _lock: File,
+    data: PathBuf,
+    lock: File,
 }
 
 impl IdentityFile {
@@ -41,31 +44,101 @@ impl IdentityFile {
             Err(TryLockError::WouldBlock) => return Err(StartError::InUse(data.to_owned())),
             Err(TryLockError::Error(why)) => return Err(in_data(why)),
         }
-        let text = fs::read_to_string(&path).map_err(in_data)?;
-        let node = match text.trim() {
-            "" => {
-                let mut file = &lock;
-                file.write_all(b"node = 1\n")
-                    .and_then(|()| file.sync_all())
-                    .map_err(in_data)?;
-                1
-            }
-            text => text
-                .strip_prefix("node = ")
-                .and_then(|number| number.parse().ok())
-                .ok_or_else(|| {
-                    in_data(io::Error::new(
-                        io::ErrorKind::InvalidData,
-                        format!("{} does not hold a node number", path.display()),
-                    ))
-                })?,
+        let mut chance = [0; 24];
+        getrandom::fill(&mut chance)
+            .map_err(|error| in_data(io::Error::other(error.to_string())))?;
+        let (life, key) = chance.split_at(8);
+        let mut file = IdentityFile {
+            node: None,
+            key: u128::from_le_bytes(key.try_into().expect("16 of 24")),
+            life: u64::from_le_bytes(life.try_into().expect("8 of 24")),
+            data: data.to_owned(),
+            lock,
         };
-        let mut life = [0; 8];
-        getrandom::fill(&mut life).map_err(|error| in_data(io::Error::other(error.to_string())))?;
-        Ok(IdentityFile {
-            node,
-            life: u64::from_le_bytes(life),
-            _lock: lock,
+        let text = fs::read_to_string(&path).map_err(in_data)?;
+        if text.trim().is_empty() {
+            file.write()?;
+        } else if file.read(&text).is_none() {
+            return Err(in_data(io::Error::new(
+                io::ErrorKind::InvalidData,
+                format!("{} does not hold a node number", path.display()),
+            )));
+        }
+        Ok(file)
+    }
+
+    /// `node = 3` and, since there are pools, `key = …` in hexadecimal, each on a line.
+    fn read(&mut self, text: &str) -> Option<()> {
+        for line in text.lines().filter(|line| !line.trim().is_empty()) {
+            let (name, value) = line.split_once('=')?;
+            match name.trim() {
+                "node" => self.node = Some(value.trim().parse().ok()?),
+                "key" => self.key = u128::from_str_radix(value.trim(), 16).ok()?,
+                _ => return None,
+            }
+        }
+        Some(())
+    }
+
+    /// Keeps the number that the pool gave.
+    ///
+    /// # Errors
+    /// [`StartError::Data`].
+    pub fn number(&mut self, node: NodeNumber) -> Result<(), StartError> {
+        self.node = Some(node);
+        self.write()
+    }
+
+    fn write(&mut self) -> Result<(), StartError> {
+        let mut text = format!("key = {:032x}\n", self.key);
+        if let Some(node) = self.node {
+            text += &format!("node = {node}\n");
+        }
+        let mut file = &self.lock;
+        let written = file
+            .seek(io::SeekFrom::Start(0))
+            .and_then(|_| file.write_all(text.as_bytes()))
+            .and_then(|()| file.set_len(text.len() as u64))
+            .and_then(|()| file.sync_all());
+        written.map_err(|why| StartError::Data {
+            path: self.data.clone(),
+            why,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_is_kept_and_so_is_the_key() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut first = IdentityFile::open(folder.path()).expect("a new one");
+        assert_eq!(first.node, None);
+        assert!(matches!(
+            IdentityFile::open(folder.path()),
+            Err(StartError::InUse(_))
+        ));
+        first.number(12).expect("written");
+        let (key, life) = (first.key, first.life);
+        drop(first);
+        let again = IdentityFile::open(folder.path()).expect("the same");
+        assert_eq!((again.node, again.key), (Some(12), key));
+        assert_ne!(again.life, life);
+    }
+
+    #[test]
+    fn the_file_of_the_first_release_is_read() {
+        let folder = tempfile::tempdir().expect("a folder");
+        fs::write(folder.path().join("node"), "node = 1\n").expect("written");
+        let file = IdentityFile::open(folder.path()).expect("read");
+        assert_eq!(file.node, Some(1));
+        fs::write(folder.path().join("node"), "knot = 1\n").expect("written");
+        drop(file);
+        assert!(matches!(
+            IdentityFile::open(folder.path()),
+            Err(StartError::Data { .. })
+        ));
     }
 }

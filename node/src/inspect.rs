@@ -12,13 +12,13 @@ use shard::subscription::view::View;
 use tokio::sync::oneshot;
 use transport::sip::uri::{Scheme, Uri};
 
+use crate::hosting::Hosted;
 use crate::ingress::endpoint::Shared;
 use crate::observe::report::{
-    Asked, EndpointReport, Inspect, InspectError, PoolReport, PresentityReport, PublicationReport,
-    Readiness, ShardReport, WatcherReport,
+    Asked, EndpointReport, Inspect, InspectError, NodeReport, PoolReport, PresentityReport,
+    PublicationReport, Readiness, ShardReport, WatcherReport,
 };
 use crate::pool::PoolGroup;
-use crate::raft::group::ShardGroup;
 use crate::raft::log::Log;
 
 /// How long a shard thread is waited for.
@@ -30,7 +30,7 @@ pub(crate) struct Inspector {
     pub(crate) domains: Vec<String>,
     pub(crate) listen: Vec<String>,
     pub(crate) pool: Arc<PoolGroup>,
-    pub(crate) shards: Vec<Arc<ShardGroup>>,
+    pub(crate) hosted: Hosted,
     pub(crate) shared: Arc<Shared>,
     pub(crate) log: Log,
 }
@@ -38,21 +38,38 @@ pub(crate) struct Inspector {
 impl Inspect for Inspector {
     fn pool(&self) -> PoolReport {
         let map = self.pool.map();
-        let shards = self
-            .shards
-            .iter()
-            .enumerate()
-            .map(|(number, group)| ShardReport {
-                shard: number as u16,
+        let routes = self.shared.routes.current();
+        let shards = self.hosted.all().into_iter().map(|(number, group)| {
+            let place = usize::from(number);
+            ShardReport {
+                shard: number,
                 status: group.status(),
-                slots: map.slots_of(number as u16).count(),
-                in_flight: self.shared.routes.link(number).permits.taken(),
-            });
+                slots: map.slots_of(number).count(),
+                in_flight: if place < routes.count() {
+                    routes.reach(place).permits.taken()
+                } else {
+                    0
+                },
+                replicas: map
+                    .shard(number)
+                    .map(|entry| entry.replicas.clone())
+                    .unwrap_or_default(),
+            }
+        });
+        let nodes = map.nodes().map(|(number, entry)| NodeReport {
+            node: number,
+            standing: entry.standing.as_str(),
+            peer: entry.record.peer.clone(),
+            admin: entry.record.admin.clone(),
+            sip: entry.record.sip.clone(),
+            linked: number == self.node || self.shared.traffic.reaches(number),
+        });
         PoolReport {
             node: self.node,
             domains: self.domains.clone(),
             listen: self.listen.clone(),
             epoch: map.epoch,
+            nodes: nodes.collect(),
             map: self.pool.status(),
             shards: shards.collect(),
             log_stalled: self.log.stalled(),
@@ -64,7 +81,13 @@ impl Inspect for Inspector {
         if !self.pool.status().caught_up {
             waiting_for.push("the pool map".to_owned());
         }
-        for (number, group) in self.shards.iter().enumerate() {
+        let map = self.pool.map();
+        for (number, entry) in map.shards() {
+            if entry.replicas.contains(&self.node) && self.hosted.get(number).is_none() {
+                waiting_for.push(format!("shard {number}: not begun"));
+            }
+        }
+        for (number, group) in self.hosted.all() {
             if !group.status().caught_up {
                 waiting_for.push(format!("shard {number}: {}", group.status().role));
             }
@@ -79,23 +102,23 @@ impl Inspect for Inspector {
     fn presentity<'a>(&'a self, uri: &'a str) -> Asked<'a, Result<PresentityReport, InspectError>> {
         Box::pin(async move {
             let aor = address(uri).ok_or_else(|| InspectError::BadAddress(uri.to_owned()))?;
-            let shard = self.shared.routes.shard_of(aor.slot());
+            let shard = self.pool.map().shard_of(aor.slot());
+            // What a replica here knows; it may lag behind its leader by a heartbeat.
+            let replica = self
+                .hosted
+                .get(shard)
+                .ok_or(InspectError::Elsewhere(shard))?;
             let (give, take) = oneshot::channel();
             let asked = aor.clone();
             let job = Job::Read(Box::new(move |machine| {
                 let report = machine.report(asked.as_str());
                 drop(give.send((report, machine.fetch(asked.as_str(), Package::Presence))));
             }));
-            self.shared
-                .routes
-                .link(shard)
-                .runner
-                .submit(job)
-                .map_err(|_| InspectError::Busy)?;
+            replica.runner.submit(job).map_err(|_| InspectError::Busy)?;
             let answer = tokio::time::timeout(PATIENCE, take).await;
             let (report, view) = answer.ok().and_then(Result::ok).ok_or(InspectError::Busy)?;
             let report = report.ok_or_else(|| InspectError::Unknown(aor.to_string()))?;
-            Ok(show(&aor, shard as u16, &report, &view))
+            Ok(show(&aor, shard, &report, &view))
         })
     }
 
@@ -167,9 +190,9 @@ fn event(package: Package) -> &'static str {
 }
 
 /// Asks every shard how much it holds, for a scrape; a shard that does not answer at once is left out.
-pub(crate) fn counts(shards: &[Arc<ShardGroup>]) -> Vec<(usize, Counts)> {
+pub(crate) fn counts(hosted: &Hosted) -> Vec<(u16, Counts)> {
     let mut counted = Vec::new();
-    for (number, group) in shards.iter().enumerate() {
+    for (number, group) in hosted.all() {
         let (give, take) = std::sync::mpsc::sync_channel(1);
         let job = Job::Read(Box::new(move |machine| {
             let _ = give.send(machine.counts());

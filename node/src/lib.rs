@@ -2,7 +2,7 @@
 //!
 //! # The order of the modules
 //!
-//! `config`, `observe` ← `raft`, `pool` ← `dialect` ← `egress` ← `ingress` ← this file; a module
+//! `config`, `observe` ← `peer` ← `raft`, `pool` ← `dialect` ← `egress` ← `ingress` ← this file; a module
 //! imports only from its left (`node/tests/tidy.rs` holds it).
 //!
 //! # What runs
@@ -11,6 +11,7 @@
 //! | --- | --- | --- |
 //! | `sip-N` | cores / 2 | its sockets and its mail |
 //! | `raft` | 1 | openraft's tasks, the proposers, the admin listener |
+//! | `peers` | 1 | requests, answers and notifications from and to other nodes |
 //! | `log` | 1 | fsync |
 //! | `shard-sNN` | one per hosted shard | its queue |
 
@@ -19,19 +20,22 @@ pub mod dialect;
 pub mod egress;
 pub mod ingress;
 pub mod observe;
+pub mod peer;
 pub mod pool;
 pub mod raft;
 
+mod hosting;
 mod identity_file;
 mod inspect;
 
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
+use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use transport::flow::Transport;
@@ -39,16 +43,26 @@ use transport::io::tls::{Certificates, TlsError};
 use transport::io::worker::{Listen, Worker};
 
 use config::Config;
-use egress::outbox::{Mail, Outbox, Workers};
+use egress::outbox::{Mail, Workers};
+use egress::traffic::Traffic;
+use hosting::{Hosted, Hosting};
 use identity_file::IdentityFile;
-use ingress::admission::Permits;
+use ingress::door::Door;
 use ingress::endpoint::{Endpoint, Shared};
 use ingress::identity::Identity;
-use ingress::route::{Routes, ShardLink};
+use ingress::route::RouteTable;
 use observe::metrics::{Metrics, Sample};
-use pool::PoolGroup;
-use raft::group::{GroupOptions, ShardGroup, Tuning};
+use peer::NodeNumber;
+use peer::call::Calls;
+use peer::credentials::{Credentials, CredentialsError, Secret};
+use peer::link::{Class, Hello};
+use peer::mesh::{self, Mesh};
+use pool::join::{Doorkeeper, JoinError};
+use pool::map::{PoolMap, Record};
+use pool::{FOUNDER, PoolGroup};
+use raft::group::{GroupOptions, Tuning};
 use raft::log::{Log, LogOptions};
+use raft::network::Served;
 use raft::types::GroupId;
 
 /// How long a stopping node waits for what was begun.
@@ -93,6 +107,12 @@ pub enum StartError {
     /// The users file cannot be read.
     #[error("{0}")]
     Users(String),
+    /// The pool's secret cannot be used.
+    #[error(transparent)]
+    Secret(#[from] CredentialsError),
+    /// The pool does not take this node in.
+    #[error("this node could not join the pool: {0}")]
+    Join(#[from] JoinError),
     /// A thread or runtime cannot be made.
     #[error("the system refuses a thread: {0}")]
     Thread(#[source] io::Error),
@@ -113,10 +133,12 @@ pub enum Stop {
 /// A running node.
 pub struct Node {
     config: Config,
-    identity: IdentityFile,
-    raft: RaftRuntime,
+    number: NodeNumber,
+    _identity: IdentityFile,
+    raft: OwnRuntime,
+    peers: OwnRuntime,
     pool: Arc<PoolGroup>,
-    shards: Vec<Arc<ShardGroup>>,
+    hosting: Arc<Hosting>,
     shared: Arc<Shared>,
     workers: Vec<Worker>,
     mailboxes: Workers,
@@ -125,45 +147,45 @@ pub struct Node {
     tls: Option<Certificates>,
 }
 
-/// The thread that openraft, the proposers and the admin listener run on.
-struct RaftRuntime {
+/// A thread with a runtime: `raft` for openraft, the proposers and the admin listener, `peers` for the
+/// traffic with other nodes.
+struct OwnRuntime {
     handle: Handle,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<std::thread::JoinHandle<()>>,
 }
 
-impl RaftRuntime {
-    fn start() -> io::Result<RaftRuntime> {
+impl OwnRuntime {
+    fn start(name: &str) -> io::Result<OwnRuntime> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
         let handle = runtime.handle().clone();
         let (stop, stopped) = oneshot::channel();
         let thread = std::thread::Builder::new()
-            .name("raft".to_owned())
+            .name(name.to_owned())
             .spawn(move || {
                 runtime.block_on(async { drop(stopped.await) });
                 // Whoever still runs a blocking task (a snapshot being written) is not waited for.
                 runtime.shutdown_background();
             })?;
-        Ok(RaftRuntime {
+        Ok(OwnRuntime {
             handle,
             stop: Some(stop),
             thread: Some(thread),
         })
     }
 
-    /// Runs a task on the raft thread and waits for it.
+    /// Runs a task on the thread and waits for it.
     fn run<T: Send + 'static>(&self, task: impl Future<Output = T> + Send + 'static) -> T {
         let (give, take) = std::sync::mpsc::sync_channel(1);
         self.handle
             .spawn(async move { drop(give.send(task.await)) });
-        take.recv()
-            .expect("the raft thread lives as long as the node")
+        take.recv().expect("the thread lives as long as the node")
     }
 }
 
-impl Drop for RaftRuntime {
+impl Drop for OwnRuntime {
     fn drop(&mut self) {
         self.stop.take();
         if let Some(thread) = self.thread.take() {
@@ -180,7 +202,7 @@ impl Node {
     /// [`StartError`]; everything begun is ended again.
     pub fn start(config: Config) -> Result<Node, StartError> {
         tracing::info!(?config, "effective settings");
-        let identity = IdentityFile::open(&config.data)?;
+        let mut identity = IdentityFile::open(&config.data)?;
         let who = match (config.auth, &config.users) {
             (config::AuthMode::Digest, Some(users)) => {
                 Identity::digest(&config.realm, users).map_err(StartError::Users)?
@@ -198,71 +220,140 @@ impl Node {
         let (log, recovery) = Log::open(&config.data.join("log"), log_options)?;
         tracing::info!(?recovery, "the log is open");
 
-        let raft = RaftRuntime::start().map_err(StartError::Thread)?;
+        let raft = OwnRuntime::start("raft").map_err(StartError::Thread)?;
+        let peers = OwnRuntime::start("peers").map_err(StartError::Thread)?;
+        let metrics = Arc::new(Metrics::default());
+        let secret_file = config
+            .pool
+            .secret
+            .clone()
+            .unwrap_or_else(|| config.data.join("pool-secret"));
+        let founds = config.pool.seeds.is_empty();
+        let secret = Secret::of_file(&secret_file, founds)?;
+        let (peer_listener, peer_address) = open_peer_listener(&config, &raft)?;
+        let record = Record {
+            peer: peer_address,
+            ..Record::default()
+        };
+        let known = match (identity.node, founds) {
+            (Some(node), _) => (node, None),
+            (None, true) => {
+                identity.number(FOUNDER)?;
+                (FOUNDER, None)
+            }
+            (None, false) => {
+                let (node, map) = join(&config, &identity, &record, &secret, &raft)?;
+                identity.number(node)?;
+                tracing::info!(node, "admitted to the pool");
+                (node, Some(map))
+            }
+        };
+        let (node, joined) = known;
+        let credentials = Credentials::of(&secret, node)?;
+        let hello = |class| Hello {
+            class,
+            node,
+            life: identity.life,
+            pool: config.pool.name.clone(),
+        };
+        let consensus = Mesh::new(raft.handle.clone(), hello(Class::Raft), credentials.clone());
+        let traffic_mesh = Mesh::new(peers.handle.clone(), hello(Class::Traffic), credentials);
+        let meshes = vec![consensus.clone(), traffic_mesh.clone()];
+        if let Some(map) = joined {
+            for mesh in &meshes {
+                mesh.link_to(&map.peers());
+            }
+        }
+        let calls = Calls::over(consensus, raft.handle.clone());
+        let served = Served::default();
+        calls.answer_with(Arc::new(served.clone()));
+        let traffic = Traffic::new(node, traffic_mesh.clone());
+
         let options = GroupOptions {
             group: GroupId::POOL,
-            node: identity.node,
+            node,
             life: identity.life,
             snapshots: config.data.join("snapshots"),
             tuning: Tuning {
                 snapshot_bytes: config.snapshot_bytes,
                 ..Tuning::default()
             },
+            calls,
+            served,
         };
         let pool = {
             let (options, log) = (options.clone(), log.clone());
             raft.run(async move { PoolGroup::start(&options, &log).await })?
         };
         let pool = Arc::new(pool);
+        if let Some(listener) = peer_listener {
+            let admits = Arc::new(Doorkeeper(Arc::clone(&pool)));
+            raft.handle
+                .spawn(mesh::listen(listener, meshes.clone(), admits));
+        }
         let map = {
             let (pool, shards) = (Arc::clone(&pool), config.shards);
-            raft.run(async move { pool.create(shards).await })?
+            let meshes = meshes.clone();
+            raft.run(async move {
+                for mesh in &meshes {
+                    if pool.map().is_made() {
+                        mesh.link_to(&pool.map().peers());
+                    }
+                }
+                pool.create(founds, shards).await
+            })?
         };
-        if map.shard_count() != usize::from(config.shards) {
+        if founds && map.shard_count() != usize::from(config.shards) {
             tracing::warn!(
                 pool = map.shard_count(),
                 asked = config.shards,
-                "the pool keeps the number of shards it was made with"
+                "the pool keeps the number of shards it has"
             );
         }
 
-        let metrics = Arc::new(Metrics::default());
         let mailboxes = Workers::new();
-        let mut shards = Vec::new();
-        for number in 0..map.shard_count() {
-            let options = GroupOptions {
-                group: GroupId(number as u32 + 1),
-                ..options.clone()
-            };
-            let outbox = Outbox::new(mailboxes.clone(), Arc::clone(&metrics));
-            let (log, failed) = (log.clone(), Arc::new(mailboxes.clone()));
-            let group =
-                raft.run(async move { ShardGroup::start(&options, &log, outbox, failed).await })?;
-            shards.push(Arc::new(group));
-        }
-        let links = shards.iter().map(|group| ShardLink {
-            proposer: group.proposer.clone(),
-            runner: group.runner.clone(),
-            permits: Arc::new(Permits::new(config.in_flight)),
+        let hosting = Arc::new(Hosting {
+            node,
+            options,
+            log: log.clone(),
+            pool: Arc::clone(&pool),
+            hosted: Hosted::default(),
+            workers: mailboxes.clone(),
+            traffic: traffic.clone(),
+            metrics: Arc::clone(&metrics),
+            meshes,
+            in_flight: config.in_flight,
+            record: RwLock::default(),
         });
+        {
+            let (hosting, map) = (Arc::clone(&hosting), Arc::clone(&map));
+            raft.run(async move { hosting.begin(&map).await })?;
+        }
+        let routes = Arc::new(RouteTable::new(hosting.routes(map, None)));
+        traffic_mesh.receive_with(Arc::new(Door {
+            routes: Arc::clone(&routes),
+            workers: mailboxes.clone(),
+            traffic: traffic.clone(),
+        }));
         let shared = Arc::new(Shared {
             policy: config.policy(),
             identity: who,
             users: Arc::new(dialect::Everybody),
-            routes: Routes::new(map, links.collect()),
+            routes: Arc::clone(&routes),
+            traffic,
             workers: mailboxes.clone(),
             metrics: Arc::clone(&metrics),
         });
         let workers = start_workers(&config, &shared, &mailboxes, tls.as_ref())?;
         let listen: Vec<String> = workers[0].addresses().iter().map(describe).collect();
 
-        observe_sources(&metrics, &workers, &shards, &log);
+        observe_sources(&metrics, &workers, &hosting.hosted, &log);
         let inspector = Arc::new(inspect::Inspector {
-            node: identity.node,
+            node,
             domains: config.domains.clone(),
             listen: listen.clone(),
             pool: Arc::clone(&pool),
-            shards: shards.clone(),
+            hosted: hosting.hosted.clone(),
             shared: Arc::clone(&shared),
             log: log.clone(),
         });
@@ -277,16 +368,24 @@ impl Node {
                 why,
             })?;
 
-        for group in &shards {
-            let group = Arc::clone(group);
-            raft.run(async move { group.core.bootstrap().await })?;
-        }
+        *hosting
+            .record
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = Some(Record {
+            admin: admin.to_string(),
+            sip: listen,
+            ..record
+        });
+        raft.handle
+            .spawn(Arc::clone(&hosting).follow(Arc::clone(&routes)));
         let node = Node {
             config,
-            identity,
+            number: node,
+            _identity: identity,
             raft,
+            peers,
             pool,
-            shards,
+            hosting,
             shared,
             workers,
             mailboxes,
@@ -318,8 +417,8 @@ impl Node {
     fn keep_house(&self) {
         /// Segments in use beyond which the holder of the oldest is told to take a snapshot.
         const SEGMENTS: usize = 4;
-        let (shards, pool, log) = (
-            self.shards.clone(),
+        let (hosted, pool, log) = (
+            self.hosting.hosted.clone(),
             Arc::clone(&self.pool),
             self.log.clone(),
         );
@@ -331,11 +430,9 @@ impl Node {
                     .await
                     .unwrap_or_default();
                 pool.core.snapshot(holders.contains(&GroupId::POOL)).await;
-                for (number, group) in shards.iter().enumerate() {
-                    group
-                        .core
-                        .snapshot(holders.contains(&GroupId(number as u32 + 1)))
-                        .await;
+                for (number, group) in hosted.all() {
+                    let holds = holders.contains(&GroupId(u32::from(number) + 1));
+                    group.core.snapshot(holds).await;
                 }
             }
         });
@@ -350,8 +447,8 @@ impl Node {
             "lamplight ready: node {}, {} shards, sip {}, admin http://{}, domains {}, auth {:?}, data {}\n\
              try next: curl http://{}/pool\n\
              or point a phone at it: user alice, domain {domain}; then curl http://{}/presentity/sip:alice@{domain}",
-            self.identity.node,
-            self.shards.len(),
+            self.number,
+            self.pool.map().shard_count(),
             listen.join(" "),
             self.admin,
             self.config.domains.join(" "),
@@ -390,8 +487,9 @@ impl Node {
     pub fn stop(self, how: Stop) {
         let Node {
             raft,
+            peers,
             pool,
-            shards,
+            hosting,
             shared,
             workers,
             mailboxes,
@@ -399,12 +497,15 @@ impl Node {
             ..
         } = self;
         if how == Stop::Graceful {
+            let hosting = Arc::clone(&hosting);
+            raft.run(async move { hosting.hand_over_all().await });
             for worker in 0..workers.len() {
                 mailboxes.deliver(worker, Mail::Drain);
             }
             let begun = || {
-                (0..shards.len())
-                    .map(|shard| shared.routes.link(shard).permits.taken())
+                let routes = shared.routes.current();
+                (0..routes.count())
+                    .map(|shard| routes.reach(shard).permits.taken())
                     .sum::<usize>()
             };
             let until = Instant::now() + DRAIN;
@@ -421,14 +522,57 @@ impl Node {
         }
         let last_snapshot = how == Stop::Graceful;
         raft.run(async move {
-            for group in &shards {
+            for (_, group) in hosting.hosted.all() {
                 group.core.stop(last_snapshot).await;
             }
             pool.core.stop(last_snapshot).await;
         });
+        drop(peers);
         log.flush();
         tracing::info!("stopped");
     }
+}
+
+/// Opens the peer listener, if the pool is to be more than this node; and says where others find it.
+fn open_peer_listener(
+    config: &Config,
+    raft: &OwnRuntime,
+) -> Result<(Option<TcpListener>, String), StartError> {
+    let Some(wanted) = config.pool.listen else {
+        return Ok((None, String::new()));
+    };
+    let opened = raft.run(async move {
+        let listener = TcpListener::bind(wanted).await?;
+        let bound = listener.local_addr()?;
+        Ok((listener, bound))
+    });
+    let (listener, bound) = opened.map_err(|why: io::Error| StartError::Listen {
+        what: format!("peers {wanted}"),
+        why,
+    })?;
+    let advertised = config.pool.advertise.clone();
+    Ok((
+        Some(listener),
+        advertised.unwrap_or_else(|| bound.to_string()),
+    ))
+}
+
+/// Asks to be admitted.
+fn join(
+    config: &Config,
+    identity: &IdentityFile,
+    record: &Record,
+    secret: &Secret,
+    raft: &OwnRuntime,
+) -> Result<(NodeNumber, PoolMap), StartError> {
+    let credentials = Credentials::of(secret, 0)?;
+    let (seeds, name) = (config.pool.seeds.clone(), config.pool.name.clone());
+    let (key, life, record) = (identity.key, identity.life, record.clone());
+    let joined =
+        raft.run(
+            async move { pool::join::join(&seeds, &name, life, key, &record, &credentials).await },
+        );
+    Ok(joined?)
 }
 
 impl Config {
@@ -521,12 +665,7 @@ fn describe(listen: &Listen) -> String {
 }
 
 /// What a scrape asks of those who count for themselves.
-fn observe_sources(
-    metrics: &Arc<Metrics>,
-    workers: &[Worker],
-    shards: &[Arc<ShardGroup>],
-    log: &Log,
-) {
+fn observe_sources(metrics: &Arc<Metrics>, workers: &[Worker], hosted: &Hosted, log: &Log) {
     for (number, worker) in workers.iter().enumerate() {
         let counters = worker.counters();
         metrics.add_source(Box::new(move |samples| {
@@ -574,9 +713,9 @@ fn observe_sources(
             grows: false,
         });
     }));
-    let shards = shards.to_vec();
+    let hosted = hosted.clone();
     metrics.add_source(Box::new(move |samples| {
-        for (number, counts) in inspect::counts(&shards) {
+        for (number, counts) in inspect::counts(&hosted) {
             for (name, help, value) in [
                 (
                     "presentities",
@@ -600,7 +739,10 @@ fn observe_sources(
                     grows: false,
                 });
             }
-            let counters = shards[number].proposer.counters();
+            let Some(group) = hosted.get(number) else {
+                continue;
+            };
+            let counters = group.proposer.counters();
             for (name, help, value) in [
                 (
                     "entries_proposed",

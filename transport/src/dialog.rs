@@ -41,6 +41,8 @@ pub struct Target<'a> {
     pub contact: &'a str,
     /// Where the request came from, and where ours goes while it is open.
     pub flow: Flow,
+    /// The node that has the flow; 0 where an earlier release did not say.
+    pub node: u64,
 }
 
 /// Appends a text with its length before it. Heads are shorter than 64 KiB, so two bytes are enough.
@@ -130,6 +132,7 @@ impl<'a> Target<'a> {
     pub fn write_from(
         request: &Request,
         flow: &Flow,
+        node: u64,
         contact: &str,
         out: &mut Vec<u8>,
     ) -> Result<(), ParseError> {
@@ -147,6 +150,7 @@ impl<'a> Target<'a> {
         put(out, |out| out.extend_from_slice(theirs.uri.as_bytes()));
         put(out, |out| out.extend_from_slice(contact.as_bytes()));
         Flow { peer, ..*flow }.encode(out);
+        out.extend_from_slice(&node.to_le_bytes());
         Ok(())
     }
 
@@ -158,8 +162,16 @@ impl<'a> Target<'a> {
         };
         let uri = take(&mut bytes)?;
         let contact = take(&mut bytes)?;
-        let (flow, _) = Flow::decode(bytes)?;
-        Some(Target { uri, contact, flow })
+        let (flow, rest) = Flow::decode(bytes)?;
+        let node = rest
+            .first_chunk()
+            .map_or(0, |node| u64::from_le_bytes(*node));
+        Some(Target {
+            uri,
+            contact,
+            flow,
+            node,
+        })
     }
 }
 

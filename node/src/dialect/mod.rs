@@ -12,10 +12,9 @@ pub mod register;
 pub mod simple;
 
 use shard::category::Category;
-use shard::machine::Machine;
 use shard::machine::command::{Command, Extras};
-use shard::machine::effect::Shown;
-use shard::presence::container::{Network, Watcher};
+use shard::machine::crossing::Question;
+use shard::presence::container::Network;
 use shard::presence::enhanced::Profile;
 use shard::presence::publication::EntityTag;
 use shard::slot::Slot;
@@ -29,6 +28,7 @@ pub use answer::Answer;
 pub use enhanced::Aside;
 pub use policy::Policy;
 
+use crate::peer::NodeNumber;
 use crate::pool::map::PoolMap;
 
 /// The methods a presence server answers with something else than 405 or 501.
@@ -48,6 +48,8 @@ pub struct Circumstances<'c> {
     pub policy: &'c Policy,
     /// What the request came in by.
     pub flow: &'c Flow,
+    /// This node, which has the flow.
+    pub node: NodeNumber,
     /// Our own URI on the socket it came to, for a Contact: `sip:192.0.2.1:5060;transport=tcp`.
     pub contact: &'c str,
     /// 64 bits that nobody can guess, fresh for this request.
@@ -229,9 +231,9 @@ impl Poll {
         }
     }
 
-    /// Looks.
+    /// The question that is put to the machine.
     #[must_use]
-    pub fn look(&self, machine: &Machine) -> Shown {
+    pub fn question(&self) -> Question<'_> {
         let wish = match &self.wish {
             PollWish::Document => Wish::Document,
             PollWish::Own(scope) => Wish::Own(*scope),
@@ -253,11 +255,13 @@ impl Poll {
                     .collect(),
             ),
         };
-        let watcher = Watcher {
-            address: &self.watcher,
+        Question::Look {
+            home: &self.home,
+            watcher: &self.watcher,
             network: self.network,
-        };
-        machine.look(&self.home, watcher, self.format, &wish)
+            format: self.format,
+            wish,
+        }
     }
 }
 

@@ -47,6 +47,7 @@ pub(super) fn register<'s>(
             Target::write_from(
                 request,
                 circumstances.flow,
+                circumstances.node,
                 circumstances.contact,
                 &mut scratch.target,
             )

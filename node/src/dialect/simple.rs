@@ -315,8 +315,14 @@ pub(super) fn write_target(
     out: &mut Vec<u8>,
 ) -> Result<(), Answer> {
     out.clear();
-    Target::write_from(request, circumstances.flow, circumstances.contact, out)
-        .map_err(|error| Answer::of_parse(&error))
+    Target::write_from(
+        request,
+        circumstances.flow,
+        circumstances.node,
+        circumstances.contact,
+        out,
+    )
+    .map_err(|error| Answer::of_parse(&error))
 }
 
 /// 200 to a PUBLISH.

@@ -3,3 +3,4 @@
 pub mod notify;
 pub mod outbox;
 pub mod render;
+pub mod traffic;

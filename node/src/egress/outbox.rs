@@ -6,10 +6,12 @@
 //! is the back-pressure that keeps memory bounded, and it cannot lock up, because workers never wait
 //! for shard threads.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use shard::machine::command::Ticket;
+use shard::machine::crossing::Answer;
 use shard::machine::effect::{Effect, Notice, Shown};
 use shard::machine::outcome::Outcome;
 use shard::runner::Sink;
@@ -18,7 +20,9 @@ use transport::dialog::Target;
 use transport::io::Mailbox;
 
 use super::render::Rendering;
+use super::traffic::{Replies, Traffic};
 use crate::observe::metrics::Metrics;
+use crate::peer::NodeNumber;
 use crate::raft::proposer::{Failed, ProposeError};
 
 /// A ticket that nobody waits for.
@@ -29,26 +33,12 @@ pub const NOBODY: Ticket = Ticket(u64::MAX);
 pub enum Mail {
     /// What a batch of entries asks of this worker, in order.
     Effects(Vec<Deed>),
-    /// The answer to a fetch.
-    Fetched {
+    /// The answer to a question.
+    Found {
         /// Who asked.
         ticket: Ticket,
-        /// What was seen.
-        view: Arc<View>,
-    },
-    /// What a poll saw.
-    Polled {
-        /// Who asked.
-        ticket: Ticket,
-        /// What there is.
-        shown: Box<Shown>,
-    },
-    /// Whether a publication that was asked about lives.
-    Matched {
-        /// Who asked.
-        ticket: Ticket,
-        /// Whether its tag is the current one.
-        lives: bool,
+        /// What was found.
+        answer: Answer,
     },
     /// Proposals that no log took.
     Failed {
@@ -82,10 +72,28 @@ pub enum Deed {
     },
 }
 
-/// The number of the worker that a ticket belongs to: its top byte.
+/// Tickets count in the low 42 bits, beginning at the time of the start, so that a reply to an earlier
+/// life of the node finds nobody; then 8 bits of worker and 14 of node. 4·10¹² are enough for a worker's
+/// lifetime at 10,000 a second, from now on, of ten years.
+pub const NUMBER_BITS: u32 = 42;
+const NODE_SHIFT: u32 = NUMBER_BITS + 8;
+
+/// The begin of all tickets of a worker.
+#[must_use]
+pub fn tickets_of(node: NodeNumber, worker: u8) -> u64 {
+    (node << NODE_SHIFT) | (u64::from(worker) << NUMBER_BITS)
+}
+
+/// The number of the worker that a ticket belongs to.
 #[must_use]
 pub fn worker_of(ticket: Ticket) -> usize {
-    (ticket.0 >> 56) as usize
+    usize::from((ticket.0 >> NUMBER_BITS) as u8)
+}
+
+/// The node that a ticket belongs to.
+#[must_use]
+pub fn node_of(ticket: Ticket) -> NodeNumber {
+    ticket.0 >> NODE_SHIFT
 }
 
 /// Posts to all workers of this node. They start after the shards, so the list is filled in later; a
@@ -148,37 +156,50 @@ impl Default for Workers {
 #[derive(Debug)]
 pub struct Outbox {
     workers: Workers,
+    traffic: Traffic,
     metrics: Arc<Metrics>,
     deeds: Vec<Vec<Deed>>,
+    replies: BTreeMap<NodeNumber, Replies>,
 }
 
 impl Outbox {
-    /// An outbox that delivers to `workers`.
+    /// An outbox that delivers to `workers`, and over `traffic` to those of other nodes.
     #[must_use]
-    pub fn new(workers: Workers, metrics: Arc<Metrics>) -> Outbox {
+    pub fn new(workers: Workers, traffic: Traffic, metrics: Arc<Metrics>) -> Outbox {
         Outbox {
             workers,
+            traffic,
             metrics,
             deeds: Vec::new(),
+            replies: BTreeMap::new(),
         }
     }
 
-    /// Sorts a view's notices by the worker that owns each watcher's flow.
+    /// Sorts a view's notices by the node, and there by the worker, that owns each watcher's flow.
     fn spread(&mut self, view: Arc<View>, notices: Vec<Notice>) {
         self.metrics.fan_out(notices.len());
         let rendering = Arc::new(Rendering::new(view));
-        if self.deeds.len() == 1 {
-            self.deeds[0].push(Deed::Notify { rendering, notices });
-            return;
-        }
+        let me = self.traffic.me();
         let mut by_worker: Vec<Vec<Notice>> = Vec::new();
         by_worker.resize_with(self.deeds.len(), Vec::new);
+        let mut elsewhere: BTreeMap<NodeNumber, Vec<Notice>> = BTreeMap::new();
         for notice in notices {
-            // A flow of an earlier life may name a worker that is not there any more.
-            let owner =
-                Target::decode(&notice.target).map_or(0, |target| usize::from(target.flow.worker));
+            let (node, worker) = Target::decode(&notice.target)
+                .map_or((0, 0), |target| (target.node, target.flow.worker));
+            if node != me && node != 0 && self.traffic.reaches(node) {
+                elsewhere.entry(node).or_default().push(notice);
+                continue;
+            }
+            // A flow of an earlier life, or of a node that is gone, may name a worker that is not here.
+            let owner = usize::from(worker);
             let owner = if owner < by_worker.len() { owner } else { 0 };
             by_worker[owner].push(notice);
+        }
+        for (node, notices) in elsewhere {
+            if self.traffic.notify(node, &rendering, &notices).is_err() {
+                // Its link has just gone: from here, then.
+                by_worker[0].extend(notices);
+            }
         }
         for (worker, notices) in by_worker.into_iter().enumerate() {
             if !notices.is_empty() {
@@ -196,6 +217,7 @@ impl Sink for Outbox {
         if self.deeds.is_empty() {
             self.deeds.resize_with(self.workers.count(), Vec::new);
         }
+        let me = self.traffic.me();
         for effect in effects.drain(..) {
             match effect {
                 Effect::Reply { ticket: NOBODY, .. } => {}
@@ -203,7 +225,7 @@ impl Sink for Outbox {
                     ticket,
                     outcome,
                     shown,
-                } => {
+                } if node_of(ticket) == me => {
                     let worker = worker_of(ticket).min(self.deeds.len() - 1);
                     self.deeds[worker].push(Deed::Reply {
                         ticket,
@@ -211,9 +233,23 @@ impl Sink for Outbox {
                         shown,
                     });
                 }
-                Effect::Notify { view, notices } => self.spread(view, notices),
+                Effect::Reply {
+                    ticket,
+                    outcome,
+                    shown,
+                } => self.replies.entry(node_of(ticket)).or_default().add(
+                    ticket,
+                    &outcome,
+                    shown.as_deref(),
+                ),
+                Effect::Notify { view, notices } => {
+                    // An answer leaves before what its request set off, here as on other nodes.
+                    self.send_replies();
+                    self.spread(view, notices);
+                }
             }
         }
+        self.send_replies();
         for (worker, deeds) in self.deeds.iter_mut().enumerate() {
             if !deeds.is_empty() {
                 self.workers
@@ -223,11 +259,51 @@ impl Sink for Outbox {
     }
 }
 
-/// Tells the workers of proposals that failed.
-impl Failed for Workers {
+impl Outbox {
+    fn send_replies(&mut self) {
+        while let Some((node, replies)) = self.replies.pop_first() {
+            replies.send(&self.traffic, node);
+        }
+    }
+}
+
+/// Tells whoever waits, here or on other nodes, of proposals that failed.
+#[derive(Clone, Debug)]
+pub struct Failures {
+    /// The workers of this node.
+    pub workers: Workers,
+    /// The other nodes.
+    pub traffic: Traffic,
+}
+
+impl Failed for Failures {
     fn failed(&self, tickets: &[Ticket], error: ProposeError) {
-        let mut by_worker: Vec<Vec<Ticket>> = vec![Vec::new(); self.count()];
+        let me = self.traffic.me();
+        let mut elsewhere: BTreeMap<NodeNumber, Vec<Ticket>> = BTreeMap::new();
+        let mut here = Vec::new();
         for ticket in tickets.iter().filter(|ticket| **ticket != NOBODY) {
+            if node_of(*ticket) == me {
+                here.push(*ticket);
+            } else {
+                elsewhere.entry(node_of(*ticket)).or_default().push(*ticket);
+            }
+        }
+        let leader = match error {
+            ProposeError::NotLeader { leader } => leader,
+            ProposeError::Overloaded | ProposeError::Unavailable => None,
+        };
+        for (node, tickets) in elsewhere {
+            self.traffic.refuse(node, leader, &tickets);
+        }
+        self.workers.failed(&here, &error);
+    }
+}
+
+impl Workers {
+    /// Tells the workers of proposals that failed.
+    pub fn failed(&self, tickets: &[Ticket], error: &ProposeError) {
+        let mut by_worker: Vec<Vec<Ticket>> = vec![Vec::new(); self.count()];
+        for ticket in tickets {
             let worker = worker_of(*ticket).min(by_worker.len() - 1);
             by_worker[worker].push(*ticket);
         }

@@ -9,16 +9,18 @@ use bytes::Bytes;
 use shard::document::contacts::UcsMode;
 use shard::subscription::dialog::Format;
 use shard::subscription::view::View;
+use shard::time::Timestamp;
 
 use crate::dialect::enhanced::answer;
 
 /// Formats there are, with room for their numbers.
 const FORMATS: usize = Format::MsPidf as usize + 1;
 
-/// A view and the documents made of it so far.
+/// A view and the documents made of it so far; on a node that is only told, the documents alone.
 #[derive(Debug)]
 pub struct Rendering {
-    view: Arc<View>,
+    view: Option<Arc<View>>,
+    taken_at: Timestamp,
     documents: [OnceLock<Bytes>; FORMATS],
 }
 
@@ -27,23 +29,40 @@ impl Rendering {
     #[must_use]
     pub fn new(view: Arc<View>) -> Rendering {
         Rendering {
-            view,
+            taken_at: view.taken_at,
+            view: Some(view),
             documents: Default::default(),
         }
     }
 
-    /// What is shown.
+    /// Rendered elsewhere, in every format that is asked for.
     #[must_use]
-    pub fn view(&self) -> &View {
-        &self.view
+    pub fn rendered(taken_at: Timestamp, documents: Vec<(Format, Bytes)>) -> Rendering {
+        let rendering = Rendering {
+            view: None,
+            taken_at,
+            documents: Default::default(),
+        };
+        for (format, document) in documents {
+            let _ = rendering.documents[format as usize].set(document);
+        }
+        rendering
     }
 
-    /// The document in `format`; composed at the first call.
+    /// Entry time of what is shown.
+    #[must_use]
+    pub fn taken_at(&self) -> Timestamp {
+        self.taken_at
+    }
+
+    /// The document in `format`; composed at the first call, empty where only others were rendered.
     pub fn document(&self, format: Format) -> &Bytes {
         self.documents[format as usize].get_or_init(|| {
             // Most documents are smaller; a larger one grows once or twice.
             let mut document = Vec::with_capacity(1_024);
-            answer::compose(&self.view, format, UcsMode::Unsaid, &mut document);
+            if let Some(view) = &self.view {
+                answer::compose(view, format, UcsMode::Unsaid, &mut document);
+            }
             Bytes::from(document)
         })
     }

@@ -7,11 +7,12 @@
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::{Bytes, BytesMut};
-use shard::machine::Machine;
 use shard::machine::codec::encode_request;
 use shard::machine::command::{self, Command, Ticket};
+use shard::machine::crossing::{Answer as Found, decode_question, encode_question};
 use shard::machine::effect::{Notice, Shown, SubscriptionState};
 use shard::machine::outcome::{Outcome, Refusal, RequestKey};
 use shard::presence::limits::{ENTRY_BYTES_MAX, ENTRY_REQUESTS_MAX};
@@ -31,7 +32,7 @@ use transport::transaction::Millis;
 use super::admission::{LEADERLESS_S, retry_after_s};
 use super::chance::Chance;
 use super::identity::{Identity, Verdict};
-use super::route::Routes;
+use super::route::{Leader, RouteTable, Routes};
 use super::waiting::{Look, Waiting, WaitingRoom, What};
 use crate::dialect::enhanced::answer::{self, Here};
 use crate::dialect::enhanced::endpoint as enhanced_endpoint;
@@ -42,7 +43,9 @@ use crate::dialect::{
 use crate::egress::notify;
 use crate::egress::outbox::{Deed, Mail, NOBODY, Workers};
 use crate::egress::render::Rendering;
+use crate::egress::traffic::Traffic;
 use crate::observe::metrics::Metrics;
+use crate::peer::NodeNumber;
 use crate::raft::proposer::{Batch, ProposeError};
 
 /// How long a request is retried before it gets 503: well under the 32 s of the client's own timer,
@@ -56,6 +59,10 @@ const GRACE_MS: u64 = 5_000;
 /// How soon a proposal that found no leader is tried again.
 const RETRY_MS: u64 = 50;
 
+/// How soon a request that another node has, and does not answer, is sent again: a busy leader answers
+/// within tens of milliseconds, and a lost one is missed by its followers in half a second.
+const ABROAD_MS: u64 = 400;
+
 /// What the workers of a node share.
 pub struct Shared {
     /// What the operator decided.
@@ -65,7 +72,9 @@ pub struct Shared {
     /// Who is a user.
     pub users: Arc<dyn Users>,
     /// The shards.
-    pub routes: Routes,
+    pub routes: Arc<RouteTable>,
+    /// The other nodes.
+    pub traffic: Traffic,
     /// The workers' mailboxes.
     pub workers: Workers,
     /// What an operator sees.
@@ -75,6 +84,9 @@ pub struct Shared {
 /// The transaction user of one worker.
 pub struct Endpoint {
     shared: Arc<Shared>,
+    /// A copy of the routes, and of which version it is.
+    routes: Arc<Routes>,
+    routes_version: u64,
     worker: u8,
     chance: Chance,
     scratch: Scratch,
@@ -82,7 +94,9 @@ pub struct Endpoint {
     /// One per shard: what this turn brought.
     batches: Vec<Gathering>,
     /// Tickets to propose again, in the order of their time.
-    again: Vec<(Millis, Ticket)>,
+    again: VecDeque<(Millis, Ticket)>,
+    /// Tickets that other nodes have, in the order of the time at which they are asked again.
+    abroad: VecDeque<(Millis, Ticket)>,
     contacts: Contacts,
     /// Which endpoint speaks over which connection.
     connected: HashMap<u64, Lost>,
@@ -110,20 +124,41 @@ impl Endpoint {
     /// The user of worker `number`.
     #[must_use]
     pub fn new(shared: Arc<Shared>, number: u8) -> Endpoint {
+        let routes_version = shared.routes.version();
+        let routes = shared.routes.current();
         let mut batches = Vec::new();
-        batches.resize_with(shared.routes.count(), Gathering::default);
+        batches.resize_with(routes.count(), Gathering::default);
+        let since_1970 = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
         Endpoint {
+            routes,
+            routes_version,
             worker: number,
             chance: Chance::new(),
             scratch: Scratch::default(),
-            waiting: WaitingRoom::new(number),
+            waiting: WaitingRoom::new(shared.traffic.me(), number, since_1970.as_millis() as u64),
             batches,
-            again: Vec::new(),
+            again: VecDeque::new(),
+            abroad: VecDeque::new(),
             contacts: Contacts::default(),
             connected: HashMap::new(),
             lost: VecDeque::new(),
             draining: false,
             shared,
+        }
+    }
+
+    /// Takes a new copy of the routes when there is one.
+    fn look_at_the_map(&mut self) {
+        let version = self.shared.routes.version();
+        if version != self.routes_version {
+            self.routes_version = version;
+            self.routes = self.shared.routes.current();
+            if self.batches.len() < self.routes.count() {
+                self.batches
+                    .resize_with(self.routes.count(), Gathering::default);
+            }
         }
     }
 
@@ -189,7 +224,7 @@ impl Endpoint {
             return;
         };
         for (number, introduction) in (1..).zip(introductions) {
-            let shard = self.shared.routes.shard_of(Slot::of(&introduction.address));
+            let shard = self.routes.shard_of(Slot::of(&introduction.address));
             // A repeat of the request introduces nobody twice: the list knows who is in it.
             let key = RequestKey(key.0.wrapping_add(number));
             self.propose(shard, key, NOBODY, introduction.command());
@@ -198,7 +233,7 @@ impl Endpoint {
 
     /// Proposes the end of an endpoint whose connection was lost, and did not come back.
     fn lose(&mut self, lost: &Lost) {
-        let shard = self.shared.routes.shard_of(Slot::of(&lost.address));
+        let shard = self.routes.shard_of(Slot::of(&lost.address));
         let key = RequestKey(u128::from(self.chance.draw()) << 64 | u128::from(self.chance.draw()));
         let command = Command::EndEndpoint {
             presentity: &lost.address,
@@ -254,14 +289,41 @@ impl Endpoint {
     }
 
     fn submit_batch(&mut self, shard: usize, batch: Batch, wire: &mut Wire) {
-        let proposer = &self.shared.routes.link(shard).proposer;
-        if !proposer.is_leading() {
-            self.retry_later(&batch.tickets, wire);
-        } else if let Err(batch) = proposer.submit(batch) {
-            for ticket in batch.tickets {
-                self.give_up(ticket, wire);
+        let routes = Arc::clone(&self.routes);
+        match routes.leader(shard) {
+            Leader::Here(replica) => {
+                if let Err(batch) = replica.proposer.submit(batch) {
+                    for ticket in batch.tickets {
+                        self.give_up(ticket, wire);
+                    }
+                }
             }
+            Leader::There(node) => match self.shared.traffic.requests(node, shard as u16, &batch) {
+                Ok(()) => self.ask_again_later(&batch.tickets, wire),
+                Err(_) => self.not_there(shard, &batch.tickets, wire),
+            },
+            Leader::Nowhere => self.not_there(shard, &batch.tickets, wire),
         }
+    }
+
+    /// Nobody is known to lead a shard, or whoever did cannot be reached.
+    fn not_there(&mut self, shard: usize, tickets: &[Ticket], wire: &mut Wire) {
+        self.routes.hear(shard, None);
+        self.retry_later(tickets, wire);
+    }
+
+    /// What another node has may be lost with it: it is asked again, under the same key.
+    fn ask_again_later(&mut self, tickets: &[Ticket], wire: &mut Wire) {
+        let at = Millis(wire.now().0 + ABROAD_MS);
+        if self.abroad.is_empty() {
+            wire.wake_at(at);
+        }
+        self.abroad.extend(
+            tickets
+                .iter()
+                .filter(|ticket| **ticket != NOBODY)
+                .map(|ticket| (at, *ticket)),
+        );
     }
 
     /// Puts requests that found no leader aside for a moment.
@@ -288,7 +350,7 @@ impl Endpoint {
 
     fn leave(&mut self, ticket: Ticket) -> Option<Waiting> {
         let waiting = self.waiting.leave(ticket)?;
-        self.shared.routes.link(waiting.shard).permits.give_back();
+        self.routes.reach(waiting.shard).permits.give_back();
         Some(waiting)
     }
 
@@ -309,9 +371,10 @@ impl Endpoint {
         let circumstances = Circumstances {
             policy: &self.shared.policy,
             flow: &incoming.flow,
+            node: self.shared.traffic.me(),
             contact,
             chance: self.chance.draw(),
-            map: self.shared.routes.map(),
+            map: self.routes.map(),
             trusted: self.shared.identity.is_open() && incoming.flow.peer.ip().is_loopback(),
             users: &*self.shared.users,
         };
@@ -378,18 +441,12 @@ impl Endpoint {
     //= RFC 3261 21.5.4
     //# 503 with Retry-After tells a client to come back later, or to go elsewhere
     fn admit(&mut self, slot: Slot, grace: Grace, wire: &Wire) -> Result<usize, Answer> {
-        let shard = self.shared.routes.shard_of(slot);
+        let shard = self.routes.shard_of(slot);
         let oldest_ms = self
             .waiting
             .oldest()
             .map_or(0, |(_, since)| wire.now().0 - since.0);
-        if self
-            .shared
-            .routes
-            .link(shard)
-            .permits
-            .take(grace, oldest_ms)
-        {
+        if self.routes.reach(shard).permits.take(grace, oldest_ms) {
             return Ok(shard);
         }
         self.shared.metrics.rejected("overload");
@@ -403,44 +460,37 @@ impl Endpoint {
         let Some(waiting) = self.waiting.look(ticket) else {
             return;
         };
-        let link = self.shared.routes.link(waiting.shard);
-        if !link.proposer.can_read() {
-            self.retry_later(&[ticket], wire);
+        let shard = waiting.shard;
+        let Some(question) = waiting.what.question() else {
             return;
-        }
-        let workers = self.shared.workers.clone();
-        let worker = usize::from(self.worker);
-        let job: Box<dyn FnOnce(&Machine) + Send> = match &waiting.what {
-            What::Outcome { .. } => return,
-            What::View(look) => {
-                let (presentity, package) = (look.presentity.clone(), look.package);
-                Box::new(move |machine| {
-                    let view = machine.fetch(&presentity, package);
-                    workers.deliver(worker, Mail::Fetched { ticket, view });
-                })
-            }
-            What::Poll(poll) => {
-                let poll = poll.clone();
-                Box::new(move |machine| {
-                    let shown = Box::new(poll.look(machine));
-                    workers.deliver(worker, Mail::Polled { ticket, shown });
-                })
-            }
-            What::Doubt {
-                presentity,
-                package,
-                tag,
-                ..
-            } => {
-                let (presentity, package, tag) = (presentity.clone(), *package, *tag);
-                Box::new(move |machine| {
-                    let lives = machine.holds(&presentity, package, tag);
-                    workers.deliver(worker, Mail::Matched { ticket, lives });
-                })
-            }
         };
-        if link.runner.submit(Job::Read(job)).is_err() {
-            self.retry_later(&[ticket], wire);
+        let routes = Arc::clone(&self.routes);
+        let mut encoded = BytesMut::new();
+        encode_question(&question, &mut encoded);
+        match routes.leader(shard) {
+            Leader::Here(replica) if replica.proposer.can_read() => {
+                let workers = self.shared.workers.clone();
+                let worker = usize::from(self.worker);
+                let job = Job::Read(Box::new(move |machine| {
+                    let Some(question) = decode_question(&encoded) else {
+                        return;
+                    };
+                    let answer = machine.look_up(&question);
+                    workers.deliver(worker, Mail::Found { ticket, answer });
+                }));
+                if replica.runner.submit(job).is_err() {
+                    self.retry_later(&[ticket], wire);
+                }
+            }
+            Leader::Here(_) => self.retry_later(&[ticket], wire),
+            Leader::There(node) => {
+                let traffic = &self.shared.traffic;
+                match traffic.ask(node, shard as u16, ticket, &encoded) {
+                    Ok(()) => self.ask_again_later(&[ticket], wire),
+                    Err(_) => self.not_there(shard, &[ticket], wire),
+                }
+            }
+            Leader::Nowhere => self.not_there(shard, &[ticket], wire),
         }
     }
 
@@ -537,6 +587,59 @@ impl Endpoint {
         }
     }
 
+    /// Proposes, or asks, once more.
+    fn try_again(&mut self, ticket: Ticket, wire: &mut Wire) {
+        let Some(Waiting { shard, what, .. }) = self.waiting.look(ticket) else {
+            return;
+        };
+        let shard = *shard;
+        match what {
+            // The machine recognises a repeat by its key, so proposing twice has one effect (house D9).
+            What::Outcome { encoded } => {
+                let batch = Batch {
+                    requests: encoded.clone(),
+                    tickets: vec![ticket],
+                };
+                self.submit_batch(shard, batch, wire);
+            }
+            What::View(_) | What::Poll(_) | What::Doubt { .. } => self.ask(ticket, wire),
+        }
+    }
+
+    /// Requests came back from where they were sent; perhaps with a better address.
+    fn redirected(&mut self, tickets: &[Ticket], leader: Option<NodeNumber>, wire: &mut Wire) {
+        let mut heard = None;
+        for ticket in tickets {
+            let Some(waiting) = self.waiting.look(*ticket) else {
+                continue;
+            };
+            if heard != Some(waiting.shard) {
+                heard = Some(waiting.shard);
+                self.routes.hear(waiting.shard, leader);
+            }
+        }
+        self.retry_later(tickets, wire);
+    }
+
+    /// 412 if the publication is not there, else what was to be said.
+    fn settle_doubt(&mut self, ticket: Ticket, lives: bool, wire: &mut Wire) {
+        let Some(Waiting {
+            transaction,
+            request,
+            what: What::Doubt { otherwise, .. },
+            ..
+        }) = self.leave(ticket)
+        else {
+            return;
+        };
+        let answer = if lives {
+            otherwise
+        } else {
+            Answer::of(refusal::NO_MATCH)
+        };
+        self.answer(transaction, &request, &answer, wire);
+    }
+
     /// Answers a poll: everything is in the 200.
     fn show_poll(&mut self, ticket: Ticket, shown: &Shown, wire: &mut Wire) {
         let Some(Waiting {
@@ -607,10 +710,9 @@ impl Endpoint {
         let document = rendering.document(notice.format);
         let (branch, via) = wire.via(&target.flow);
         let message = notify::write(&via, notice, &route, &target, document);
-        let view = rendering.view();
         self.shared
             .metrics
-            .notify_lag_ms(wire.wall_ms().saturating_sub(view.taken_at.0));
+            .notify_lag_ms(wire.wall_ms().saturating_sub(rendering.taken_at().0));
         let context = NoticeContext {
             dialog: notice.dialog,
             slot: notice.slot,
@@ -634,7 +736,7 @@ impl Endpoint {
     //= RFC 6665 4.2.2
     //# a NOTIFY that times out or is refused for good removes the subscription
     fn end_dialog(&mut self, context: NoticeContext) {
-        let shard = self.shared.routes.shard_of(context.slot);
+        let shard = self.routes.shard_of(context.slot);
         // One end per dialog is enough, however many notices failed.
         let key = RequestKey(context.dialog.0.rotate_left(64) ^ u128::from(self.chance.draw()));
         let command = Command::EndDialog {
@@ -684,6 +786,7 @@ impl TransactionUser for Endpoint {
     type Mail = Mail;
 
     fn on_request(&mut self, incoming: Incoming, wire: &mut Wire) {
+        self.look_at_the_map();
         let mut scratch = std::mem::take(&mut self.scratch);
         let considered = self.consider(&incoming, &mut scratch, wire);
         self.scratch = scratch;
@@ -734,6 +837,7 @@ impl TransactionUser for Endpoint {
     }
 
     fn on_mail(&mut self, mail: Mail, wire: &mut Wire) {
+        self.look_at_the_map();
         match mail {
             Mail::Effects(deeds) => {
                 for deed in deeds {
@@ -751,29 +855,14 @@ impl TransactionUser for Endpoint {
                     }
                 }
             }
-            Mail::Fetched { ticket, view } => self.show(ticket, view, wire),
-            Mail::Polled { ticket, shown } => self.show_poll(ticket, &shown, wire),
-            Mail::Matched { ticket, lives } => {
-                let Some(Waiting {
-                    transaction,
-                    request,
-                    what: What::Doubt { otherwise, .. },
-                    ..
-                }) = self.leave(ticket)
-                else {
-                    return;
-                };
-                let answer = if lives {
-                    otherwise
-                } else {
-                    Answer::of(refusal::NO_MATCH)
-                };
-                self.answer(transaction, &request, &answer, wire);
-            }
+            Mail::Found { ticket, answer } => match answer {
+                Found::View(view) => self.show(ticket, view, wire),
+                Found::Shown(shown) => self.show_poll(ticket, &shown, wire),
+                Found::Holds(lives) => self.settle_doubt(ticket, lives, wire),
+            },
             Mail::Failed { tickets, error } => match error {
-                ProposeError::NotLeader { .. } | ProposeError::Unavailable => {
-                    self.retry_later(&tickets, wire)
-                }
+                ProposeError::NotLeader { leader } => self.redirected(&tickets, leader, wire),
+                ProposeError::Unavailable => self.retry_later(&tickets, wire),
                 ProposeError::Overloaded => tickets
                     .into_iter()
                     .for_each(|ticket| self.give_up(ticket, wire)),
@@ -794,6 +883,7 @@ impl TransactionUser for Endpoint {
     }
 
     fn on_wake(&mut self, wire: &mut Wire) {
+        self.look_at_the_map();
         let now = wire.now();
         while let Some((ticket, since)) = self.waiting.oldest() {
             if now.0 < since.0 + BUDGET_MS {
@@ -810,27 +900,16 @@ impl TransactionUser for Endpoint {
         if let Some((at, _)) = self.lost.front() {
             wire.wake_at(*at);
         }
-        let due = self.again.partition_point(|(at, _)| *at <= now);
-        let tickets: Vec<Ticket> = self.again.drain(..due).map(|(_, ticket)| ticket).collect();
-        if let Some((at, _)) = self.again.first() {
-            wire.wake_at(*at);
-        }
-        for ticket in tickets {
-            let Some(Waiting { shard, what, .. }) = self.waiting.look(ticket) else {
-                continue;
-            };
-            let shard = *shard;
-            match what {
-                // The machine recognises a repeat by its key, so proposing twice has one effect (house D9).
-                What::Outcome { encoded } => {
-                    let batch = Batch {
-                        requests: encoded.clone(),
-                        tickets: vec![ticket],
-                    };
-                    self.submit_batch(shard, batch, wire);
-                }
-                What::View(_) | What::Poll(_) | What::Doubt { .. } => self.ask(ticket, wire),
+        let mut due = Vec::new();
+        for queue in [&mut self.again, &mut self.abroad] {
+            let count = queue.partition_point(|(at, _)| *at <= now);
+            due.extend(queue.drain(..count).map(|(_, ticket)| ticket));
+            if let Some((at, _)) = queue.front() {
+                wire.wake_at(*at);
             }
+        }
+        for ticket in due {
+            self.try_again(ticket, wire);
         }
     }
 

@@ -2,6 +2,7 @@
 
 pub mod admission;
 pub mod chance;
+pub mod door;
 pub mod endpoint;
 pub mod identity;
 pub mod route;

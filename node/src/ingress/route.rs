@@ -1,44 +1,81 @@
-//! Which shard a request belongs to, and how to reach it.
+//! Which shard a request belongs to, and how to reach it: here, or on the node that leads it.
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Acquire, Ordering::Relaxed, Ordering::Release};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use shard::runner::Runner;
 use shard::slot::Slot;
 
 use super::admission::Permits;
+use crate::peer::NodeNumber;
 use crate::pool::map::PoolMap;
 use crate::raft::proposer::Proposer;
 
-/// How to reach one shard.
+/// A replica of a shard on this node.
 #[derive(Clone)]
-pub struct ShardLink {
+pub struct Replica {
     /// Its log.
     pub proposer: Proposer,
     /// Its machine, for questions.
     pub runner: Runner,
+}
+
+/// How this node reaches one shard.
+#[derive(Clone)]
+pub struct Reach {
     /// Room for requests in flight.
     pub permits: Arc<Permits>,
+    /// The replica here, if there is one.
+    pub replica: Option<Replica>,
+    /// The nodes that are to hold it.
+    holders: Vec<NodeNumber>,
+    /// Who led it when somebody last said so; 0 for nobody.
+    hint: Arc<AtomicU64>,
+}
+
+/// Where a shard's leader is.
+pub enum Leader<'r> {
+    /// Here.
+    Here(&'r Replica),
+    /// On that node, as far as is known.
+    There(NodeNumber),
+    /// Nobody knows.
+    Nowhere,
 }
 
 /// Every shard of the pool, as this node reaches it. Immutable; replaced whole when the map changes.
 pub struct Routes {
+    me: NodeNumber,
     map: Arc<PoolMap>,
-    shards: Vec<ShardLink>,
+    shards: Vec<Reach>,
 }
 
 impl Routes {
-    /// The links, in the order of the shards' numbers.
-    ///
-    /// # Panics
-    /// When the map has another number of shards.
+    /// The routes of `map`, with the replicas that are here; permits and hints of `before` stay.
     #[must_use]
-    pub fn new(map: Arc<PoolMap>, shards: Vec<ShardLink>) -> Routes {
-        assert_eq!(
-            map.shard_count(),
-            shards.len(),
-            "a link for each shard of the map"
-        );
-        Routes { map, shards }
+    pub fn new(
+        me: NodeNumber,
+        map: Arc<PoolMap>,
+        before: Option<&Routes>,
+        in_flight: usize,
+        replica: impl Fn(u16) -> Option<Replica>,
+    ) -> Routes {
+        let shards = map
+            .shards()
+            .map(|(number, entry)| {
+                let known = before.and_then(|before| before.shards.get(usize::from(number)));
+                Reach {
+                    permits: known.map_or_else(
+                        || Arc::new(Permits::new(in_flight)),
+                        |known| Arc::clone(&known.permits),
+                    ),
+                    replica: replica(number),
+                    holders: entry.replicas.clone(),
+                    hint: known.map_or_else(Arc::default, |known| Arc::clone(&known.hint)),
+                }
+            })
+            .collect();
+        Routes { me, map, shards }
     }
 
     /// The number of the shard that holds `slot`.
@@ -53,15 +90,94 @@ impl Routes {
         &self.map
     }
 
-    /// The link to a shard.
+    /// The way to a shard.
     #[must_use]
-    pub fn link(&self, shard: usize) -> &ShardLink {
+    pub fn reach(&self, shard: usize) -> &Reach {
         &self.shards[shard]
+    }
+
+    /// Where a shard's leader is.
+    #[must_use]
+    pub fn leader(&self, shard: usize) -> Leader<'_> {
+        let reach = &self.shards[shard];
+        if let Some(replica) = &reach.replica {
+            if replica.proposer.is_leading() {
+                return Leader::Here(replica);
+            }
+            let leader = replica.proposer.leader();
+            if leader != 0 && leader != self.me {
+                return Leader::There(leader);
+            }
+        }
+        match reach.hint.load(Relaxed) {
+            0 => Leader::Nowhere,
+            hint if hint == self.me => Leader::Nowhere,
+            hint => Leader::There(hint),
+        }
+    }
+
+    /// Somebody says who leads a shard. Who has a replica knows better; who has none, and is told
+    /// nothing, asks the next holder.
+    pub fn hear(&self, shard: usize, leader: Option<NodeNumber>) {
+        let reach = &self.shards[shard];
+        if let Some(leader) = leader {
+            reach.hint.store(leader, Relaxed);
+            return;
+        }
+        let others: Vec<NodeNumber> = reach
+            .holders
+            .iter()
+            .copied()
+            .filter(|node| *node != self.me)
+            .collect();
+        let before = reach.hint.load(Relaxed);
+        let next = others
+            .iter()
+            .position(|node| *node == before)
+            .map_or(0, |place| place + 1);
+        if let Some(next) = others.get(next % others.len().max(1)) {
+            reach.hint.store(*next, Relaxed);
+        }
     }
 
     /// How many shards there are.
     #[must_use]
     pub fn count(&self) -> usize {
         self.shards.len()
+    }
+}
+
+/// The routes as they are now, for all workers.
+pub struct RouteTable {
+    current: RwLock<Arc<Routes>>,
+    version: AtomicU64,
+}
+
+impl RouteTable {
+    /// With these.
+    #[must_use]
+    pub fn new(routes: Routes) -> RouteTable {
+        RouteTable {
+            current: RwLock::new(Arc::new(routes)),
+            version: AtomicU64::new(1),
+        }
+    }
+
+    /// Counts the replacements; whoever keeps a copy looks here before each use.
+    #[must_use]
+    pub fn version(&self) -> u64 {
+        self.version.load(Acquire)
+    }
+
+    /// A copy.
+    #[must_use]
+    pub fn current(&self) -> Arc<Routes> {
+        Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Puts others in their place.
+    pub fn replace(&self, routes: Routes) {
+        *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(routes);
+        self.version.fetch_add(1, Release);
     }
 }

@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 use shard::machine::command::Ticket;
+use shard::machine::crossing::Question;
 use shard::presence::publication::EntityTag;
 use shard::subscription::dialog::{Format, LocalTag, Package};
 use transport::flow::Flow;
@@ -15,6 +16,8 @@ use transport::sip::Request;
 use transport::transaction::Millis;
 
 use crate::dialect::{Answer, Aside, Fetch, Poll};
+use crate::egress::outbox::{NUMBER_BITS, tickets_of};
+use crate::peer::NodeNumber;
 
 /// A request that waits.
 #[derive(Debug)]
@@ -60,6 +63,31 @@ pub enum What {
     },
 }
 
+impl What {
+    /// What is to be looked up; `None` for what goes through the log.
+    #[must_use]
+    pub fn question(&self) -> Option<Question<'_>> {
+        match self {
+            What::Outcome { .. } => None,
+            What::View(look) => Some(Question::View {
+                presentity: &look.presentity,
+                package: look.package,
+            }),
+            What::Poll(poll) => Some(poll.question()),
+            What::Doubt {
+                presentity,
+                package,
+                tag,
+                ..
+            } => Some(Question::Holds {
+                presentity,
+                package: *package,
+                tag: *tag,
+            }),
+        }
+    }
+}
+
 /// A fetch, kept until the view is there.
 #[derive(Clone, Debug)]
 pub struct Look {
@@ -92,25 +120,26 @@ impl Look {
     }
 }
 
+/// The part of a ticket that counts.
+const NUMBERS: u64 = (1 << NUMBER_BITS) - 1;
+
 /// All that wait.
 #[derive(Debug)]
 pub struct WaitingRoom {
-    worker: u8,
+    /// What every ticket of this room begins with.
+    begin: u64,
     /// The number of the front's ticket.
     first: u64,
     ring: VecDeque<Option<Waiting>>,
 }
 
-/// Tickets count in the low 56 bits; the top byte is the worker. A million a second lasts 2,000 years.
-const NUMBER_BITS: u32 = 56;
-
 impl WaitingRoom {
-    /// Nobody waits.
+    /// Nobody waits. Tickets are counted from `first`.
     #[must_use]
-    pub fn new(worker: u8) -> WaitingRoom {
+    pub fn new(node: NodeNumber, worker: u8, first: u64) -> WaitingRoom {
         WaitingRoom {
-            worker,
-            first: 0,
+            begin: tickets_of(node, worker),
+            first: first & NUMBERS,
             ring: VecDeque::new(),
         }
     }
@@ -118,8 +147,11 @@ impl WaitingRoom {
     /// The ticket that [`WaitingRoom::enter`] will give next.
     #[must_use]
     pub fn next_ticket(&self) -> Ticket {
-        let number = self.first + self.ring.len() as u64;
-        Ticket((u64::from(self.worker) << NUMBER_BITS) | number)
+        self.ticket(self.first + self.ring.len() as u64)
+    }
+
+    fn ticket(&self, number: u64) -> Ticket {
+        Ticket(self.begin | (number & NUMBERS))
     }
 
     /// A request begins to wait.
@@ -151,10 +183,7 @@ impl WaitingRoom {
     pub fn oldest(&self) -> Option<(Ticket, Millis)> {
         // `leave` keeps the front taken.
         let front = self.ring.front()?.as_ref()?;
-        Some((
-            Ticket((u64::from(self.worker) << NUMBER_BITS) | self.first),
-            front.since,
-        ))
+        Some((self.ticket(self.first), front.since))
     }
 
     /// Whether nobody waits.
@@ -164,7 +193,7 @@ impl WaitingRoom {
     }
 
     fn place(&self, ticket: Ticket) -> Option<usize> {
-        let number = ticket.0 & ((1 << NUMBER_BITS) - 1);
-        usize::try_from(number.checked_sub(self.first)?).ok()
+        let number = (ticket.0 & NUMBERS).checked_sub(self.first & NUMBERS)?;
+        usize::try_from(number).ok()
     }
 }

@@ -80,6 +80,7 @@ async fn presentity(State(node): Node, Path(uri): Path<String>) -> Response {
             let status = match error {
                 InspectError::BadAddress(_) => StatusCode::BAD_REQUEST,
                 InspectError::Unknown(_) => StatusCode::NOT_FOUND,
+                InspectError::Elsewhere(_) => StatusCode::MISDIRECTED_REQUEST,
                 InspectError::Busy => StatusCode::SERVICE_UNAVAILABLE,
             };
             (status, Json(json!({ "error": error.to_string() }))).into_response()

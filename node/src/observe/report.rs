@@ -37,12 +37,31 @@ pub struct PoolReport {
     pub listen: Vec<String>,
     /// Counts the changes of the map.
     pub epoch: u64,
+    /// The nodes of the pool.
+    pub nodes: Vec<NodeReport>,
     /// The group of the pool map.
     pub map: GroupStatus,
     /// The shards this node holds.
     pub shards: Vec<ShardReport>,
     /// Why the log waits, when it does.
     pub log_stalled: Option<String>,
+}
+
+/// One node of the pool.
+#[derive(Clone, Debug, Serialize)]
+pub struct NodeReport {
+    /// Its number.
+    pub node: u64,
+    /// `serving`, `draining`, `leaving`, `gone`.
+    pub standing: &'static str,
+    /// Where its peers find it.
+    pub peer: String,
+    /// Where an operator finds it.
+    pub admin: String,
+    /// Where phones find it.
+    pub sip: Vec<String>,
+    /// Whether the node that reports has a link to it.
+    pub linked: bool,
 }
 
 /// One shard.
@@ -57,6 +76,8 @@ pub struct ShardReport {
     pub slots: usize,
     /// Requests in flight.
     pub in_flight: usize,
+    /// The nodes that are to hold it; the first is to lead.
+    pub replicas: Vec<u64>,
 }
 
 /// Whether the node can do its work.
@@ -137,6 +158,9 @@ pub enum InspectError {
     /// Nothing is kept for it.
     #[error("nothing is kept for {0}: nobody published, registered or subscribed")]
     Unknown(String),
+    /// There is no replica of its shard here.
+    #[error("shard {0} has no replica on this node; ask a node that has one (/pool says which)")]
+    Elsewhere(u16),
     /// The shard does not answer.
     #[error("the shard of this address does not answer now; try again")]
     Busy,

@@ -1,7 +1,10 @@
 //! The pool: nodes, shards, slots, and where they are. The map is the state of a Raft group of its own.
 
+pub mod join;
 pub mod map;
+pub mod placement;
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::sync::Arc;
@@ -12,12 +15,15 @@ use bytes::Bytes;
 use tokio::sync::watch;
 
 use crate::observe::report::GroupStatus;
+use crate::peer::NodeNumber;
+use crate::peer::call::Calls;
 use crate::raft::group::{Core, GroupOptions, StartError, newest_snapshot};
 use crate::raft::log::Log;
 use crate::raft::machine::Body;
+use crate::raft::network::{self, Written};
 use crate::raft::snapshot::{Frozen, named};
 use crate::raft::types::{Applied, GroupId, Payload};
-use map::{Change, PoolMap};
+use map::{Change, PoolMap, Standing};
 
 /// The group that holds the pool map.
 pub struct PoolGroup {
@@ -25,7 +31,14 @@ pub struct PoolGroup {
     pub core: Core,
     map: watch::Receiver<Arc<PoolMap>>,
     applied: Arc<AtomicU64>,
+    calls: Calls,
 }
+
+/// The node that a pool begins with.
+pub const FOUNDER: NodeNumber = 1;
+
+/// How long a node that joins waits for the map.
+const MAP_PATIENCE: Duration = Duration::from_secs(30);
 
 /// The map as openraft's state machine has it.
 struct MapBody {
@@ -62,8 +75,19 @@ fn read_map(mut body: File) -> io::Result<PoolMap> {
     PoolMap::decode(&bytes).map_err(io::Error::other)
 }
 
+/// A change of the map that was not made in time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the pool map has no leader now; try again")]
+pub struct NotMade;
+
+/// How long a change of the map is tried.
+const CHANGE_PATIENCE: Duration = Duration::from_secs(10);
+
+/// Voters of the pool map; all other nodes listen.
+const VOTERS: usize = 5;
+
 impl PoolGroup {
-    /// Starts the group of the pool map.
+    /// Starts the group of the pool map; who founds the pool begins it.
     ///
     /// # Errors
     /// [`StartError`].
@@ -87,11 +111,12 @@ impl PoolGroup {
             applied: Arc::clone(&applied),
         };
         let core = Core::start(options, log, body, files, meta.as_ref()).await?;
-        core.bootstrap().await?;
+        core.bootstrap(&[FOUNDER]).await?;
         Ok(PoolGroup {
             core,
             map: receive,
             applied,
+            calls: options.calls.clone(),
         })
     }
 
@@ -101,29 +126,100 @@ impl PoolGroup {
         Arc::clone(&self.map.borrow())
     }
 
-    /// Makes the pool if there is none yet: `shards` shards, the slots spread evenly. Waits until the
-    /// map is there.
+    /// The map, for whoever waits for its changes.
+    #[must_use]
+    pub fn watch(&self) -> watch::Receiver<Arc<PoolMap>> {
+        self.map.clone()
+    }
+
+    /// Makes the pool if there is none yet: `shards` shards, the slots spread evenly; a node that joins
+    /// waits for the map of the others. Waits until the map is there.
     ///
     /// # Errors
-    /// [`StartError::Raft`] when no leader is found in time.
-    pub async fn create(&self, shards: u16) -> Result<Arc<PoolMap>, StartError> {
-        let failed = |why: String| StartError::Raft {
-            group: GroupId::POOL,
-            why,
+    /// [`StartError::Raft`] when there is no map in time.
+    pub async fn create(&self, founds: bool, shards: u16) -> Result<Arc<PoolMap>, StartError> {
+        let made = if founds {
+            self.make(&Change::Create { shards }, PoolMap::is_made)
+                .await
+        } else {
+            self.await_map(MAP_PATIENCE, PoolMap::is_made).await
         };
+        made.map_err(|error| StartError::Raft {
+            group: GroupId::POOL,
+            why: error.to_string(),
+        })
+    }
+
+    async fn await_map(
+        &self,
+        patience: Duration,
+        done: impl Fn(&PoolMap) -> bool,
+    ) -> Result<Arc<PoolMap>, NotMade> {
         let mut map = self.map.clone();
-        for _ in 0..300 {
-            if map.borrow().is_made() {
+        let found = tokio::time::timeout(patience, map.wait_for(|map| done(map))).await;
+        match found {
+            Ok(Ok(map)) => Ok(Arc::clone(&map)),
+            _ => Err(NotMade),
+        }
+    }
+
+    /// Makes a change, on whichever node the leader is, and waits until the map here shows it. Changes
+    /// may be made twice, so an answer that got lost does no harm.
+    ///
+    /// # Errors
+    /// [`NotMade`] when `done` did not come about in time.
+    pub async fn make(
+        &self,
+        change: &Change,
+        done: impl Fn(&PoolMap) -> bool,
+    ) -> Result<Arc<PoolMap>, NotMade> {
+        let encoded = change.encode();
+        let begin = tokio::time::Instant::now();
+        let mut elsewhere = None;
+        while begin.elapsed() < CHANGE_PATIENCE {
+            if done(&self.map.borrow()) {
                 return Ok(self.map());
             }
-            let change = Change::Create { shards }.encode();
-            // Creating twice is creating once, so an answer that got lost does no harm.
-            let written = self.core.raft.client_write(Payload(change)).await;
-            if written.is_err() {
-                let _ = tokio::time::timeout(Duration::from_millis(50), map.changed()).await;
+            let written = match elsewhere.take() {
+                None => network::write(&self.core.raft, Payload(encoded.clone())).await,
+                Some(node) => network::write_at(&self.calls, node, GroupId::POOL, &encoded).await,
+            };
+            let wait = match written {
+                Written::Done => Duration::from_millis(500),
+                Written::Elsewhere(Some(leader)) => {
+                    elsewhere = Some(leader);
+                    continue;
+                }
+                Written::Elsewhere(None) | Written::Unknown => Duration::from_millis(100),
+            };
+            if let Ok(map) = self.await_map(wait, &done).await {
+                return Ok(map);
             }
         }
-        Err(failed("no leader for the pool map".to_owned()))
+        Err(NotMade)
+    }
+
+    /// Who is to vote about the map, and who only to know it.
+    #[must_use]
+    pub fn wanted(map: &PoolMap) -> (BTreeSet<NodeNumber>, BTreeSet<NodeNumber>) {
+        let here: Vec<NodeNumber> = map
+            .nodes()
+            .filter(|(_, entry)| entry.standing < Standing::Gone)
+            .map(|(number, _)| number)
+            .collect();
+        let (stay, leave): (Vec<NodeNumber>, Vec<NodeNumber>) = here
+            .into_iter()
+            .partition(|node| map.hosts().contains(node));
+        // An even number of voters survives no more losses than one less.
+        let voters = match stay.len() {
+            0..=2 => stay.len(),
+            count => (count - (count + 1) % 2).min(VOTERS),
+        };
+        let (voters, listeners) = stay.split_at(voters);
+        (
+            voters.iter().copied().collect(),
+            listeners.iter().chain(&leave).copied().collect(),
+        )
     }
 
     /// As an operator sees it.

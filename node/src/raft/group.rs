@@ -1,6 +1,6 @@
 //! One Raft group on this node: its log, its machine, its proposer, and what an operator sees of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -8,21 +8,38 @@ use std::sync::atomic::{AtomicU64, Ordering::Acquire, Ordering::Relaxed};
 use std::time::Duration;
 
 use openraft::error::{InitializeError, RaftError};
-use openraft::{BasicNode, Config, ServerState, SnapshotPolicy};
+use openraft::{BasicNode, ChangeMembers, Config, ServerState, SnapshotPolicy};
 use shard::machine::Machine;
 use shard::machine::command::Leader;
 use shard::runner::{Runner, Sink};
 
 use super::log::Log;
 use super::machine::{Body, ShardBody, StateMachine};
-use super::network::NoPeers;
+use super::network::{self, Peers, Served};
 use super::proposer::{Failed, Proposer};
 use super::snapshot::{self, Meta, SnapshotFiles, named};
 use super::types::{GroupId, NodeNumber, TypeConfig};
 use crate::observe::report::GroupStatus;
+use crate::peer::call::Calls;
 
 /// openraft, with our types.
 pub type Raft = openraft::Raft<TypeConfig>;
+
+/// A snapshot travels in chunks of this many bytes, each acknowledged before the next: what a slow
+/// follower makes us hold is one chunk.
+const SNAPSHOT_CHUNK_BYTES: u64 = 512 << 10;
+
+/// How long a chunk may take, in milliseconds.
+const SNAPSHOT_CHUNK_MS: u64 = 10_000;
+
+/// Entries that a new replica may lack when it begins to vote.
+const CAUGHT_UP_WITHIN: u64 = 256;
+
+/// How long a change of the members may take before it is tried again.
+const MEMBERS_PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long each half of a hand-over may take: until the other has all, and until it leads.
+const HAND_OVER: Duration = Duration::from_millis(500);
 
 /// How a group is run.
 #[derive(Clone, Debug)]
@@ -50,7 +67,7 @@ impl Default for Tuning {
 }
 
 /// Which group, where.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct GroupOptions {
     /// The group.
     pub group: GroupId,
@@ -62,6 +79,10 @@ pub struct GroupOptions {
     pub snapshots: PathBuf,
     /// How it is run.
     pub tuning: Tuning,
+    /// The way to its other replicas.
+    pub calls: Calls,
+    /// Where others find it.
+    pub served: Served,
 }
 
 /// Why a group cannot start.
@@ -95,6 +116,8 @@ pub struct Core {
     node: NodeNumber,
     since_snapshot: Arc<AtomicU64>,
     tuning: Tuning,
+    calls: Calls,
+    served: Served,
 }
 
 impl Core {
@@ -109,12 +132,7 @@ impl Core {
         files: SnapshotFiles,
         meta: Option<&Meta>,
     ) -> Result<Core, StartError> {
-        let GroupOptions {
-            group,
-            node,
-            tuning,
-            ..
-        } = options.clone();
+        let (group, node, tuning) = (options.group, options.node, options.tuning.clone());
         let failed = |why: &dyn std::fmt::Display| StartError::Raft {
             group,
             why: why.to_string(),
@@ -128,28 +146,38 @@ impl Core {
             max_in_snapshot_log_to_keep: 1_000,
             purge_batch_size: 256,
             max_payload_entries: 1_024,
+            snapshot_max_chunk_size: SNAPSHOT_CHUNK_BYTES,
+            install_snapshot_timeout: SNAPSHOT_CHUNK_MS,
             ..Config::default()
         };
         let config = config.validate().map_err(|error| failed(&error))?;
         let machine = StateMachine::new(body, files, meta);
         let since_snapshot = Arc::clone(&machine.since_snapshot);
-        let raft = Raft::new(node, Arc::new(config), NoPeers, log.group(group), machine)
+        let peers = Peers::of(options.calls.clone(), group);
+        let raft = Raft::new(node, Arc::new(config), peers, log.group(group), machine)
             .await
             .map_err(|error| failed(&error))?;
+        options.served.add(group, raft.clone());
         Ok(Core {
             raft,
             group,
             node,
             since_snapshot,
             tuning,
+            calls: options.calls.clone(),
+            served: options.served.clone(),
         })
     }
 
-    /// Makes a group of one out of a group that was never any; nothing for one that has a log.
+    /// Begins a group that was never any, with its founders; nothing for one that has a log. Each of the
+    /// founders may do so: they all begin the same group.
     ///
     /// # Errors
     /// [`StartError::Raft`].
-    pub async fn bootstrap(&self) -> Result<(), StartError> {
+    pub async fn bootstrap(&self, founders: &[NodeNumber]) -> Result<(), StartError> {
+        if !founders.contains(&self.node) {
+            return Ok(());
+        }
         let known = self.raft.is_initialized().await;
         if known.map_err(|error| StartError::Raft {
             group: self.group,
@@ -157,7 +185,10 @@ impl Core {
         })? {
             return Ok(());
         }
-        let members = BTreeMap::from([(self.node, BasicNode::default())]);
+        let members: BTreeMap<NodeNumber, BasicNode> = founders
+            .iter()
+            .map(|node| (*node, BasicNode::default()))
+            .collect();
         match self.raft.initialize(members).await {
             Ok(()) | Err(RaftError::APIError(InitializeError::NotAllowed(_))) => Ok(()),
             Err(error) => Err(StartError::Raft {
@@ -165,6 +196,164 @@ impl Core {
                 why: error.to_string(),
             }),
         }
+    }
+
+    /// Whether this node leads the group.
+    #[must_use]
+    pub fn leads(&self) -> bool {
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow();
+        metrics.state == ServerState::Leader && metrics.running_state.is_ok()
+    }
+
+    /// Who votes, and who only listens, as this replica knows.
+    #[must_use]
+    pub fn members(&self) -> (BTreeSet<NodeNumber>, BTreeSet<NodeNumber>) {
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow();
+        let membership = metrics.membership_config.membership();
+        (
+            membership.voter_ids().collect(),
+            membership.learner_ids().collect(),
+        )
+    }
+
+    /// Where the leader is with a replica: entries it has, of those there are.
+    fn matched(&self, node: NodeNumber) -> Option<(u64, u64)> {
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow();
+        let matched = metrics.replication.as_ref()?.get(&node)?;
+        let last = metrics.last_log_index.unwrap_or(0);
+        Some((matched.map_or(0, |log_id| log_id.index), last))
+    }
+
+    /// Whether a replica has nearly all there is.
+    #[must_use]
+    pub fn is_current(&self, node: NodeNumber) -> bool {
+        self.matched(node)
+            .is_some_and(|(has, last)| has + CAUGHT_UP_WITHIN >= last)
+    }
+
+    /// Ends a replica that will not come back: what it has is in its last snapshot, and the log keeps
+    /// nothing for it.
+    pub async fn retire(&self) {
+        let applied = self.raft.metrics().borrow().last_applied;
+        if let Some(applied) = applied {
+            self.snapshot(true).await;
+            let wait = self.raft.wait(Some(Duration::from_secs(30)));
+            let _ = wait
+                .metrics(
+                    |metrics| metrics.snapshot >= Some(applied),
+                    "the last snapshot",
+                )
+                .await;
+            let _ = self.raft.trigger().purge_log(applied.index).await;
+        }
+        self.stop(false).await;
+    }
+
+    /// One step towards these voters and these listeners, if this node leads; `true` when there is
+    /// nothing left to do. May be called again and again, also by the leader after this one: a new
+    /// replica listens until it has nearly all there is, and only then votes.
+    pub async fn reconcile(
+        &self,
+        voters: &BTreeSet<NodeNumber>,
+        listeners: &BTreeSet<NodeNumber>,
+    ) -> bool {
+        if !self.leads() {
+            return false;
+        }
+        let (voting, listening) = self.members();
+        let joint = {
+            let metrics = self.raft.metrics();
+            let metrics = metrics.borrow();
+            metrics
+                .membership_config
+                .membership()
+                .get_joint_config()
+                .len()
+                > 1
+        };
+        if !joint && voting == *voters && listening == *listeners {
+            return true;
+        }
+        let known = |node: &NodeNumber| voting.contains(node) || listening.contains(node);
+        for node in voters.union(listeners).filter(|node| !known(node)) {
+            tracing::info!(group = %self.group, node, "a new replica begins to listen");
+            let added = self.raft.add_learner(*node, BasicNode::default(), false);
+            if !finished(added).await {
+                return false;
+            }
+        }
+        let behind = voters
+            .iter()
+            .filter(|node| !voting.contains(node) && **node != self.node)
+            .any(|node| {
+                self.matched(*node)
+                    .is_none_or(|(has, last)| has + CAUGHT_UP_WITHIN < last || has == 0)
+            });
+        if behind {
+            return false;
+        }
+        if joint || voting != *voters {
+            tracing::info!(group = %self.group, ?voters, "the voters change");
+            // Those who voted and are to listen stay; the others are let go.
+            let changed = self.raft.change_membership(voters.clone(), true);
+            if !finished(changed).await {
+                return false;
+            }
+        }
+        let (_, listening) = self.members();
+        let surplus: BTreeSet<NodeNumber> = listening
+            .into_iter()
+            .filter(|node| !listeners.contains(node) && !voters.contains(node))
+            .collect();
+        if !surplus.is_empty() {
+            tracing::info!(group = %self.group, ?surplus, "replicas are let go");
+            let removed = ChangeMembers::RemoveNodes(surplus);
+            return finished(self.raft.change_membership(removed, false)).await;
+        }
+        true
+    }
+
+    /// Hands leadership over to a replica that has all there is; nothing may be proposed meanwhile.
+    ///
+    /// openraft 0.9 has no call for it, and its followers vote for nobody while they have heard the
+    /// leader within the lease. The leader itself has no such scruple: its own vote was last touched
+    /// when it was elected. So a candidate that has every entry gets two votes of three at once, its
+    /// own and the old leader's, which steps down by giving it. `false` when it did not come about; then
+    /// whoever is elected next leads.
+    pub async fn hand_over(&self, to: NodeNumber) -> bool {
+        let mut metrics = self.raft.metrics();
+        let whole = async {
+            while self.leads() {
+                if self.matched(to).is_some_and(|(has, last)| has == last) {
+                    return true;
+                }
+                if metrics.changed().await.is_err() {
+                    return false;
+                }
+            }
+            false
+        };
+        if !tokio::time::timeout(HAND_OVER, whole)
+            .await
+            .unwrap_or(false)
+        {
+            return false;
+        }
+        if let Err(error) = network::take_over_at(&self.calls, to, self.group).await {
+            tracing::warn!(group = %self.group, to, %error, "leadership stays");
+            return false;
+        }
+        let gone = async {
+            while self.leads() {
+                if metrics.changed().await.is_err() {
+                    return;
+                }
+            }
+        };
+        tokio::time::timeout(HAND_OVER, gone).await.is_ok()
     }
 
     /// As an operator sees it; `applied` is the machine's own word.
@@ -213,7 +402,20 @@ impl Core {
                     .await;
             }
         }
+        self.served.remove(self.group);
         let _ = self.raft.shutdown().await;
+    }
+}
+
+/// Waits for a change of the members, but not for ever: a majority may be away.
+async fn finished<T, E: std::fmt::Display>(change: impl Future<Output = Result<T, E>>) -> bool {
+    match tokio::time::timeout(MEMBERS_PATIENCE, change).await {
+        Ok(Ok(_)) => true,
+        Ok(Err(error)) => {
+            tracing::info!(%error, "the members do not change yet");
+            false
+        }
+        Err(_) => false,
     }
 }
 

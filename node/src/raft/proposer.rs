@@ -82,6 +82,10 @@ pub struct Proposer {
 struct Standing {
     leads: AtomicBool,
     alone: AtomicBool,
+    /// Who leads, as far as this replica knows; 0 for nobody.
+    leader: AtomicU64,
+    /// Whether leadership is being handed over: nothing is proposed meanwhile.
+    handing_over: AtomicBool,
     /// When a quorum was last heard, in milliseconds since `epoch`.
     quorum_ms: AtomicU64,
     epoch: Instant,
@@ -113,6 +117,8 @@ impl Proposer {
         let standing = Arc::new(Standing {
             leads: AtomicBool::new(false),
             alone: AtomicBool::new(false),
+            leader: AtomicU64::new(0),
+            handing_over: AtomicBool::new(false),
             quorum_ms: AtomicU64::new(0),
             epoch: Instant::now(),
             election_ms,
@@ -155,7 +161,20 @@ impl Proposer {
     /// Whether this node leads, and its first entry is applied: then what it proposes is answered here.
     #[must_use]
     pub fn is_leading(&self) -> bool {
-        self.standing.leads.load(Acquire) && self.runner.gauges().performing_since.load(Acquire) > 0
+        self.standing.leads.load(Acquire)
+            && !self.standing.handing_over.load(Acquire)
+            && self.runner.gauges().performing_since.load(Acquire) > 0
+    }
+
+    /// Who leads, as far as this replica knows; 0 for nobody.
+    #[must_use]
+    pub fn leader(&self) -> NodeNumber {
+        self.standing.leader.load(Acquire)
+    }
+
+    /// Stops proposing, so that another replica can have all there is and lead; or goes on.
+    pub fn hand_over(&self, begins: bool) {
+        self.standing.handing_over.store(begins, Release);
     }
 
     /// Whether what the machine shows is the newest: this node leads, and a quorum has said so within
@@ -206,7 +225,9 @@ impl Task {
         loop {
             self.look_around().await;
             // When it is time to attest, what is on its way is waited for first.
-            let room = self.in_flight.len() < IN_FLIGHT_MAX && self.proposed < ATTEST_EVERY;
+            let room = self.in_flight.len() < IN_FLIGHT_MAX
+                && self.proposed < ATTEST_EVERY
+                && !self.standing.handing_over.load(Acquire);
             if room && let Some(batch) = self.set_aside.take() {
                 self.gather(batch).await;
                 continue;
@@ -243,11 +264,16 @@ impl Task {
                 metrics.membership_config.membership().voter_ids().count() == 1,
                 Relaxed,
             );
+            let leader = metrics.current_leader.unwrap_or(0);
+            self.standing.leader.store(leader, Release);
             (leads, metrics.current_term)
         };
         self.standing.leads.store(leads, Release);
         if !leads {
             self.started = None;
+            return;
+        }
+        if self.standing.handing_over.load(Acquire) {
             return;
         }
         if self.started != Some(term) {

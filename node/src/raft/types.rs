@@ -17,8 +17,7 @@ openraft::declare_raft_types!(
         AsyncRuntime = openraft::TokioRuntime,
 );
 
-/// A node's number in the pool; never used again for another node.
-pub type NodeNumber = u64;
+pub use crate::peer::NodeNumber;
 
 /// One Raft group of the pool. 0 is the pool map's own; shard `n` is `n + 1`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

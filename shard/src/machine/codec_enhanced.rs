@@ -313,7 +313,12 @@ pub(super) fn put_extras(extras: &Extras<'_>, out: &mut BytesMut) {
     values::put_endpoint(extras.endpoint, out);
     put_flag(extras.registered, out);
     put_text(extras.display_name, out);
-    match &extras.wish {
+    put_wish(&extras.wish, out);
+}
+
+/// Appends what is asked for.
+pub(super) fn put_wish(wish: &Wish<'_>, out: &mut BytesMut) {
+    match wish {
         Wish::Document => out.put_u8(0),
         Wish::Own(scope) => {
             out.put_u8(1);
@@ -353,24 +358,29 @@ pub(super) fn extras<'a>(cursor: &mut Cursor<'a>) -> Result<Extras<'a>, Unreadab
         endpoint: values::endpoint(cursor)?,
         registered: flag(cursor)?,
         display_name: cursor.text()?,
-        wish: match cursor.u8()? {
-            0 => Wish::Document,
-            1 => Wish::Own(Scope(cursor.u8()?)),
-            2 => Wish::Contacts(flag(cursor)?),
-            3 => Wish::Categories(list(cursor, 9, |cursor| {
-                Ok(Action {
-                    subscribe: flag(cursor)?,
-                    resources: list(cursor, 5, |cursor| {
-                        Ok(Resource {
-                            address: cursor.text()?,
-                            context: option(cursor, |cursor| cursor.slice())?,
-                        })
-                    })?,
-                    categories: list(cursor, 4, values::category)?,
-                })
-            })?),
-            4 => Wish::Same,
-            _ => return cursor.wrong("a wish's number before here"),
-        },
+        wish: wish(cursor)?,
+    })
+}
+
+/// Reads what is asked for.
+pub(super) fn wish<'a>(cursor: &mut Cursor<'a>) -> Result<Wish<'a>, Unreadable> {
+    Ok(match cursor.u8()? {
+        0 => Wish::Document,
+        1 => Wish::Own(Scope(cursor.u8()?)),
+        2 => Wish::Contacts(flag(cursor)?),
+        3 => Wish::Categories(list(cursor, 9, |cursor| {
+            Ok(Action {
+                subscribe: flag(cursor)?,
+                resources: list(cursor, 5, |cursor| {
+                    Ok(Resource {
+                        address: cursor.text()?,
+                        context: option(cursor, |cursor| cursor.slice())?,
+                    })
+                })?,
+                categories: list(cursor, 4, values::category)?,
+            })
+        })?),
+        4 => Wish::Same,
+        _ => return cursor.wrong("a wish's number before here"),
     })
 }

@@ -4,6 +4,7 @@ pub mod apply;
 pub mod codec;
 mod codec_enhanced;
 pub mod command;
+pub mod crossing;
 mod cursor;
 mod digest;
 pub mod effect;

@@ -436,7 +436,7 @@ fn local_tag(cursor: &mut Cursor<'_>) -> Result<LocalTag, Unreadable> {
     Ok(LocalTag::new(slot, cursor.u64()?))
 }
 
-fn decode_outcome(cursor: &mut Cursor<'_>, version: u16) -> Result<Outcome, Unreadable> {
+pub(super) fn decode_outcome(cursor: &mut Cursor<'_>, version: u16) -> Result<Outcome, Unreadable> {
     Ok(match cursor.u8()? {
         1 => {
             let at = Timestamp(cursor.u64()?);

@@ -32,7 +32,7 @@ use crate::time::Timestamp;
 const MAGIC: &[u8; 8] = b"LAMPLGHT";
 
 /// The version that this release writes, and the newest that it reads.
-const VERSION: u16 = section::ENHANCED;
+pub(super) const VERSION: u16 = section::ENHANCED;
 
 /// Kinds of sections. The numbers are never used again for something else.
 mod kind {

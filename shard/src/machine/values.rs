@@ -258,8 +258,7 @@ fn put_computed(computed: &Computed, out: &mut impl BufMut) {
         }
         Computed::LegacyInterop(legacy) => {
             out.put_u8(2);
-            out.put_u32_le(legacy.availability);
-            put_text(&legacy.token, out);
+            put_interop(legacy, out);
         }
         Computed::Services(services) => {
             out.put_u8(3);
@@ -295,14 +294,23 @@ fn put_computed(computed: &Computed, out: &mut impl BufMut) {
     }
 }
 
+pub(super) fn put_interop(legacy: &LegacyInterop, out: &mut impl BufMut) {
+    out.put_u32_le(legacy.availability);
+    put_text(&legacy.token, out);
+}
+
+pub(super) fn interop(cursor: &mut Cursor<'_>) -> Read<LegacyInterop> {
+    Ok(LegacyInterop {
+        availability: cursor.u32()?,
+        token: text(cursor)?,
+    })
+}
+
 fn computed(cursor: &mut Cursor<'_>) -> Read<Computed> {
     Ok(match cursor.u8()? {
         0 => Computed::Empty,
         1 => Computed::State(Box::new(state(cursor)?)),
-        2 => Computed::LegacyInterop(LegacyInterop {
-            availability: cursor.u32()?,
-            token: text(cursor)?,
-        }),
+        2 => Computed::LegacyInterop(interop(cursor)?),
         3 => {
             let services = list(cursor, 8, |cursor| {
                 let uri = text(cursor)?;
@@ -482,13 +490,13 @@ pub(super) fn delegate(cursor: &mut Cursor<'_>) -> Read<Delegate> {
     })
 }
 
-fn put_group(group: &Group, out: &mut impl BufMut) {
+pub(super) fn put_group(group: &Group, out: &mut impl BufMut) {
     out.put_u8(group.id);
     put_text(&group.name, out);
     put_text(&group.external_uri, out);
 }
 
-fn group(cursor: &mut Cursor<'_>) -> Read<Group> {
+pub(super) fn group(cursor: &mut Cursor<'_>) -> Read<Group> {
     Ok(Group {
         id: cursor.u8()?,
         name: text(cursor)?,
@@ -496,7 +504,7 @@ fn group(cursor: &mut Cursor<'_>) -> Read<Group> {
     })
 }
 
-fn put_contact(contact: &Contact, out: &mut impl BufMut) {
+pub(super) fn put_contact(contact: &Contact, out: &mut impl BufMut) {
     put_text(&contact.uri, out);
     put_text(&contact.name, out);
     put_slice(&contact.groups, out);
@@ -505,7 +513,7 @@ fn put_contact(contact: &Contact, out: &mut impl BufMut) {
     put_text(&contact.extension, out);
 }
 
-fn contact(cursor: &mut Cursor<'_>) -> Read<Contact> {
+pub(super) fn contact(cursor: &mut Cursor<'_>) -> Read<Contact> {
     Ok(Contact {
         uri: text(cursor)?,
         name: text(cursor)?,

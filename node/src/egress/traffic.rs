@@ -1,0 +1,280 @@
+//! Between nodes: requests to the node that leads, and back what becomes of them; notifications to the
+//! node that has the watcher's flow.
+//!
+//! ```text
+//! frame := 1 requests shard:u16 count:u16 ticket:u64* encoded requests
+//!        | 2 refused  leader:u64 ticket:u64*
+//!        | 3 replies  reply*
+//!        | 4 notify   taken_at:u64 count:u8 (format:u8 length:u32 document)* notice*
+//!        | 5 ask      shard:u16 ticket:u64 question
+//!        | 6 found    ticket:u64 answer
+//! ```
+//!
+//! Nothing here is acknowledged. A request that gets no answer is sent again under the same key by the
+//! node it came in on; a notification that is lost with its link is told again (house §5).
+
+use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
+use shard::machine::command::Ticket;
+use shard::machine::crossing::{self, Answer, Reply};
+use shard::machine::effect::{Notice, Shown};
+use shard::machine::outcome::Outcome;
+use shard::subscription::dialog::Format;
+use shard::time::Timestamp;
+
+use super::render::Rendering;
+use crate::peer::NodeNumber;
+use crate::peer::mesh::{Mesh, NoLink};
+use crate::raft::proposer::Batch;
+
+const REQUESTS: u8 = 1;
+const REFUSED: u8 = 2;
+const REPLIES: u8 = 3;
+const NOTIFY: u8 = 4;
+const ASK: u8 = 5;
+const FOUND: u8 = 6;
+
+/// Bytes of notices and documents in one frame, roughly: a fan-out of thousands is cut.
+const FRAME_BYTES: usize = 1 << 20;
+
+/// The way to the other nodes.
+#[derive(Clone)]
+pub struct Traffic {
+    me: NodeNumber,
+    mesh: Mesh,
+}
+
+impl std::fmt::Debug for Traffic {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Traffic(of node {})", self.me)
+    }
+}
+
+/// What came from another node.
+#[derive(Debug)]
+pub enum Frame {
+    /// Requests for a shard that this node is thought to lead.
+    Requests {
+        /// Which shard.
+        shard: u16,
+        /// They.
+        batch: Batch,
+    },
+    /// Requests that came back.
+    Refused {
+        /// Who leads, if the other node knows.
+        leader: Option<NodeNumber>,
+        /// They.
+        tickets: Vec<Ticket>,
+    },
+    /// What became of requests.
+    Replies(Vec<Reply>),
+    /// Watchers whose flows are here.
+    Notify(Rendering, Vec<Notice>),
+    /// A question to a shard that this node is thought to lead.
+    Ask {
+        /// Which shard.
+        shard: u16,
+        /// Who asks.
+        ticket: Ticket,
+        /// What ([`crossing::decode_question`]).
+        question: Bytes,
+    },
+    /// What was found.
+    Found(Ticket, Answer),
+}
+
+impl Traffic {
+    /// Of this node, over these links.
+    #[must_use]
+    pub fn new(me: NodeNumber, mesh: Mesh) -> Traffic {
+        Traffic { me, mesh }
+    }
+
+    /// This node.
+    #[must_use]
+    pub fn me(&self) -> NodeNumber {
+        self.me
+    }
+
+    /// Whether a node can be reached now.
+    #[must_use]
+    pub fn reaches(&self, node: NodeNumber) -> bool {
+        self.mesh.is_up(node)
+    }
+
+    /// Hands requests to the node that leads their shard.
+    ///
+    /// # Errors
+    /// [`NoLink`]: they were not sent.
+    pub fn requests(&self, to: NodeNumber, shard: u16, batch: &Batch) -> Result<(), NoLink> {
+        let tickets = &batch.tickets;
+        let mut out = BytesMut::with_capacity(5 + 8 * tickets.len() + batch.requests.len());
+        out.put_u8(REQUESTS);
+        out.put_u16_le(shard);
+        out.put_u16_le(u16::try_from(tickets.len()).expect("a batch is bounded"));
+        for ticket in tickets {
+            out.put_u64_le(ticket.0);
+        }
+        out.put_slice(&batch.requests);
+        self.mesh.send(to, out.freeze())
+    }
+
+    /// Gives requests back that this node cannot log.
+    pub fn refuse(&self, to: NodeNumber, leader: Option<NodeNumber>, tickets: &[Ticket]) {
+        let mut out = BytesMut::with_capacity(9 + 8 * tickets.len());
+        out.put_u8(REFUSED);
+        out.put_u64_le(leader.unwrap_or(0));
+        for ticket in tickets {
+            out.put_u64_le(ticket.0);
+        }
+        // Whoever waits asks again by itself.
+        let _ = self.mesh.send(to, out.freeze());
+    }
+
+    /// Asks the node that leads a shard.
+    ///
+    /// # Errors
+    /// [`NoLink`]: it was not sent.
+    pub fn ask(
+        &self,
+        to: NodeNumber,
+        shard: u16,
+        ticket: Ticket,
+        question: &[u8],
+    ) -> Result<(), NoLink> {
+        let mut out = BytesMut::with_capacity(11 + question.len());
+        out.put_u8(ASK);
+        out.put_u16_le(shard);
+        out.put_u64_le(ticket.0);
+        out.put_slice(question);
+        self.mesh.send(to, out.freeze())
+    }
+
+    /// Tells what was found.
+    pub fn found(&self, to: NodeNumber, ticket: Ticket, answer: &Answer) {
+        let mut out = vec![FOUND];
+        out.put_u64_le(ticket.0);
+        crossing::encode_answer(answer, &mut out);
+        let _ = self.mesh.send(to, out.into());
+    }
+
+    /// Hands watchers of one view to the node that has their flows.
+    ///
+    /// # Errors
+    /// [`NoLink`]: some of them were not told.
+    pub fn notify(
+        &self,
+        to: NodeNumber,
+        rendering: &Rendering,
+        notices: &[Notice],
+    ) -> Result<(), NoLink> {
+        let mut notices = notices.iter().peekable();
+        while notices.peek().is_some() {
+            let mut told = Vec::new();
+            let mut formats: Vec<Format> = Vec::new();
+            while told.len() < FRAME_BYTES
+                && let Some(notice) = notices.next()
+            {
+                crossing::encode_notice(notice, &mut told);
+                if !formats.contains(&notice.format) {
+                    formats.push(notice.format);
+                }
+            }
+            let mut out = BytesMut::with_capacity(64 + told.len());
+            out.put_u8(NOTIFY);
+            out.put_u64_le(rendering.taken_at().0);
+            out.put_u8(formats.len() as u8);
+            for format in formats {
+                let document = rendering.document(format);
+                out.put_u8(format as u8);
+                out.put_u32_le(document.len() as u32);
+                out.put_slice(document);
+            }
+            out.put_slice(&told);
+            self.mesh.send(to, out.freeze())?;
+        }
+        Ok(())
+    }
+}
+
+/// Replies on their way to one node.
+#[derive(Debug)]
+pub struct Replies(Vec<u8>);
+
+impl Default for Replies {
+    fn default() -> Replies {
+        Replies(vec![REPLIES])
+    }
+}
+
+impl Replies {
+    /// One more.
+    pub fn add(&mut self, ticket: Ticket, outcome: &Outcome, shown: Option<&Shown>) {
+        crossing::encode_reply(ticket, outcome, shown, &mut self.0);
+    }
+
+    /// Sends them. Whoever is not told asks again.
+    pub fn send(self, traffic: &Traffic, to: NodeNumber) {
+        let _ = traffic.mesh.send(to, self.0.into());
+    }
+}
+
+/// Reads a frame; `None` for what this release does not know.
+#[must_use]
+pub fn decode(mut frame: Bytes) -> Option<Frame> {
+    let kind = frame.try_get_u8().ok()?;
+    Some(match kind {
+        REQUESTS => {
+            let shard = frame.try_get_u16_le().ok()?;
+            let count = usize::from(frame.try_get_u16_le().ok()?);
+            let mut tickets = Vec::with_capacity(count);
+            for _ in 0..count {
+                tickets.push(Ticket(frame.try_get_u64_le().ok()?));
+            }
+            Frame::Requests {
+                shard,
+                batch: Batch {
+                    requests: frame,
+                    tickets,
+                },
+            }
+        }
+        REFUSED => {
+            let leader = frame.try_get_u64_le().ok()?;
+            let mut tickets = Vec::with_capacity(frame.len() / 8);
+            while frame.has_remaining() {
+                tickets.push(Ticket(frame.try_get_u64_le().ok()?));
+            }
+            Frame::Refused {
+                leader: (leader != 0).then_some(leader),
+                tickets,
+            }
+        }
+        REPLIES => Frame::Replies(crossing::decode_replies(&frame)?),
+        NOTIFY => {
+            let taken_at = Timestamp(frame.try_get_u64_le().ok()?);
+            let count = frame.try_get_u8().ok()?;
+            let mut documents = Vec::new();
+            for _ in 0..count {
+                let format = Format::from_number(frame.try_get_u8().ok()?)?;
+                let length = frame.try_get_u32_le().ok()? as usize;
+                if length > frame.len() {
+                    return None;
+                }
+                documents.push((format, frame.split_to(length)));
+            }
+            let rendering = Rendering::rendered(taken_at, documents);
+            Frame::Notify(rendering, crossing::decode_notices(&frame)?)
+        }
+        ASK => Frame::Ask {
+            shard: frame.try_get_u16_le().ok()?,
+            ticket: Ticket(frame.try_get_u64_le().ok()?),
+            question: frame,
+        },
+        FOUND => {
+            let ticket = Ticket(frame.try_get_u64_le().ok()?);
+            Frame::Found(ticket, crossing::decode_answer(&frame)?)
+        }
+        _ => return None,
+    })
+}

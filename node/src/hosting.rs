@@ -1,0 +1,282 @@
+//! The shards that this node holds: begun and ended as the pool map says, their members and leaders kept
+//! as it wants them. One loop on the Raft runtime; each step may be done again.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, Instant};
+
+use crate::egress::outbox::{Failures, Outbox, Workers};
+use crate::egress::traffic::Traffic;
+use crate::ingress::route::{Replica, RouteTable, Routes};
+use crate::observe::metrics::Metrics;
+use crate::peer::NodeNumber;
+use crate::peer::mesh::Mesh;
+use crate::pool::map::{Change, PoolMap, Record};
+use crate::pool::{PoolGroup, placement};
+use crate::raft::group::{GroupOptions, ShardGroup, StartError};
+use crate::raft::log::Log;
+use crate::raft::types::GroupId;
+
+/// How often the loop looks, when nothing wakes it.
+const STEP: Duration = Duration::from_millis(250);
+
+/// How long a replica that is no longer wanted stays: until its leader has surely let it go.
+const LINGER: Duration = Duration::from_secs(20);
+
+/// Between two changes of placement: the one before has settled by then, or is being tried.
+const PLACE_EVERY: Duration = Duration::from_millis(500);
+
+/// Between two attempts to hand one group over.
+const HAND_OVER_EVERY: Duration = Duration::from_secs(5);
+
+/// The groups that run here, by shard.
+#[derive(Clone, Default)]
+pub(crate) struct Hosted(Arc<RwLock<BTreeMap<u16, Arc<ShardGroup>>>>);
+
+impl Hosted {
+    /// All of them, in order.
+    pub(crate) fn all(&self) -> Vec<(u16, Arc<ShardGroup>)> {
+        let groups = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        groups
+            .iter()
+            .map(|(shard, group)| (*shard, Arc::clone(group)))
+            .collect()
+    }
+
+    /// One of them.
+    pub(crate) fn get(&self, shard: u16) -> Option<Arc<ShardGroup>> {
+        let groups = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        groups.get(&shard).cloned()
+    }
+
+    fn insert(&self, shard: u16, group: Arc<ShardGroup>) {
+        let mut groups = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        groups.insert(shard, group);
+    }
+
+    fn remove(&self, shard: u16) -> Option<Arc<ShardGroup>> {
+        let mut groups = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        groups.remove(&shard)
+    }
+}
+
+/// What a shard's group is begun with, and what the loop keeps.
+pub(crate) struct Hosting {
+    pub(crate) node: NodeNumber,
+    pub(crate) options: GroupOptions,
+    pub(crate) log: Log,
+    pub(crate) pool: Arc<PoolGroup>,
+    pub(crate) hosted: Hosted,
+    pub(crate) workers: Workers,
+    pub(crate) traffic: Traffic,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) meshes: Vec<Mesh>,
+    pub(crate) in_flight: usize,
+    /// What this node says of itself, once its listeners are open.
+    pub(crate) record: RwLock<Option<Record>>,
+}
+
+/// What the loop remembers between steps.
+#[derive(Default)]
+pub(crate) struct Memory {
+    unwanted_since: HashMap<u16, Instant>,
+    handed_over: HashMap<u16, Instant>,
+    placed: Option<Instant>,
+    routed: Option<(u64, Vec<u16>)>,
+}
+
+impl Hosting {
+    /// Begins what the map says that this node holds.
+    ///
+    /// # Errors
+    /// [`StartError`] of the first that does not begin.
+    pub(crate) async fn begin(&self, map: &PoolMap) -> Result<(), StartError> {
+        for (shard, entry) in map.shards() {
+            if !entry.replicas.contains(&self.node) || self.hosted.get(shard).is_some() {
+                continue;
+            }
+            let options = GroupOptions {
+                group: GroupId(u32::from(shard) + 1),
+                ..self.options.clone()
+            };
+            let outbox = Outbox::new(
+                self.workers.clone(),
+                self.traffic.clone(),
+                Arc::clone(&self.metrics),
+            );
+            let failures = Failures {
+                workers: self.workers.clone(),
+                traffic: self.traffic.clone(),
+            };
+            let group = ShardGroup::start(&options, &self.log, outbox, Arc::new(failures)).await?;
+            // Founders that were replaced since begin nothing: the group lives elsewhere.
+            if entry.founders == entry.replicas || map.nodes().count() == 1 {
+                group.core.bootstrap(&entry.founders).await?;
+            }
+            self.hosted.insert(shard, Arc::new(group));
+        }
+        Ok(())
+    }
+
+    /// The ways to all shards, as they are now.
+    pub(crate) fn routes(&self, map: Arc<PoolMap>, before: Option<&Routes>) -> Routes {
+        Routes::new(self.node, map, before, self.in_flight, |shard| {
+            self.hosted.get(shard).map(|group| Replica {
+                proposer: group.proposer.clone(),
+                runner: group.runner.clone(),
+            })
+        })
+    }
+
+    /// Follows the map for as long as the node runs.
+    pub(crate) async fn follow(self: Arc<Self>, table: Arc<RouteTable>) {
+        let mut map = self.pool.watch();
+        let mut memory = Memory::default();
+        loop {
+            let _ = tokio::time::timeout(STEP, map.changed()).await;
+            let now = Arc::clone(&map.borrow_and_update());
+            self.step(&now, &table, &mut memory).await;
+        }
+    }
+
+    async fn step(&self, map: &Arc<PoolMap>, table: &RouteTable, memory: &mut Memory) {
+        for mesh in &self.meshes {
+            mesh.link_to(&map.peers());
+        }
+        if let Err(error) = self.begin(map).await {
+            tracing::error!(%error, "a replica does not begin; it is tried again");
+        }
+        self.end_unwanted(map, memory).await;
+        let hosted: Vec<u16> = self.hosted.all().iter().map(|(shard, _)| *shard).collect();
+        let routed = Some((map.epoch, hosted));
+        if memory.routed != routed {
+            memory.routed = routed;
+            let before = table.current();
+            table.replace(self.routes(Arc::clone(map), Some(&before)));
+        }
+        self.describe(map).await;
+        self.keep_members(map, memory).await;
+        self.place(map, memory).await;
+    }
+
+    /// Ends replicas that the map wants elsewhere, once their leader has let them go.
+    async fn end_unwanted(&self, map: &PoolMap, memory: &mut Memory) {
+        for (shard, group) in self.hosted.all() {
+            let wanted = map
+                .shard(shard)
+                .is_some_and(|entry| entry.replicas.contains(&self.node));
+            if wanted || group.core.leads() {
+                memory.unwanted_since.remove(&shard);
+                continue;
+            }
+            let since = *memory
+                .unwanted_since
+                .entry(shard)
+                .or_insert_with(Instant::now);
+            if since.elapsed() > LINGER {
+                memory.unwanted_since.remove(&shard);
+                tracing::info!(shard, "this replica is wanted no longer");
+                if let Some(group) = self.hosted.remove(shard) {
+                    group.core.retire().await;
+                }
+            }
+        }
+    }
+
+    /// Says where this node is to be found, when that is not what the map says.
+    async fn describe(&self, map: &PoolMap) {
+        let record = self
+            .record
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        let Some(record) = record else { return };
+        let known = |map: &PoolMap| {
+            map.node(self.node)
+                .is_none_or(|entry| entry.record == record)
+        };
+        if !known(map) {
+            let change = Change::Describe {
+                node: self.node,
+                record: record.clone(),
+            };
+            let _ = self.pool.make(&change, known).await;
+        }
+    }
+
+    /// Brings the members of the groups that this node leads to what the map wants, and hands those over
+    /// that another one is to lead.
+    async fn keep_members(&self, map: &PoolMap, memory: &mut Memory) {
+        let (voters, listeners) = PoolGroup::wanted(map);
+        self.pool.core.reconcile(&voters, &listeners).await;
+        for (shard, group) in self.hosted.all() {
+            let Some(entry) = map.shard(shard) else {
+                continue;
+            };
+            if !group.core.leads() {
+                continue;
+            }
+            let wanted: BTreeSet<NodeNumber> = entry.replicas.iter().copied().collect();
+            let settled = group.core.reconcile(&wanted, &BTreeSet::new()).await;
+            let Some(&preferred) = entry.replicas.first() else {
+                continue;
+            };
+            let tried = memory
+                .handed_over
+                .get(&shard)
+                .is_some_and(|at| at.elapsed() < HAND_OVER_EVERY);
+            if settled
+                && preferred != self.node
+                && !tried
+                && self.traffic.reaches(preferred)
+                && group.core.is_current(preferred)
+            {
+                memory.handed_over.insert(shard, Instant::now());
+                hand_over(shard, &group, preferred).await;
+            }
+        }
+    }
+
+    /// The leader of the pool map places replicas.
+    async fn place(&self, map: &PoolMap, memory: &mut Memory) {
+        let waits = memory
+            .placed
+            .is_some_and(|placed| placed.elapsed() < PLACE_EVERY);
+        if waits || !self.pool.core.leads() {
+            return;
+        }
+        if let Some(change) = placement::next(map) {
+            memory.placed = Some(Instant::now());
+            let epoch = map.epoch;
+            tracing::info!(?change, "placing");
+            let _ = self.pool.make(&change, |map| map.epoch > epoch).await;
+        }
+    }
+
+    /// Hands over whatever this node leads, as far as there is somebody to lead it: before it stops.
+    pub(crate) async fn hand_over_all(&self) {
+        for (shard, group) in self.hosted.all() {
+            if !group.core.leads() {
+                continue;
+            }
+            let (voters, _) = group.core.members();
+            let heir = voters
+                .into_iter()
+                .filter(|node| *node != self.node && self.traffic.reaches(*node))
+                .find(|node| group.core.is_current(*node));
+            if let Some(heir) = heir {
+                hand_over(shard, &group, heir).await;
+            }
+        }
+    }
+}
+
+/// Hands one shard over; requests wait at their ingress meanwhile.
+async fn hand_over(shard: u16, group: &ShardGroup, to: NodeNumber) {
+    let begin = Instant::now();
+    group.proposer.hand_over(true);
+    let done = group.core.hand_over(to).await;
+    group.proposer.hand_over(false);
+    let took_ms = begin.elapsed().as_millis() as u64;
+    tracing::info!(shard, to, done, took_ms, "leadership was handed over");
+}

@@ -1,0 +1,137 @@
+//! What other nodes bring: requests for shards that this one leads, and what belongs to its workers.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use shard::machine::command::Ticket;
+use shard::machine::crossing;
+use shard::machine::effect::Notice;
+use shard::runner::Job;
+
+use super::route::RouteTable;
+use crate::egress::outbox::{Deed, Mail, Workers, worker_of};
+use crate::egress::traffic::{self, Frame, Traffic};
+use crate::peer::NodeNumber;
+use crate::peer::mesh::Receive;
+use crate::raft::proposer::ProposeError;
+use transport::dialog::Target;
+
+/// Takes what comes over the traffic links.
+pub struct Door {
+    /// The shards.
+    pub routes: Arc<RouteTable>,
+    /// The workers' mailboxes.
+    pub workers: Workers,
+    /// The way back.
+    pub traffic: Traffic,
+}
+
+impl Door {
+    /// Says that this node does not lead, and who does.
+    fn refuse(&self, from: NodeNumber, shard: u16, tickets: &[Ticket]) {
+        let routes = self.routes.current();
+        let leader = (usize::from(shard) < routes.count())
+            .then(|| routes.reach(usize::from(shard)).replica.as_ref())
+            .flatten()
+            .map(|replica| replica.proposer.leader())
+            .filter(|leader| *leader != 0);
+        self.traffic.refuse(from, leader, tickets);
+    }
+
+    fn leading(&self, shard: u16) -> Option<super::route::Replica> {
+        let routes = self.routes.current();
+        let shard = usize::from(shard);
+        if shard >= routes.count() {
+            return None;
+        }
+        let replica = routes.reach(shard).replica.as_ref()?;
+        replica.proposer.is_leading().then(|| replica.clone())
+    }
+
+    /// Sorts deeds by the worker that does them.
+    fn deliver(&self, deeds: impl Iterator<Item = (usize, Deed)>) {
+        let mut by_worker: Vec<Vec<Deed>> = Vec::new();
+        by_worker.resize_with(self.workers.count(), Vec::new);
+        for (worker, deed) in deeds {
+            let worker = worker.min(by_worker.len() - 1);
+            by_worker[worker].push(deed);
+        }
+        for (worker, deeds) in by_worker.into_iter().enumerate() {
+            if !deeds.is_empty() {
+                self.workers.deliver(worker, Mail::Effects(deeds));
+            }
+        }
+    }
+}
+
+impl Receive for Door {
+    fn frame(&self, from: NodeNumber, frame: Bytes) {
+        let Some(frame) = traffic::decode(frame) else {
+            tracing::warn!(node = from, "a frame of a peer cannot be read");
+            return;
+        };
+        match frame {
+            Frame::Requests { shard, batch } => match self.leading(shard) {
+                Some(replica) => {
+                    if let Err(batch) = replica.proposer.submit(batch) {
+                        self.traffic.refuse(from, None, &batch.tickets);
+                    }
+                }
+                None => self.refuse(from, shard, &batch.tickets),
+            },
+            Frame::Ask {
+                shard,
+                ticket,
+                question,
+            } => {
+                let replica = self
+                    .leading(shard)
+                    .filter(|replica| replica.proposer.can_read());
+                let Some(replica) = replica else {
+                    return self.refuse(from, shard, &[ticket]);
+                };
+                let traffic = self.traffic.clone();
+                let job = Job::Read(Box::new(move |machine| {
+                    if let Some(question) = crossing::decode_question(&question) {
+                        traffic.found(from, ticket, &machine.look_up(&question));
+                    }
+                }));
+                if replica.runner.submit(job).is_err() {
+                    self.traffic.refuse(from, None, &[ticket]);
+                }
+            }
+            Frame::Refused { leader, tickets } => {
+                let error = ProposeError::NotLeader { leader };
+                self.workers.failed(&tickets, &error);
+            }
+            Frame::Replies(replies) => {
+                self.deliver(replies.into_iter().map(|(ticket, outcome, shown)| {
+                    let deed = Deed::Reply {
+                        ticket,
+                        outcome,
+                        shown,
+                    };
+                    (worker_of(ticket), deed)
+                }));
+            }
+            Frame::Notify(rendering, notices) => {
+                let rendering = Arc::new(rendering);
+                let mut by_worker: BTreeMap<usize, Vec<Notice>> = BTreeMap::new();
+                for notice in notices {
+                    let worker = Target::decode(&notice.target)
+                        .map_or(0, |target| usize::from(target.flow.worker));
+                    by_worker.entry(worker).or_default().push(notice);
+                }
+                self.deliver(by_worker.into_iter().map(|(worker, notices)| {
+                    let rendering = Arc::clone(&rendering);
+                    (worker, Deed::Notify { rendering, notices })
+                }));
+            }
+            Frame::Found(ticket, answer) => {
+                self.workers
+                    .deliver(worker_of(ticket), Mail::Found { ticket, answer });
+            }
+        }
+    }
+}

@@ -1,0 +1,343 @@
+//! Links of one class to all other nodes: opened, kept open, and given what is to be sent.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{
+    AtomicBool, AtomicU64, Ordering::Acquire, Ordering::Relaxed, Ordering::Release,
+};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, BufReader, BufWriter};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Handle;
+use tokio::sync::mpsc;
+use tokio::task::AbortHandle;
+
+use super::NodeNumber;
+use super::call::Answering;
+use super::credentials::Credentials;
+use super::link::{self, Class, Hello, LinkError};
+
+/// Frames that wait for one link. A frame is a batch of a turn, so this is seconds of traffic; what
+/// does not fit is refused to the sender.
+const QUEUE_MAX: usize = 8_192;
+
+/// Frames written before the buffer is flushed.
+const BATCH_MAX: usize = 256;
+
+/// Bytes gathered before they are written.
+const BUFFER_BYTES: usize = 64 << 10;
+
+/// How soon a link that broke is opened again, at first and at most.
+const AGAIN: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
+
+/// A frame that was not sent: there is no link to this node now, or too much waits for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("there is no link to node {0} now")]
+pub struct NoLink(pub NodeNumber);
+
+/// Takes what comes.
+pub trait Receive: Send + Sync + 'static {
+    /// A frame of a peer. Called on the mesh's runtime; must not block.
+    fn frame(&self, from: NodeNumber, frame: Bytes);
+    /// The link to a peer broke; frames may be lost.
+    fn broken(&self, _peer: NodeNumber) {}
+}
+
+/// Links of one class to all other nodes.
+#[derive(Clone)]
+pub struct Mesh(Arc<Inner>);
+
+struct Inner {
+    class: Class,
+    me: RwLock<Me>,
+    runtime: Handle,
+    peers: RwLock<HashMap<NodeNumber, Peer>>,
+    receiver: Mutex<Option<Arc<dyn Receive>>>,
+    counters: Counters,
+}
+
+#[derive(Clone)]
+struct Me {
+    hello: Hello,
+    credentials: Credentials,
+}
+
+struct Peer {
+    address: String,
+    queue: mpsc::Sender<Bytes>,
+    up: Arc<AtomicBool>,
+    task: AbortHandle,
+}
+
+/// What a mesh has done so far.
+#[derive(Debug, Default)]
+pub struct Counters {
+    /// Frames sent.
+    pub frames_out: AtomicU64,
+    /// Bytes in them.
+    pub bytes_out: AtomicU64,
+    /// Frames received.
+    pub frames_in: AtomicU64,
+    /// Links that broke.
+    pub broken: AtomicU64,
+    /// Frames that found no link.
+    pub unsent: AtomicU64,
+}
+
+fn held<T>(lock: &RwLock<T>) -> std::sync::RwLockReadGuard<'_, T> {
+    lock.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Mesh {
+    /// A mesh without links yet, whose tasks run on `runtime`.
+    #[must_use]
+    pub fn new(runtime: Handle, hello: Hello, credentials: Credentials) -> Mesh {
+        Mesh(Arc::new(Inner {
+            class: hello.class,
+            me: RwLock::new(Me { hello, credentials }),
+            runtime,
+            peers: RwLock::default(),
+            receiver: Mutex::default(),
+            counters: Counters::default(),
+        }))
+    }
+
+    /// Says who takes what comes; frames that come earlier are dropped.
+    pub fn receive_with(&self, receiver: Arc<dyn Receive>) {
+        *self.receiver() = Some(receiver);
+    }
+
+    fn receiver(&self) -> std::sync::MutexGuard<'_, Option<Arc<dyn Receive>>> {
+        self.0
+            .receiver
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What it has done so far.
+    #[must_use]
+    pub fn counters(&self) -> &Counters {
+        &self.0.counters
+    }
+
+    fn me(&self) -> Me {
+        held(&self.0.me).clone()
+    }
+
+    /// Keeps links to exactly these nodes.
+    pub fn link_to(&self, wanted: &BTreeMap<NodeNumber, String>) {
+        let own = self.me().hello.node;
+        let mut peers = self.0.peers.write().unwrap_or_else(PoisonError::into_inner);
+        peers.retain(|number, peer| {
+            let stays = wanted.get(number) == Some(&peer.address);
+            if !stays {
+                peer.task.abort();
+            }
+            stays
+        });
+        for (number, address) in wanted {
+            if *number == own || peers.contains_key(number) {
+                continue;
+            }
+            let (queue, frames) = mpsc::channel(QUEUE_MAX);
+            let up = Arc::new(AtomicBool::new(false));
+            let keeping = self
+                .clone()
+                .keep(*number, address.clone(), frames, Arc::clone(&up));
+            let peer = Peer {
+                address: address.clone(),
+                queue,
+                up,
+                task: self.0.runtime.spawn(keeping).abort_handle(),
+            };
+            peers.insert(*number, peer);
+        }
+    }
+
+    /// Whether there is a link to a node now.
+    #[must_use]
+    pub fn is_up(&self, to: NodeNumber) -> bool {
+        held(&self.0.peers)
+            .get(&to)
+            .is_some_and(|peer| peer.up.load(Acquire))
+    }
+
+    /// Sends a frame, in the order of the calls. That it was taken does not say that it will arrive.
+    ///
+    /// # Errors
+    /// [`NoLink`]; the frame is dropped.
+    pub fn send(&self, to: NodeNumber, frame: Bytes) -> Result<(), NoLink> {
+        let peers = held(&self.0.peers);
+        let sent = peers
+            .get(&to)
+            .filter(|peer| peer.up.load(Acquire))
+            .is_some_and(|peer| peer.queue.try_send(frame).is_ok());
+        if sent {
+            Ok(())
+        } else {
+            self.0.counters.unsent.fetch_add(1, Relaxed);
+            Err(NoLink(to))
+        }
+    }
+
+    /// Opens the link to a node, again and again, and writes what is to be sent.
+    async fn keep(
+        self,
+        number: NodeNumber,
+        address: String,
+        mut frames: mpsc::Receiver<Bytes>,
+        up: Arc<AtomicBool>,
+    ) {
+        let mut wait = AGAIN.0;
+        let mut told = String::new();
+        loop {
+            let me = self.me();
+            match link::open(&address, number, &me.hello, &me.credentials).await {
+                Ok((stream, _)) => {
+                    tracing::info!(node = number, %address, class = ?self.0.class, "linked");
+                    (wait, told) = (AGAIN.0, String::new());
+                    // What was meant for the link before is stale.
+                    while frames.try_recv().is_ok() {}
+                    up.store(true, Release);
+                    let error = self.write(stream, &mut frames).await;
+                    up.store(false, Release);
+                    self.0.counters.broken.fetch_add(1, Relaxed);
+                    tracing::warn!(node = number, class = ?self.0.class, %error, "the link broke");
+                    let receiver = self.receiver().clone();
+                    if let Some(receiver) = receiver {
+                        receiver.broken(number);
+                    }
+                }
+                Err(error) => {
+                    // A node that is down is told of once.
+                    let text = error.to_string();
+                    if text != told {
+                        tracing::warn!(node = number, %address, class = ?self.0.class, %error, "no link");
+                        told = text;
+                    }
+                }
+            }
+            tokio::time::sleep(wait).await;
+            wait = (wait * 2).min(AGAIN.1);
+        }
+    }
+
+    /// Writes until the link breaks.
+    async fn write(&self, stream: link::Outgoing, frames: &mut mpsc::Receiver<Bytes>) -> LinkError {
+        let (mut read, write) = tokio::io::split(stream);
+        let mut write = BufWriter::with_capacity(BUFFER_BYTES, write);
+        let mut batch = Vec::with_capacity(BATCH_MAX);
+        loop {
+            tokio::select! {
+                // The other end never sends: whatever is read is the end.
+                ended = read.read_u8() => {
+                    return match ended {
+                        Ok(_) => LinkError::Stranger("it speaks out of turn".to_owned()),
+                        Err(error) => error.into(),
+                    };
+                }
+                taken = frames.recv_many(&mut batch, BATCH_MAX) => {
+                    if taken == 0 {
+                        return LinkError::Io(std::io::ErrorKind::ConnectionAborted.into());
+                    }
+                }
+            }
+            for frame in batch.drain(..) {
+                self.0.counters.frames_out.fetch_add(1, Relaxed);
+                self.0
+                    .counters
+                    .bytes_out
+                    .fetch_add(frame.len() as u64, Relaxed);
+                if let Err(error) = link::write_frame(&mut write, &frame).await {
+                    return error.into();
+                }
+            }
+            if let Err(error) = write.flush().await {
+                return error.into();
+            }
+        }
+    }
+
+    /// Takes a link that somebody opened; call on the mesh's runtime.
+    async fn take(self, stream: TcpStream) {
+        let me = self.me();
+        let from = stream.peer_addr();
+        let (stream, theirs) = match link::accept(stream, &me.hello, &me.credentials).await {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                tracing::warn!(?from, %error, "a link was refused");
+                return;
+            }
+        };
+        let Some(receiver) = self.receiver().clone() else {
+            return;
+        };
+        let mut stream = BufReader::with_capacity(BUFFER_BYTES, stream);
+        while let Ok(frame) = link::read_frame(&mut stream).await {
+            self.0.counters.frames_in.fetch_add(1, Relaxed);
+            receiver.frame(theirs.node, frame);
+        }
+    }
+
+    /// Hands a connection over to the runtime of this mesh.
+    fn adopt(&self, stream: std::net::TcpStream) {
+        let mesh = self.clone();
+        self.0.runtime.spawn(async move {
+            match TcpStream::from_std(stream) {
+                Ok(stream) => mesh.take(stream).await,
+                Err(error) => tracing::warn!(%error, "a link cannot be taken"),
+            }
+        });
+    }
+}
+
+/// Admits nodes that join.
+pub trait Admit: Send + Sync + 'static {
+    /// The answer to a question.
+    fn admit(&self, question: Bytes) -> Answering;
+}
+
+/// Answers one question of a node that joins.
+async fn admit(mesh: Mesh, admits: Arc<dyn Admit>, stream: TcpStream) -> Result<(), LinkError> {
+    let Me {
+        mut hello,
+        credentials,
+    } = mesh.me();
+    hello.class = Class::Join;
+    let (mut stream, _) = link::accept(stream, &hello, &credentials).await?;
+    let question = link::read_frame(&mut stream).await?;
+    link::say(&mut stream, &admits.admit(question).await).await?;
+    Ok(stream.shutdown().await?)
+}
+
+/// Accepts links of every class, for as long as the runtime lives.
+pub async fn listen(listener: TcpListener, meshes: Vec<Mesh>, admits: Arc<dyn Admit>) {
+    loop {
+        let mut stream = match listener.accept().await {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                tracing::warn!(%error, "the peer listener could not accept");
+                tokio::time::sleep(AGAIN.0).await;
+                continue;
+            }
+        };
+        let (meshes, admits) = (meshes.clone(), Arc::clone(&admits));
+        tokio::spawn(async move {
+            let Ok(class) = link::class_of(&mut stream).await else {
+                return;
+            };
+            if class == Class::Join {
+                if let Err(error) = admit(meshes[0].clone(), admits, stream).await {
+                    tracing::warn!(%error, "a node that wants to join was turned away");
+                }
+                return;
+            }
+            let mesh = meshes.iter().find(|mesh| mesh.0.class == class);
+            if let (Some(mesh), Ok(stream)) = (mesh, stream.into_std()) {
+                mesh.adopt(stream);
+            }
+        });
+    }
+}

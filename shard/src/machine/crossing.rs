@@ -1,0 +1,533 @@
+//! What crosses between nodes: questions to a machine, answers, replies and notices.
+//!
+//! A request may come in on another node than the one that leads its shard, and a watcher's connection
+//! may be there too. What the log says crosses as the log has it; this is the rest. Nothing here is
+//! stored: the links between nodes say which version they speak.
+//!
+//! ```text
+//! question := 1 presentity package:u8 | 2 home watcher network:u8 format:u8 wish
+//!           | 3 presentity package:u8 tag
+//! answer   := 1 view | 2 shown | 3 flag
+//! reply    := ticket:u64 outcome option(shown)
+//! notice   := dialog:u128 slot:u16 delivery:u8 cseq:u32 format:u8 (0 expires:u32 | 1 reason:u8)
+//!             route target
+//! ```
+
+use std::sync::Arc;
+
+use bytes::{BufMut, BytesMut};
+
+use crate::machine::Machine;
+use crate::machine::codec_enhanced::{put_wish, wish};
+use crate::machine::command::Ticket;
+use crate::machine::cursor::{Cursor, Unreadable, put_slice};
+use crate::machine::effect::{Notice, Shown, SubscriptionState};
+use crate::machine::outcome::Outcome;
+use crate::machine::section;
+use crate::machine::snapshot;
+use crate::machine::values::{self, flag, list, option, put_flag, put_list, put_option, put_text};
+use crate::presence::bearing::Bearing;
+use crate::presence::contacts::{Delta, Done};
+use crate::presence::container::{Network, Watcher};
+use crate::presence::delegate::Delegates;
+use crate::presence::publication::{Content, EntityTag};
+use crate::presence::subscriber::Subscribers;
+use crate::slot::{Aor, Slot};
+use crate::subscription::dialog::{Delivery, DialogKey, EndReason, Format, Package};
+use crate::subscription::view::{Legacy, Own, Seen, View};
+use crate::subscription::watch::Wish;
+use crate::time::Timestamp;
+
+type Read<T> = Result<T, Unreadable>;
+
+/// Something to be looked up, without a log entry.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Question<'q> {
+    /// What a watcher of the composed document would see: a fetch.
+    View {
+        /// Whose state.
+        presentity: &'q str,
+        /// Of which package.
+        package: Package,
+    },
+    /// What an enhanced client would be shown: a poll.
+    Look {
+        /// Whose, or the home that a dialog would have.
+        home: &'q str,
+        /// Who looks.
+        watcher: &'q str,
+        /// From where.
+        network: Network,
+        /// Which document.
+        format: Format,
+        /// At what.
+        wish: Wish<'q>,
+    },
+    /// Whether a publication with this tag lives.
+    Holds {
+        /// Whose.
+        presentity: &'q str,
+        /// Of which package.
+        package: Package,
+        /// Which version.
+        tag: EntityTag,
+    },
+}
+
+/// What was found.
+#[derive(Clone, Debug)]
+pub enum Answer {
+    /// The composed document.
+    View(Arc<View>),
+    /// What an enhanced client is shown.
+    Shown(Box<Shown>),
+    /// Whether it lives.
+    Holds(bool),
+}
+
+impl Machine {
+    /// Looks something up.
+    #[must_use]
+    pub fn look_up(&self, question: &Question<'_>) -> Answer {
+        match question {
+            Question::View {
+                presentity,
+                package,
+            } => Answer::View(self.fetch(presentity, *package)),
+            Question::Look {
+                home,
+                watcher,
+                network,
+                format,
+                wish,
+            } => {
+                let watcher = Watcher {
+                    address: watcher,
+                    network: *network,
+                };
+                Answer::Shown(Box::new(self.look(home, watcher, *format, wish)))
+            }
+            Question::Holds {
+                presentity,
+                package,
+                tag,
+            } => Answer::Holds(self.holds(presentity, *package, *tag)),
+        }
+    }
+}
+
+/// Appends a question.
+pub fn encode_question(question: &Question<'_>, out: &mut BytesMut) {
+    match question {
+        Question::View {
+            presentity,
+            package,
+        } => {
+            out.put_u8(1);
+            put_text(presentity, out);
+            out.put_u8(*package as u8);
+        }
+        Question::Look {
+            home,
+            watcher,
+            network,
+            format,
+            wish,
+        } => {
+            out.put_u8(2);
+            put_text(home, out);
+            put_text(watcher, out);
+            out.put_u8(*network as u8);
+            out.put_u8(*format as u8);
+            put_wish(wish, out);
+        }
+        Question::Holds {
+            presentity,
+            package,
+            tag,
+        } => {
+            out.put_u8(3);
+            put_text(presentity, out);
+            out.put_u8(*package as u8);
+            put_tag(*tag, out);
+        }
+    }
+}
+
+/// Reads a question; `None` for anything else.
+#[must_use]
+pub fn decode_question(bytes: &[u8]) -> Option<Question<'_>> {
+    whole(bytes, |cursor| {
+        Ok(match cursor.u8()? {
+            1 => Question::View {
+                presentity: cursor.text()?,
+                package: package(cursor)?,
+            },
+            2 => Question::Look {
+                home: cursor.text()?,
+                watcher: cursor.text()?,
+                network: values::network(cursor)?,
+                format: values::numbered(cursor, "a format", Format::from_number)?,
+                wish: wish(cursor)?,
+            },
+            3 => Question::Holds {
+                presentity: cursor.text()?,
+                package: package(cursor)?,
+                tag: tag(cursor)?,
+            },
+            _ => return cursor.wrong("a question's number"),
+        })
+    })
+}
+
+/// Appends an answer.
+pub fn encode_answer(answer: &Answer, out: &mut Vec<u8>) {
+    match answer {
+        Answer::View(view) => {
+            out.put_u8(1);
+            put_view(view, out);
+        }
+        Answer::Shown(shown) => {
+            out.put_u8(2);
+            put_shown(shown, out);
+        }
+        Answer::Holds(lives) => {
+            out.put_u8(3);
+            put_flag(*lives, out);
+        }
+    }
+}
+
+/// Reads an answer; `None` for anything else.
+#[must_use]
+pub fn decode_answer(bytes: &[u8]) -> Option<Answer> {
+    whole(bytes, |cursor| {
+        Ok(match cursor.u8()? {
+            1 => Answer::View(view(cursor)?),
+            2 => Answer::Shown(Box::new(shown(cursor)?)),
+            3 => Answer::Holds(flag(cursor)?),
+            _ => return cursor.wrong("an answer's number"),
+        })
+    })
+}
+
+/// A reply that crossed: who waits, what to tell, what to show with it.
+pub type Reply = (Ticket, Outcome, Option<Box<Shown>>);
+
+/// Appends a reply.
+pub fn encode_reply(ticket: Ticket, outcome: &Outcome, shown: Option<&Shown>, out: &mut Vec<u8>) {
+    out.put_u64_le(ticket.0);
+    section::encode_outcome(outcome, out);
+    put_option(shown, out, put_shown);
+}
+
+/// Reads replies, one behind the other; `None` for anything else.
+#[must_use]
+pub fn decode_replies(bytes: &[u8]) -> Option<Vec<Reply>> {
+    each(bytes, |cursor| {
+        let ticket = Ticket(cursor.u64()?);
+        let outcome = section::decode_outcome(cursor, snapshot::VERSION)?;
+        Ok((ticket, outcome, option(cursor, shown)?.map(Box::new)))
+    })
+}
+
+/// Appends a notice.
+pub fn encode_notice(notice: &Notice, out: &mut Vec<u8>) {
+    out.put_u128_le(notice.dialog.0);
+    out.put_u16_le(notice.slot.number());
+    out.put_u8(notice.delivery as u8);
+    out.put_u32_le(notice.cseq);
+    out.put_u8(notice.format as u8);
+    match notice.state {
+        SubscriptionState::Active { expires_s } => {
+            out.put_u8(0);
+            out.put_u32_le(expires_s);
+        }
+        SubscriptionState::Terminated(reason) => {
+            out.put_u8(1);
+            out.put_u8(reason as u8);
+        }
+    }
+    put_slice(&notice.route, out);
+    put_slice(&notice.target, out);
+}
+
+/// Reads notices, one behind the other; `None` for anything else.
+#[must_use]
+pub fn decode_notices(bytes: &[u8]) -> Option<Vec<Notice>> {
+    each(bytes, |cursor| {
+        Ok(Notice {
+            dialog: DialogKey(cursor.u128()?),
+            slot: match Slot::new(cursor.u16()?) {
+                Some(slot) => slot,
+                None => return cursor.wrong("a slot's number"),
+            },
+            delivery: values::numbered(cursor, "a delivery", Delivery::from_number)?,
+            cseq: cursor.u32()?,
+            format: values::numbered(cursor, "a format", Format::from_number)?,
+            state: match cursor.u8()? {
+                0 => SubscriptionState::Active {
+                    expires_s: cursor.u32()?,
+                },
+                1 => SubscriptionState::Terminated(values::numbered(
+                    cursor,
+                    "a reason",
+                    EndReason::from_number,
+                )?),
+                _ => return cursor.wrong("a subscription's state"),
+            },
+            route: cursor.slice()?.into(),
+            target: cursor.slice()?.into(),
+        })
+    })
+}
+
+fn whole<'a, T>(bytes: &'a [u8], read: impl FnOnce(&mut Cursor<'a>) -> Read<T>) -> Option<T> {
+    let mut cursor = Cursor::new(bytes);
+    let value = read(&mut cursor).ok()?;
+    cursor.end().ok()?;
+    Some(value)
+}
+
+fn each<'a, T>(
+    bytes: &'a [u8],
+    mut read: impl FnMut(&mut Cursor<'a>) -> Read<T>,
+) -> Option<Vec<T>> {
+    let mut cursor = Cursor::new(bytes);
+    let mut all = Vec::new();
+    while cursor.left() > 0 {
+        all.push(read(&mut cursor).ok()?);
+    }
+    Some(all)
+}
+
+fn package(cursor: &mut Cursor<'_>) -> Read<Package> {
+    values::numbered(cursor, "a package", Package::from_number)
+}
+
+fn put_tag(tag: EntityTag, out: &mut impl BufMut) {
+    out.put_u32_le(tag.salt);
+    out.put_u64_le(tag.index);
+    out.put_u16_le(tag.position);
+}
+
+fn tag(cursor: &mut Cursor<'_>) -> Read<EntityTag> {
+    Ok(EntityTag {
+        salt: cursor.u32()?,
+        index: cursor.u64()?,
+        position: cursor.u16()?,
+    })
+}
+
+fn put_shown(shown: &Shown, out: &mut Vec<u8>) {
+    out.put_u32_le(shown.cseq);
+    put_list(shown.views.iter(), out, |view, out| put_view(view, out));
+    put_list(shown.over_quota.iter(), out, |aor, out| {
+        put_text(aor.as_str(), out);
+    });
+    put_list(shown.current.iter(), out, |instance, out| {
+        put_option(instance.as_deref(), out, |instance, out| {
+            values::put_instance(instance, out);
+        });
+    });
+}
+
+fn shown(cursor: &mut Cursor<'_>) -> Read<Shown> {
+    Ok(Shown {
+        cseq: cursor.u32()?,
+        views: list(cursor, 22, view)?,
+        over_quota: list(cursor, 4, aor)?,
+        current: list(cursor, 1, |cursor| option(cursor, values::instance))?,
+    })
+}
+
+fn aor(cursor: &mut Cursor<'_>) -> Read<Aor> {
+    Ok(Aor::from_canonical(cursor.text()?))
+}
+
+fn put_view(view: &View, out: &mut Vec<u8>) {
+    put_text(view.presentity.as_str(), out);
+    out.put_u8(view.package as u8);
+    out.put_u64_le(view.revision);
+    out.put_u64_le(view.taken_at.0);
+    match &view.seen {
+        Seen::Publications(contents) => {
+            out.put_u8(1);
+            put_list(contents.iter(), out, |content, out| {
+                put_slice(&content.stored, out);
+                out.put_u64_le(content.published_at.0);
+                out.put_u32_le(content.number);
+                out.put_u8(content.bearing.device as u8);
+                out.put_u8(content.bearing.doing as u8);
+            });
+        }
+        Seen::Legacy(legacy) => {
+            out.put_u8(2);
+            put_option(legacy.interop.as_ref(), out, values::put_interop);
+            values::put_profile(&legacy.profile, out);
+        }
+        Seen::Categories(categories) => {
+            out.put_u8(3);
+            put_list(categories.iter(), out, |(category, instances), out| {
+                values::put_category(category, out);
+                put_list(instances.iter(), out, |instance, out| {
+                    values::put_instance(instance, out);
+                });
+            });
+        }
+        Seen::Own(own) => {
+            out.put_u8(4);
+            put_own(own, out);
+        }
+        Seen::Contacts(contacts) => {
+            out.put_u8(5);
+            values::put_contacts(contacts, out);
+        }
+        Seen::ContactStep(delta) => {
+            out.put_u8(6);
+            put_delta(delta, out);
+        }
+        Seen::Nothing => out.put_u8(7),
+    }
+}
+
+fn view(cursor: &mut Cursor<'_>) -> Read<Arc<View>> {
+    Ok(Arc::new(View {
+        presentity: aor(cursor)?,
+        package: package(cursor)?,
+        revision: cursor.u64()?,
+        taken_at: Timestamp(cursor.u64()?),
+        seen: match cursor.u8()? {
+            1 => Seen::Publications(list(cursor, 18, content)?.into()),
+            2 => Seen::Legacy(Box::new(Legacy {
+                interop: option(cursor, values::interop)?,
+                profile: values::profile(cursor)?,
+            })),
+            3 => Seen::Categories(list(cursor, 8, |cursor| {
+                let category = values::category(cursor)?;
+                Ok((category, list(cursor, 24, values::instance)?.into()))
+            })?),
+            4 => Seen::Own(Box::new(own(cursor)?)),
+            5 => Seen::Contacts(Arc::new(values::contacts(cursor)?)),
+            6 => Seen::ContactStep(Box::new(delta(cursor)?)),
+            7 => Seen::Nothing,
+            _ => return cursor.wrong("what is seen"),
+        },
+    }))
+}
+
+fn content(cursor: &mut Cursor<'_>) -> Read<Arc<Content>> {
+    Ok(Arc::new(Content {
+        stored: cursor.slice()?.into(),
+        published_at: Timestamp(cursor.u64()?),
+        number: cursor.u32()?,
+        bearing: match Bearing::from_numbers(cursor.u8()?, cursor.u8()?) {
+            Some(bearing) => bearing,
+            None => return cursor.wrong("a bearing"),
+        },
+    }))
+}
+
+fn put_own(own: &Own, out: &mut Vec<u8>) {
+    put_option(own.categories.as_ref(), out, |instances, out| {
+        put_list(instances.iter(), out, |instance, out| {
+            values::put_instance(instance, out);
+        });
+    });
+    put_list(own.cleared.iter(), out, |(category, container), out| {
+        values::put_category(category, out);
+        out.put_u16_le(*container);
+    });
+    put_option(own.containers.as_ref(), out, |containers, out| {
+        put_list(containers.iter(), out, |(id, version, members), out| {
+            out.put_u16_le(*id);
+            out.put_u32_le(*version);
+            put_list(members.iter(), out, |member, out| {
+                values::put_member(member, out);
+            });
+        });
+    });
+    put_option(own.subscribers.as_ref(), out, |subscribers, out| {
+        put_list(subscribers.iter(), out, values::put_subscriber);
+    });
+    put_option(own.delegates.as_ref(), out, |delegates, out| {
+        out.put_u32_le(delegates.version);
+        put_list(delegates.iter(), out, values::put_delegate);
+    });
+}
+
+fn own(cursor: &mut Cursor<'_>) -> Read<Own> {
+    Ok(Own {
+        categories: option(cursor, |cursor| list(cursor, 24, values::instance))?,
+        cleared: list(cursor, 6, |cursor| {
+            Ok((values::category(cursor)?, cursor.u16()?))
+        })?,
+        containers: option(cursor, |cursor| {
+            list(cursor, 10, |cursor| {
+                let (id, version) = (cursor.u16()?, cursor.u32()?);
+                Ok((id, version, list(cursor, 1, values::member)?))
+            })
+        })?,
+        subscribers: option(cursor, |cursor| {
+            Ok(Subscribers::from_list(list(
+                cursor,
+                15,
+                values::subscriber,
+            )?))
+        })?,
+        delegates: option(cursor, |cursor| {
+            let version = cursor.u32()?;
+            Ok(Delegates::from_parts(
+                version,
+                list(cursor, 6, values::delegate)?,
+            ))
+        })?,
+    })
+}
+
+fn put_delta(delta: &Delta, out: &mut Vec<u8>) {
+    out.put_u32_le(delta.from);
+    out.put_u32_le(delta.to);
+    match &delta.done {
+        Done::AddedContact(contact) => {
+            out.put_u8(1);
+            values::put_contact(contact, out);
+        }
+        Done::ModifiedContact(contact) => {
+            out.put_u8(2);
+            values::put_contact(contact, out);
+        }
+        Done::DeletedContact(uri) => {
+            out.put_u8(3);
+            put_text(uri, out);
+        }
+        Done::AddedGroup(group) => {
+            out.put_u8(4);
+            values::put_group(group, out);
+        }
+        Done::ModifiedGroup(group) => {
+            out.put_u8(5);
+            values::put_group(group, out);
+        }
+        Done::DeletedGroup(id) => {
+            out.put_u8(6);
+            out.put_u8(*id);
+        }
+    }
+}
+
+fn delta(cursor: &mut Cursor<'_>) -> Read<Delta> {
+    Ok(Delta {
+        from: cursor.u32()?,
+        to: cursor.u32()?,
+        done: match cursor.u8()? {
+            1 => Done::AddedContact(values::contact(cursor)?),
+            2 => Done::ModifiedContact(values::contact(cursor)?),
+            3 => Done::DeletedContact(cursor.text()?.into()),
+            4 => Done::AddedGroup(values::group(cursor)?),
+            5 => Done::ModifiedGroup(values::group(cursor)?),
+            6 => Done::DeletedGroup(cursor.u8()?),
+            _ => return cursor.wrong("what was done to contacts"),
+        },
+    })
+}
