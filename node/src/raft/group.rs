@@ -115,6 +115,7 @@ pub struct Core {
     group: GroupId,
     node: NodeNumber,
     since_snapshot: Arc<AtomicU64>,
+    handed: Arc<AtomicU64>,
     tuning: Tuning,
     calls: Calls,
     served: Served,
@@ -153,6 +154,7 @@ impl Core {
         let config = config.validate().map_err(|error| failed(&error))?;
         let machine = StateMachine::new(body, files, meta);
         let since_snapshot = Arc::clone(&machine.since_snapshot);
+        let handed = Arc::clone(&machine.handed);
         let peers = Peers::of(options.calls.clone(), group);
         let raft = Raft::new(node, Arc::new(config), peers, log.group(group), machine)
             .await
@@ -163,6 +165,7 @@ impl Core {
             group,
             node,
             since_snapshot,
+            handed,
             tuning,
             calls: options.calls.clone(),
             served: options.served.clone(),
@@ -361,7 +364,6 @@ impl Core {
     pub fn status(&self, applied: u64) -> GroupStatus {
         let metrics = self.raft.metrics();
         let metrics = metrics.borrow();
-        let committed = metrics.last_applied.map_or(0, |log_id| log_id.index);
         GroupStatus {
             group: self.group.to_string(),
             role: match metrics.state {
@@ -377,7 +379,7 @@ impl Core {
             applied,
             snapshot: metrics.snapshot.map_or(0, |log_id| log_id.index),
             caught_up: metrics.current_leader.is_some()
-                && applied >= committed
+                && applied >= self.handed.load(Relaxed)
                 && metrics.running_state.is_ok(),
         }
     }
@@ -510,8 +512,7 @@ impl ShardGroup {
     /// As an operator sees it.
     #[must_use]
     pub fn status(&self) -> GroupStatus {
-        // Blank and membership entries never reach the machine, so its index may stay behind; a leader
-        // has caught up when its own first entry is applied.
+        // A leader has caught up when its own first entry is applied.
         let gauges = self.runner.gauges();
         let mut status = self.core.status(gauges.applied.load(Acquire));
         if status.role == "leader" {

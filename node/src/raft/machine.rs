@@ -88,6 +88,8 @@ pub struct StateMachine<B: Body> {
     membership: StoredMembership<NodeNumber, BasicNode>,
     /// Bytes applied since the last snapshot.
     pub(super) since_snapshot: Arc<AtomicU64>,
+    /// Index of the last payload handed to the body.
+    pub(super) handed: Arc<AtomicU64>,
 }
 
 impl<B: Body> StateMachine<B> {
@@ -102,6 +104,7 @@ impl<B: Body> StateMachine<B> {
                 .map(|meta| meta.last_membership.clone())
                 .unwrap_or_default(),
             since_snapshot: Arc::default(),
+            handed: Arc::default(),
         }
     }
 }
@@ -162,6 +165,7 @@ impl<B: Body> RaftStateMachine<TypeConfig> for StateMachine<B> {
                 EntryPayload::Blank => Applied::default(),
                 EntryPayload::Normal(Payload(payload)) => {
                     self.since_snapshot.fetch_add(payload.len() as u64, Relaxed);
+                    self.handed.store(entry.log_id.index, Relaxed);
                     self.body.apply(entry.log_id.index, payload).await
                 }
                 EntryPayload::Membership(membership) => {
