@@ -562,7 +562,7 @@ fn merge(file: File, flags: &Flags) -> Result<Config, ConfigError> {
             .log
             .clone()
             .or(file.log.filter)
-            .unwrap_or_else(|| "info,openraft=warn".to_owned()),
+            .unwrap_or_else(|| "info,openraft=off".to_owned()),
         log_format: flags.log_format.or(file.log.format).unwrap_or_default(),
         domains,
         listen,

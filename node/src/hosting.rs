@@ -2,6 +2,7 @@
 //! as it wants them. One loop on the Raft runtime; each step may be done again.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
@@ -12,7 +13,7 @@ use crate::observe::metrics::Metrics;
 use crate::peer::NodeNumber;
 use crate::peer::mesh::Mesh;
 use crate::pool::map::{Change, PoolMap, Record};
-use crate::pool::{PoolGroup, placement};
+use crate::pool::{self, PoolGroup, placement};
 use crate::raft::group::{GroupOptions, ShardGroup, StartError};
 use crate::raft::log::Log;
 use crate::raft::types::GroupId;
@@ -72,6 +73,8 @@ pub(crate) struct Hosting {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) meshes: Vec<Mesh>,
     pub(crate) in_flight: usize,
+    /// The data folder.
+    pub(crate) data: PathBuf,
     /// What this node says of itself, once its listeners are open.
     pub(crate) record: RwLock<Option<Record>>,
 }
@@ -83,6 +86,7 @@ pub(crate) struct Memory {
     handed_over: HashMap<u16, Instant>,
     placed: Option<Instant>,
     routed: Option<(u64, Vec<u16>)>,
+    kept: u64,
 }
 
 impl Hosting {
@@ -135,13 +139,21 @@ impl Hosting {
         loop {
             let _ = tokio::time::timeout(STEP, map.changed()).await;
             let now = Arc::clone(&map.borrow_and_update());
-            self.step(&now, &table, &mut memory).await;
+            if now.is_made() {
+                self.step(&now, &table, &mut memory).await;
+            }
         }
     }
 
     async fn step(&self, map: &Arc<PoolMap>, table: &RouteTable, memory: &mut Memory) {
         for mesh in &self.meshes {
             mesh.link_to(&map.peers());
+        }
+        if memory.kept != map.epoch {
+            match pool::memory::keep(&self.data, map) {
+                Ok(()) => memory.kept = map.epoch,
+                Err(error) => tracing::error!(%error, "the pool map cannot be kept"),
+            }
         }
         if let Err(error) = self.begin(map).await {
             tracing::error!(%error, "a replica does not begin; it is tried again");

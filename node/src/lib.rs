@@ -71,6 +71,9 @@ const DRAIN: Duration = Duration::from_secs(3);
 /// How long a starting node waits until every shard has a leader and has caught up.
 const START: Duration = Duration::from_secs(60);
 
+/// How often a node that waits for the others says so.
+const TELL_EVERY: Duration = Duration::from_secs(10);
+
 /// Why a node could not start. One line each, which says what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -259,11 +262,6 @@ impl Node {
         let consensus = Mesh::new(raft.handle.clone(), hello(Class::Raft), credentials.clone());
         let traffic_mesh = Mesh::new(peers.handle.clone(), hello(Class::Traffic), credentials);
         let meshes = vec![consensus.clone(), traffic_mesh.clone()];
-        if let Some(map) = joined {
-            for mesh in &meshes {
-                mesh.link_to(&map.peers());
-            }
-        }
         let calls = Calls::over(consensus, raft.handle.clone());
         let served = Served::default();
         calls.answer_with(Arc::new(served.clone()));
@@ -291,17 +289,18 @@ impl Node {
             raft.handle
                 .spawn(mesh::listen(listener, meshes.clone(), admits));
         }
-        let map = {
-            let (pool, shards) = (Arc::clone(&pool), config.shards);
-            let meshes = meshes.clone();
-            raft.run(async move {
-                for mesh in &meshes {
-                    if pool.map().is_made() {
-                        mesh.link_to(&pool.map().peers());
-                    }
-                }
-                pool.create(founds, shards).await
-            })?
+        let recalled = joined.or_else(|| pool::memory::recall(&config.data));
+        if let Some(map) = &recalled {
+            for mesh in &meshes {
+                mesh.link_to(&map.peers());
+            }
+        }
+        let map = match recalled.filter(PoolMap::is_made) {
+            Some(map) => Arc::new(map),
+            None => {
+                let (pool, shards) = (Arc::clone(&pool), config.shards);
+                raft.run(async move { pool.create(founds, shards).await })?
+            }
         };
         if founds && map.shard_count() != usize::from(config.shards) {
             tracing::warn!(
@@ -323,6 +322,7 @@ impl Node {
             metrics: Arc::clone(&metrics),
             meshes,
             in_flight: config.in_flight,
+            data: config.data.clone(),
             record: RwLock::default(),
         });
         {
@@ -398,16 +398,26 @@ impl Node {
         Ok(node)
     }
 
+    /// Waits until every shard has a leader and has caught up: for ever where there are other nodes, which
+    /// may be started after this one.
     fn wait_until_ready(&self, inspector: &inspect::Inspector) -> Result<(), StartError> {
         use observe::report::Inspect as _;
-        let until = Instant::now() + START;
+        let (begin, mut told) = (Instant::now(), Instant::now());
         loop {
             let readiness = inspector.readiness();
             if readiness.ready {
                 return Ok(());
             }
-            if Instant::now() > until {
+            let alone = self.pool.map().nodes().count() <= 1;
+            if alone && begin.elapsed() > START {
                 return Err(StartError::NotReady(readiness.waiting_for.join(", ")));
+            }
+            if told.elapsed() > TELL_EVERY {
+                told = Instant::now();
+                tracing::warn!(
+                    waiting_for = readiness.waiting_for.join(", "),
+                    "not ready yet; are the other nodes running?"
+                );
             }
             std::thread::sleep(Duration::from_millis(5));
         }

@@ -66,13 +66,19 @@ const ORDER: [(&str, Modules); 3] = [
         &[
             ("config", &[]),
             ("observe", &["config"]),
-            ("raft", &["config", "observe"]),
-            ("pool", &["config", "observe", "raft"]),
-            ("dialect", &["config", "observe", "raft", "pool"]),
-            ("egress", &["config", "observe", "raft", "pool", "dialect"]),
+            ("peer", &["config", "observe"]),
+            ("raft", &["config", "observe", "peer"]),
+            ("pool", &["config", "observe", "peer", "raft"]),
+            ("dialect", &["config", "observe", "peer", "raft", "pool"]),
+            (
+                "egress",
+                &["config", "observe", "peer", "raft", "pool", "dialect"],
+            ),
             (
                 "ingress",
-                &["config", "observe", "raft", "pool", "dialect", "egress"],
+                &[
+                    "config", "observe", "peer", "raft", "pool", "dialect", "egress",
+                ],
             ),
         ],
     ),

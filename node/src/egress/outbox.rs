@@ -72,22 +72,25 @@ pub enum Deed {
     },
 }
 
-/// Tickets count in the low 42 bits, beginning at the time of the start, so that a reply to an earlier
-/// life of the node finds nobody; then 8 bits of worker and 14 of node. 4·10¹² are enough for a worker's
-/// lifetime at 10,000 a second, from now on, of ten years.
-pub const NUMBER_BITS: u32 = 42;
-const NODE_SHIFT: u32 = NUMBER_BITS + 8;
+/// Tickets count in the low 41 bits, beginning at the milliseconds of the start, so that a reply to an
+/// earlier life of the node finds nobody; what is left until 2039 is enough for as many requests. One
+/// bit says that it is an errand of the node itself; then 8 bits of worker and 14 of node.
+pub const NUMBER_BITS: u32 = 41;
+/// Tells tickets of errands from those of requests.
+pub const ERRAND: u64 = 1 << NUMBER_BITS;
+const WORKER_SHIFT: u32 = NUMBER_BITS + 1;
+const NODE_SHIFT: u32 = WORKER_SHIFT + 8;
 
 /// The begin of all tickets of a worker.
 #[must_use]
 pub fn tickets_of(node: NodeNumber, worker: u8) -> u64 {
-    (node << NODE_SHIFT) | (u64::from(worker) << NUMBER_BITS)
+    (node << NODE_SHIFT) | (u64::from(worker) << WORKER_SHIFT)
 }
 
 /// The number of the worker that a ticket belongs to.
 #[must_use]
 pub fn worker_of(ticket: Ticket) -> usize {
-    usize::from((ticket.0 >> NUMBER_BITS) as u8)
+    usize::from((ticket.0 >> WORKER_SHIFT) as u8)
 }
 
 /// The node that a ticket belongs to.

@@ -13,6 +13,8 @@
 //! Nothing here is acknowledged. A request that gets no answer is sent again under the same key by the
 //! node it came in on; a notification that is lost with its link is told again (house §5).
 
+use std::sync::Arc;
+
 use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
 use shard::machine::command::Ticket;
 use shard::machine::crossing::{self, Answer, Reply};
@@ -69,7 +71,7 @@ pub enum Frame {
     /// What became of requests.
     Replies(Vec<Reply>),
     /// Watchers whose flows are here.
-    Notify(Rendering, Vec<Notice>),
+    Notify(Arc<Rendering>, Vec<Notice>),
     /// A question to a shard that this node is thought to lead.
     Ask {
         /// Which shard.
@@ -264,7 +266,7 @@ pub fn decode(mut frame: Bytes) -> Option<Frame> {
                 documents.push((format, frame.split_to(length)));
             }
             let rendering = Rendering::rendered(taken_at, documents);
-            Frame::Notify(rendering, crossing::decode_notices(&frame)?)
+            Frame::Notify(Arc::new(rendering), crossing::decode_notices(&frame)?)
         }
         ASK => Frame::Ask {
             shard: frame.try_get_u16_le().ok()?,

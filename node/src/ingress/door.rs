@@ -65,7 +65,30 @@ impl Door {
     }
 }
 
+impl Door {
+    /// Notifications to the watchers of a node may be lost with its link, and could not be handed to it
+    /// while there was none.
+    fn tell_again(&self) {
+        let routes = self.routes.current();
+        for shard in 0..routes.count() {
+            if let Some(replica) = &routes.reach(shard).replica
+                && replica.proposer.is_leading()
+            {
+                replica.proposer.tell_again();
+            }
+        }
+    }
+}
+
 impl Receive for Door {
+    fn linked(&self, _peer: NodeNumber) {
+        self.tell_again();
+    }
+
+    fn broken(&self, _peer: NodeNumber) {
+        self.tell_again();
+    }
+
     fn frame(&self, from: NodeNumber, frame: Bytes) {
         let Some(frame) = traffic::decode(frame) else {
             tracing::warn!(node = from, "a frame of a peer cannot be read");
@@ -116,7 +139,6 @@ impl Receive for Door {
                 }));
             }
             Frame::Notify(rendering, notices) => {
-                let rendering = Arc::new(rendering);
                 let mut by_worker: BTreeMap<usize, Vec<Notice>> = BTreeMap::new();
                 for notice in notices {
                     let worker = Target::decode(&notice.target)

@@ -31,6 +31,7 @@ use transport::transaction::Millis;
 
 use super::admission::{LEADERLESS_S, retry_after_s};
 use super::chance::Chance;
+use super::errand::Errands;
 use super::identity::{Identity, Verdict};
 use super::route::{Leader, RouteTable, Routes};
 use super::waiting::{Look, Waiting, WaitingRoom, What};
@@ -41,7 +42,7 @@ use crate::dialect::{
     refusal, register, simple,
 };
 use crate::egress::notify;
-use crate::egress::outbox::{Deed, Mail, NOBODY, Workers};
+use crate::egress::outbox::{Deed, Mail, Workers};
 use crate::egress::render::Rendering;
 use crate::egress::traffic::Traffic;
 use crate::observe::metrics::Metrics;
@@ -98,6 +99,7 @@ pub struct Endpoint {
     /// Tickets that other nodes have, in the order of the time at which they are asked again.
     abroad: VecDeque<(Millis, Ticket)>,
     contacts: Contacts,
+    errands: Errands,
     /// Which endpoint speaks over which connection.
     connected: HashMap<u64, Lost>,
     /// Endpoints whose connection is gone, and when they are given up.
@@ -131,16 +133,18 @@ impl Endpoint {
         let since_1970 = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default();
+        let first = since_1970.as_millis() as u64;
         Endpoint {
             routes,
             routes_version,
             worker: number,
             chance: Chance::new(),
             scratch: Scratch::default(),
-            waiting: WaitingRoom::new(shared.traffic.me(), number, since_1970.as_millis() as u64),
+            waiting: WaitingRoom::new(shared.traffic.me(), number, first),
             batches,
             again: VecDeque::new(),
             abroad: VecDeque::new(),
+            errands: Errands::new(shared.traffic.me(), number, first),
             contacts: Contacts::default(),
             connected: HashMap::new(),
             lost: VecDeque::new(),
@@ -218,6 +222,12 @@ impl Endpoint {
         gathering.requests.push((ticket, gathering.encoded.len()));
     }
 
+    /// Queues a command of our own.
+    fn run_errand(&mut self, shard: usize, key: RequestKey, command: Command<'_>) {
+        let ticket = self.errands.ticket();
+        self.propose(shard, key, ticket, command);
+    }
+
     /// Makes known, in their own shards, who is watched from a dialog of this one.
     fn introduce(&mut self, aside: &Aside, key: RequestKey) {
         let Aside::Batch { introductions, .. } = aside else {
@@ -227,7 +237,7 @@ impl Endpoint {
             let shard = self.routes.shard_of(Slot::of(&introduction.address));
             // A repeat of the request introduces nobody twice: the list knows who is in it.
             let key = RequestKey(key.0.wrapping_add(number));
-            self.propose(shard, key, NOBODY, introduction.command());
+            self.run_errand(shard, key, introduction.command());
         }
     }
 
@@ -240,7 +250,7 @@ impl Endpoint {
             endpoint: lost.endpoint,
             target: &lost.target,
         };
-        self.propose(shard, key, NOBODY, command);
+        self.run_errand(shard, key, command);
     }
 
     /// Remembers which endpoint speaks over a connection, once it is registered.
@@ -275,7 +285,11 @@ impl Endpoint {
         let gathered = std::mem::take(&mut gathering.requests);
         let mut begin = 0;
         for (ticket, end) in &gathered {
-            if let Some(Waiting {
+            if Errands::is_one(*ticket) {
+                let encoded = requests.slice(begin..*end);
+                let look = self.errands.begin(*ticket, shard, encoded, wire.now());
+                wire.wake_at(look);
+            } else if let Some(Waiting {
                 what: What::Outcome { encoded },
                 ..
             }) = self.waiting.look(*ticket)
@@ -321,7 +335,7 @@ impl Endpoint {
         self.abroad.extend(
             tickets
                 .iter()
-                .filter(|ticket| **ticket != NOBODY)
+                .filter(|ticket| !Errands::is_one(**ticket))
                 .map(|ticket| (at, *ticket)),
         );
     }
@@ -332,7 +346,7 @@ impl Endpoint {
         self.again.extend(
             tickets
                 .iter()
-                .filter(|ticket| **ticket != NOBODY)
+                .filter(|ticket| !Errands::is_one(**ticket))
                 .map(|ticket| (at, *ticket)),
         );
         wire.wake_at(at);
@@ -496,6 +510,9 @@ impl Endpoint {
 
     /// Tells the one who waits.
     fn reply(&mut self, ticket: Ticket, outcome: &Outcome, shown: Option<&Shown>, wire: &mut Wire) {
+        if Errands::is_one(ticket) {
+            return self.errands.done(ticket);
+        }
         let Some(waiting) = self.leave(ticket) else {
             return;
         };
@@ -707,6 +724,15 @@ impl Endpoint {
             self.shared.metrics.dropped("illegible-route");
             return;
         };
+        // The node that the watcher spoke to is gone, or an earlier life of this one: it hears where we are.
+        let foreign = target.node != 0 && target.node != self.shared.traffic.me();
+        let contact = self
+            .contacts
+            .of(wire.local_of(&target.flow), target.flow.transport);
+        let target = Target {
+            contact: if foreign { contact } else { target.contact },
+            ..target
+        };
         let document = rendering.document(notice.format);
         let (branch, via) = wire.via(&target.flow);
         let message = notify::write(&via, notice, &route, &target, document);
@@ -744,7 +770,7 @@ impl Endpoint {
             dialog: context.dialog,
             reason: EndReason::Unreachable,
         };
-        self.propose(shard, key, NOBODY, command);
+        self.run_errand(shard, key, command);
     }
 }
 
@@ -910,6 +936,17 @@ impl TransactionUser for Endpoint {
         }
         for ticket in due {
             self.try_again(ticket, wire);
+        }
+        let (errands, next) = self.errands.due(now);
+        if let Some(next) = next {
+            wire.wake_at(next);
+        }
+        for (shard, ticket, requests) in errands {
+            let batch = Batch {
+                requests,
+                tickets: vec![ticket],
+            };
+            self.submit_batch(shard, batch, wire);
         }
     }
 

@@ -4,6 +4,7 @@ pub mod admission;
 pub mod chance;
 pub mod door;
 pub mod endpoint;
+pub mod errand;
 pub mod identity;
 pub mod route;
 pub mod waiting;

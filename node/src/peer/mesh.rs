@@ -41,6 +41,8 @@ pub struct NoLink(pub NodeNumber);
 pub trait Receive: Send + Sync + 'static {
     /// A frame of a peer. Called on the mesh's runtime; must not block.
     fn frame(&self, from: NodeNumber, frame: Bytes);
+    /// There is a link to a peer, from now on.
+    fn linked(&self, _peer: NodeNumber) {}
     /// The link to a peer broke; frames may be lost.
     fn broken(&self, _peer: NodeNumber) {}
 }
@@ -201,6 +203,10 @@ impl Mesh {
                     // What was meant for the link before is stale.
                     while frames.try_recv().is_ok() {}
                     up.store(true, Release);
+                    let receiver = self.receiver().clone();
+                    if let Some(receiver) = receiver {
+                        receiver.linked(number);
+                    }
                     let error = self.write(stream, &mut frames).await;
                     up.store(false, Release);
                     self.0.counters.broken.fetch_add(1, Relaxed);

@@ -75,6 +75,36 @@ fn read_map(mut body: File) -> io::Result<PoolMap> {
     PoolMap::decode(&bytes).map_err(io::Error::other)
 }
 
+/// The map as this node last knew it, kept beside the log: after all nodes were stopped, where the others
+/// are must be known before a majority can say it. It may be old; the others say what is new.
+pub mod memory {
+    use std::io::{self, Write as _};
+    use std::path::Path;
+
+    use super::map::PoolMap;
+
+    const NAME: &str = "pool-map";
+
+    /// Reads it; `None` where there is none that this release can read.
+    #[must_use]
+    pub fn recall(data: &Path) -> Option<PoolMap> {
+        let bytes = std::fs::read(data.join(NAME)).ok()?;
+        PoolMap::decode(&bytes).ok()
+    }
+
+    /// Writes it, whole or not at all.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn keep(data: &Path, map: &PoolMap) -> io::Result<()> {
+        let part = data.join("pool-map.part");
+        let mut file = std::fs::File::create(&part)?;
+        file.write_all(&map.encode())?;
+        file.sync_all()?;
+        std::fs::rename(&part, data.join(NAME))
+    }
+}
+
 /// A change of the map that was not made in time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the pool map has no leader now; try again")]
@@ -138,7 +168,9 @@ impl PoolGroup {
     /// # Errors
     /// [`StartError::Raft`] when there is no map in time.
     pub async fn create(&self, founds: bool, shards: u16) -> Result<Arc<PoolMap>, StartError> {
-        let made = if founds {
+        // A founder whose pool has grown since cannot make it anew: it listens to the others.
+        let (voters, _) = self.core.members();
+        let made = if founds && voters.len() <= 1 {
             self.make(&Change::Create { shards }, PoolMap::is_made)
                 .await
         } else {

@@ -86,6 +86,8 @@ struct Standing {
     leader: AtomicU64,
     /// Whether leadership is being handed over: nothing is proposed meanwhile.
     handing_over: AtomicBool,
+    /// Whether TermStart is wanted once more.
+    tell_again: AtomicBool,
     /// When a quorum was last heard, in milliseconds since `epoch`.
     quorum_ms: AtomicU64,
     epoch: Instant,
@@ -119,6 +121,7 @@ impl Proposer {
             alone: AtomicBool::new(false),
             leader: AtomicU64::new(0),
             handing_over: AtomicBool::new(false),
+            tell_again: AtomicBool::new(false),
             quorum_ms: AtomicU64::new(0),
             epoch: Instant::now(),
             election_ms,
@@ -170,6 +173,12 @@ impl Proposer {
     #[must_use]
     pub fn leader(&self) -> NodeNumber {
         self.standing.leader.load(Acquire)
+    }
+
+    /// Tells again what was told lately: notifications may be lost with a link to another node. The
+    /// machine does so at the start of a term, so this begins one more within the same.
+    pub fn tell_again(&self) {
+        self.standing.tell_again.store(true, Release);
     }
 
     /// Stops proposing, so that another replica can have all there is and lead; or goes on.
@@ -276,9 +285,12 @@ impl Task {
         if self.standing.handing_over.load(Acquire) {
             return;
         }
-        if self.started != Some(term) {
+        let again = self.standing.tell_again.swap(false, Acquire);
+        if self.started != Some(term) || again {
+            if self.started != Some(term) {
+                self.standing.counters.terms.fetch_add(1, Relaxed);
+            }
             self.started = Some(term);
-            self.standing.counters.terms.fetch_add(1, Relaxed);
             let mut salt = [0; 4];
             getrandom::fill(&mut salt).expect("the operating system gives random bytes");
             self.propose_act(&Act::TermStart {

@@ -3,6 +3,7 @@
 mod admin;
 mod durability;
 mod phone;
+mod pool;
 mod presence;
 mod server;
 mod sip;

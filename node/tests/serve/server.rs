@@ -41,14 +41,11 @@ impl Server {
     /// Starts a server, or returns what it said on standard error.
     pub fn try_start(data: &Path, udp: &str, tcp: &str, more: &[&str]) -> Result<Server, String> {
         let mut command = Command::new(env!("CARGO_BIN_EXE_lamplight"));
-        command.arg("serve").arg("--data").arg(data).args([
-            "--admin",
-            "127.0.0.1:0",
-            "--listen",
-            udp,
-            "--listen",
-            tcp,
-        ]);
+        command.arg("serve").arg("--data").arg(data);
+        if !more.contains(&"--admin") {
+            command.args(["--admin", "127.0.0.1:0"]);
+        }
+        command.args(["--listen", udp, "--listen", tcp]);
         for domain in DOMAINS {
             command.args(["--domain", domain]);
         }
@@ -85,6 +82,21 @@ impl Server {
             admin: find("admin http://"),
             child,
         })
+    }
+
+    /// A node of a pool on these ports: SIP, admin, peers.
+    pub fn start_node(data: &Path, ports: [u16; 3], secret: &Path, more: &[&str]) -> Server {
+        let [sip, admin, peers] = ports.map(|port| format!("127.0.0.1:{port}"));
+        let secret = secret.to_str().expect("a path of text");
+        let mut arguments = vec!["--admin", &admin, "--peers", &peers, "--secret", secret];
+        arguments.extend(more);
+        Server::try_start(
+            data,
+            &format!("udp:{sip}"),
+            &format!("tcp:{sip}"),
+            &arguments,
+        )
+        .expect("the node starts")
     }
 
     pub fn pid(&self) -> i32 {

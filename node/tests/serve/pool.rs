@@ -1,0 +1,316 @@
+//! Three nodes are one presence service: any of them takes any request, one may die, one may come back.
+
+use std::collections::BTreeMap;
+use std::net::{TcpListener, UdpSocket};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use transport::sip::{Request, StatusCode};
+
+use super::phone::{Phone, Publisher, Watch, document, told};
+use super::server::{PATIENCE, Server};
+
+/// A pool of processes on loopback.
+struct Pool {
+    folder: tempfile::TempDir,
+    ports: Vec<[u16; 3]>,
+    nodes: Vec<Option<Server>>,
+    more: Vec<String>,
+}
+
+/// Ports that nobody has now, for SIP over both transports, the operator and the peers.
+fn free_ports() -> [u16; 3] {
+    loop {
+        let sip = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let port = sip.local_addr().expect("bound").port();
+        let (admin, peers) = (
+            TcpListener::bind("127.0.0.1:0").expect("a port"),
+            TcpListener::bind("127.0.0.1:0").expect("a port"),
+        );
+        let number = |listener: &TcpListener| listener.local_addr().expect("bound").port();
+        if UdpSocket::bind(("127.0.0.1", port)).is_ok() {
+            return [port, number(&admin), number(&peers)];
+        }
+    }
+}
+
+impl Pool {
+    fn start(nodes: usize, shards: u16) -> Pool {
+        let mut pool = Pool {
+            folder: tempfile::tempdir().expect("a folder"),
+            ports: (0..nodes).map(|_| free_ports()).collect(),
+            nodes: (0..nodes).map(|_| None).collect(),
+            more: vec!["--shards".to_owned(), shards.to_string()],
+        };
+        for node in 0..nodes {
+            pool.run(node);
+        }
+        pool.wait_until_spread(usize::from(shards));
+        pool
+    }
+
+    fn data(&self, node: usize) -> PathBuf {
+        self.folder.path().join(format!("n{}", node + 1))
+    }
+
+    /// Starts a node, or starts it again with what it had.
+    fn run(&mut self, node: usize) {
+        let seed = format!("127.0.0.1:{}", self.ports[0][2]);
+        let mut more: Vec<&str> = self.more.iter().map(String::as_str).collect();
+        if node > 0 {
+            more.extend(["--join", &seed]);
+        }
+        let secret = self.folder.path().join("secret");
+        let server = Server::start_node(&self.data(node), self.ports[node], &secret, &more);
+        self.nodes[node] = Some(server);
+    }
+
+    fn node(&self, node: usize) -> &Server {
+        self.nodes[node].as_ref().expect("it runs")
+    }
+
+    fn kill(&mut self, node: usize) {
+        self.nodes[node].take().expect("it runs").kill();
+    }
+
+    fn seen_by(&self, node: usize) -> Value {
+        let (status, text) = self.node(node).get("/pool");
+        assert_eq!(status, 200);
+        serde_json::from_str(&text).expect("JSON")
+    }
+
+    /// Who leads each shard, as a node sees it.
+    fn leaders(&self, node: usize) -> Vec<Option<u64>> {
+        let seen = self.seen_by(node);
+        let shards = seen["shards"].as_array().expect("shards").clone();
+        shards
+            .iter()
+            .map(|shard| shard["leader"].as_u64())
+            .collect()
+    }
+
+    /// Waits until every node has every shard, all are ready, and no node leads more than its share.
+    fn wait_until_spread(&self, shards: usize) {
+        let until = Instant::now() + PATIENCE;
+        let nodes = self.nodes.len();
+        loop {
+            let spread = (0..nodes).all(|node| {
+                let leaders = self.leaders(node);
+                let led = |by: u64| leaders.iter().filter(|leader| **leader == Some(by)).count();
+                leaders.len() == shards
+                    && (1..=nodes as u64).all(|by| led(by) <= shards.div_ceil(nodes))
+                    && self.node(node).get("/ready").0 == 200
+            });
+            if spread {
+                return;
+            }
+            assert!(
+                Instant::now() < until,
+                "the pool does not settle: {:?}",
+                (0..nodes)
+                    .map(|node| self.leaders(node))
+                    .collect::<Vec<_>>()
+            );
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+}
+
+/// What each watcher was told, by CSeq. Its numbers only grow, but for what is retransmitted.
+#[derive(Default)]
+struct Told(BTreeMap<String, BTreeMap<u32, String>>);
+
+impl Told {
+    fn note(&mut self, notify: &Request) {
+        let (cseq, body) = told(notify);
+        let call_id = notify.call_id().to_owned();
+        let dialog = self.0.entry(call_id.clone()).or_default();
+        match dialog.get(&cseq) {
+            Some(before) => assert_eq!(*before, body, "{call_id}: two of CSeq {cseq}"),
+            None => {
+                let newest = dialog.last_key_value().map_or(0, |(newest, _)| *newest);
+                assert!(cseq > newest, "{call_id}: CSeq {cseq} after {newest}");
+                dialog.insert(cseq, body);
+            }
+        }
+    }
+
+    fn last(&self, watch: &Watch) -> &str {
+        let newest = self
+            .0
+            .get(&watch.call_id)
+            .and_then(BTreeMap::last_key_value);
+        newest.map_or("", |(_, body)| body)
+    }
+}
+
+#[test]
+fn any_node_takes_any_request_and_tells_watchers_of_any_node() {
+    let pool = Pool::start(3, 4);
+    let mut watchers: Vec<Phone> = (0..3).map(|node| Phone::udp(pool.node(node).udp)).collect();
+    let mut publishers: Vec<Phone> = (0..3).map(|node| Phone::tcp(pool.node(node).tcp)).collect();
+    let mut told = Told::default();
+    for user in 0..12 {
+        let name = format!("p{user}");
+        // Watched on one node, published on another, changed on the third.
+        let watcher = &mut watchers[user % 3];
+        let mut watch = Watch::new(&name);
+        assert_eq!(watch.subscribe(watcher, 600).status(), StatusCode::OK);
+        told.note(&watcher.notify(Some(&watch.call_id)));
+        let mut publisher = Publisher::new(&name);
+        for (step, node) in [(user + 1) % 3, (user + 2) % 3].into_iter().enumerate() {
+            let body = document(&name, "open", &format!("step {step}"));
+            let answer = publisher.publish(&mut publishers[node], Some(600), &body);
+            assert_eq!(answer.status(), StatusCode::OK, "{name} step {step}");
+            told.note(&watcher.notify(Some(&watch.call_id)));
+            let last = told.last(&watch);
+            assert!(last.contains(&format!("step {step}")), "{name}: {last}");
+        }
+        // A fetch sees it from every node.
+        for node in 0..3 {
+            let mut fetch = Watch::new(&name);
+            let phone = &mut publishers[node];
+            assert_eq!(fetch.subscribe(phone, 0).status(), StatusCode::OK);
+            let (_, body) = super::phone::told(&phone.notify(Some(&fetch.call_id)));
+            assert!(body.contains("step 1"), "{name} at node {node}: {body}");
+        }
+        assert_eq!(watch.subscribe(watcher, 0).status(), StatusCode::OK);
+    }
+}
+
+#[test]
+fn a_node_dies_and_nobody_who_speaks_to_the_others_notices() {
+    let mut pool = Pool::start(3, 4);
+    let victim = 2;
+    let users: Vec<String> = (0..24).map(|user| format!("d{user}")).collect();
+    let mut watcher = Phone::udp(pool.node(0).udp);
+    let mut phone = Phone::udp(pool.node(1).udp);
+    let mut told = Told::default();
+    let mut watches = Vec::new();
+    let mut publishers = Vec::new();
+    for user in &users {
+        let mut watch = Watch::new(user);
+        assert_eq!(watch.subscribe(&mut watcher, 600).status(), StatusCode::OK);
+        watches.push(watch);
+        publishers.push(Publisher::new(user));
+    }
+    let publish = |publisher: &mut Publisher, phone: &mut Phone, number: usize| {
+        let body = document(&publisher.user, "open", &format!("state {number}"));
+        let answer = publisher.publish(phone, Some(600), &body);
+        assert_eq!(
+            answer.status(),
+            StatusCode::OK,
+            "{} {number}",
+            publisher.user
+        );
+    };
+    for publisher in &mut publishers {
+        publish(publisher, &mut phone, 0);
+    }
+    pool.kill(victim);
+    let dead = Instant::now();
+    // Each answer may take an election, but no request fails: the node that has it tries again.
+    for publisher in &mut publishers {
+        publish(publisher, &mut phone, 1);
+    }
+    let first_round = dead.elapsed();
+    for publisher in &mut publishers {
+        publish(publisher, &mut phone, 2);
+    }
+    for notify in watcher.drain(Duration::from_millis(500)) {
+        told.note(&notify);
+    }
+    for watch in &watches {
+        assert!(
+            told.last(watch).contains("state 2"),
+            "{}: {}",
+            watch.presentity,
+            told.last(watch)
+        );
+    }
+    println!(
+        "a round of {} publications took {first_round:?} with the loss of a node",
+        users.len()
+    );
+
+    // It comes back as what it was, and takes part again.
+    pool.run(victim);
+    let until = Instant::now() + PATIENCE;
+    while pool.node(victim).get("/ready").0 != 200 {
+        assert!(Instant::now() < until, "the node does not catch up");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let mut late = Phone::tcp(pool.node(victim).tcp);
+    for publisher in &mut publishers {
+        publish(publisher, &mut late, 3);
+    }
+    for notify in watcher.drain(Duration::from_millis(500)) {
+        told.note(&notify);
+    }
+    for watch in &mut watches {
+        assert!(told.last(watch).contains("state 3"), "{}", watch.presentity);
+        assert_eq!(watch.subscribe(&mut watcher, 0).status(), StatusCode::OK);
+    }
+}
+
+#[test]
+fn all_nodes_are_killed_and_everything_is_there_when_they_are_back() {
+    let mut pool = Pool::start(3, 2);
+    let mut phone = Phone::udp(pool.node(0).udp);
+    let mut publishers: Vec<Publisher> = (0..8)
+        .map(|user| Publisher::new(&format!("k{user}")))
+        .collect();
+    for publisher in &mut publishers {
+        let body = document(&publisher.user, "open", "before");
+        let answer = publisher.publish(&mut phone, Some(600), &body);
+        assert_eq!(answer.status(), StatusCode::OK);
+    }
+    for node in 0..3 {
+        pool.kill(node);
+    }
+    // A node alone has no majority and does not get ready: all are begun at once.
+    let ports = pool.ports.clone();
+    let starts: Vec<_> = (0..3)
+        .map(|node| {
+            let (data, secret) = (pool.data(node), pool.folder.path().join("secret"));
+            let ports = ports[node];
+            std::thread::spawn(move || Server::start_node(&data, ports, &secret, &[]))
+        })
+        .collect();
+    for (node, start) in starts.into_iter().enumerate() {
+        pool.nodes[node] = Some(start.join().expect("it starts"));
+    }
+    let mut phone = Phone::udp(pool.node(2).udp);
+    for publisher in &mut publishers {
+        // The entity-tag of before is the one that is modified.
+        let body = document(&publisher.user, "open", "after");
+        let answer = publisher.publish(&mut phone, Some(600), &body);
+        assert_eq!(answer.status(), StatusCode::OK, "{}", publisher.user);
+    }
+}
+
+#[test]
+fn a_stranger_does_not_get_in() {
+    let pool = Pool::start(1, 1);
+    let [sip, admin, peers] = free_ports().map(|port| format!("127.0.0.1:{port}"));
+    let wrong = pool.folder.path().join("wrong");
+    std::fs::write(&wrong, "ab".repeat(32)).expect("written");
+    let seed = format!("127.0.0.1:{}", pool.ports[0][2]);
+    let secret = wrong.to_str().expect("text");
+    let arguments = [
+        "--admin", &admin, "--peers", &peers, "--secret", secret, "--join", &seed,
+    ];
+    let said = Server::try_start(
+        &pool.folder.path().join("stranger"),
+        &format!("udp:{sip}"),
+        &format!("tcp:{sip}"),
+        &arguments,
+    );
+    let said = said.err().expect("it does not start");
+    let last = said.lines().last().unwrap_or_default();
+    assert!(last.contains("could not join the pool"), "{said}");
+    assert!(last.contains("secret"), "it says what to look at: {said}");
+    let nodes = pool.seen_by(0)["nodes"].as_array().map(Vec::len);
+    assert_eq!(nodes, Some(1));
+}
