@@ -1,5 +1,8 @@
-//! Everything comes and goes: endpoints, publications, subscriptions. The server's memory is sampled;
-//! after the first half, in which its caches and remembered answers fill, it may not grow.
+//! Everything comes and goes: endpoints, publications, subscriptions; then nothing, for a while; four
+//! times. What the server holds at rest may not grow from one rest to the next.
+//!
+//! Under load it holds the answers of the last 32 seconds, and entries for slow readers, in an amount that
+//! follows the rate of the moment; only at rest does memory say something about what was forgotten.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -12,8 +15,15 @@ use crate::agent::Field;
 use crate::message::{Agent, Ask};
 use crate::procstat::pss_bytes;
 
-/// Growth from the second quarter's median to the last quarter's that counts as none.
+/// Growth from the second rest to the last that counts as none: before the second, caches fill.
 const GROWTH_ALLOWED: f64 = 0.03;
+
+/// Quarters of load, each followed by a rest.
+const QUARTERS: u64 = 4;
+
+/// How long the server is left alone before its memory is read: answers are forgotten after 32 s, and a
+/// transaction's after as many again.
+const REST: Duration = Duration::from_secs(70);
 
 pub fn run(target: &Target, minutes: f64, users: u32) -> Result<(), String> {
     let say = |error: std::io::Error| error.to_string();
@@ -21,11 +31,13 @@ pub fn run(target: &Target, minutes: f64, users: u32) -> Result<(), String> {
     let seconds = (minutes * 60.0) as u64;
     let bar = bar("churn", seconds);
     let begin = Instant::now();
-    let mut samples: Vec<u64> = Vec::new();
+    let mut loaded = Duration::ZERO;
+    let mut at_rest: Vec<u64> = Vec::new();
     let mut rounds = 0;
     let mut tags: HashMap<Agent, String> = HashMap::new();
     let mut refused = 0u64;
-    while begin.elapsed() < Duration::from_secs(seconds) {
+    while loaded < Duration::from_secs(seconds) {
+        let round = Instant::now();
         rounds += 1;
         let agents: Vec<Agent> = (0..users)
             .map(|number| Agent {
@@ -103,8 +115,29 @@ pub fn run(target: &Target, minutes: f64, users: u32) -> Result<(), String> {
             .watchers
             .seen
             .retain(|call_id, seen| !(seen.ended && call_id.ends_with(&old)));
-        samples.extend(target.server_pid.and_then(pss_bytes));
-        bar.set_position(begin.elapsed().as_secs().min(seconds));
+        loaded += round.elapsed();
+        bar.set_position(loaded.as_secs().min(seconds));
+        let quarters = at_rest.len() as u64;
+        if let Some(pid) = target.server_pid
+            && loaded.as_secs_f64() >= (quarters + 1) as f64 * seconds as f64 / QUARTERS as f64
+        {
+            let busy = pss_bytes(pid);
+            bar.set_message(format!("rest {} of {QUARTERS}", quarters + 1));
+            std::thread::sleep(REST);
+            bar.set_message("");
+            let (Some(busy), Some(rested)) = (busy, pss_bytes(pid)) else {
+                return Err(format!(
+                    "the memory of process {pid} cannot be read; is it the server's?"
+                ));
+            };
+            at_rest.push(rested);
+            bar.println(format!(
+                "after {} s of load: {:.1} MiB, at rest {:.1} MiB",
+                loaded.as_secs(),
+                busy as f64 / 1_048_576.0,
+                rested as f64 / 1_048_576.0
+            ));
+        }
     }
     bar.finish_and_clear();
     if refused > 0 {
@@ -118,21 +151,14 @@ pub fn run(target: &Target, minutes: f64, users: u32) -> Result<(), String> {
         "{operations} requests in {rounds} rounds, {} notifications, {refused} refused",
         field.watchers.notifies
     );
-    if samples.len() >= 8 {
-        let median = |part: &[u64]| {
-            let mut part = part.to_vec();
-            part.sort_unstable();
-            part[part.len() / 2] as f64
-        };
-        let quarter = samples.len() / 4;
-        let early = median(&samples[quarter..2 * quarter]);
-        let late = median(&samples[3 * quarter..]);
-        let growth = late / early - 1.0;
+    if let (Some(early), Some(late)) = (at_rest.get(1), at_rest.last()) {
+        let growth = *late as f64 / *early as f64 - 1.0;
         println!(
-            "memory: {:.1} MiB in the second quarter, {:.1} MiB in the last ({:+.1} %)",
-            early / 1_048_576.0,
-            late / 1_048_576.0,
-            growth * 100.0
+            "memory at rest: {:.1} MiB after half of the load, {:.1} MiB after all of it ({:+.1} %); {} s in all",
+            *early as f64 / 1_048_576.0,
+            *late as f64 / 1_048_576.0,
+            growth * 100.0,
+            begin.elapsed().as_secs()
         );
         if growth > GROWTH_ALLOWED {
             field
