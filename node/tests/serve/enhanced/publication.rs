@@ -8,7 +8,7 @@ use super::tree;
 //= MS-PRES 3.2.5.1.2
 //= type=test
 //# version 0 creates; the answer holds the instance with version 1
-// proves: PRES-2.2.2.2-01
+// proves: PRES-1.3.1.6.1-01
 #[test]
 fn a_publication_is_created_and_told_to_oneself() {
     let mut bob = Client::sign_in(shared(), &somebody("bob"));
