@@ -229,12 +229,17 @@ impl Node {
         let metrics = Arc::new(Metrics::default());
         let mailboxes = Workers::new();
         let mut shards = Vec::new();
+        let policy = config.policy();
         for number in 0..map.shard_count() {
             let options = GroupOptions {
                 group: GroupId(number as u32 + 1),
                 ..options.clone()
             };
-            let outbox = Outbox::new(mailboxes.clone(), Arc::clone(&metrics));
+            let outbox = Outbox::new(
+                mailboxes.clone(),
+                Arc::clone(&metrics),
+                Arc::clone(&policy.identities),
+            );
             let (log, failed) = (log.clone(), Arc::new(mailboxes.clone()));
             let group =
                 raft.run(async move { ShardGroup::start(&options, &log, outbox, failed).await })?;
@@ -246,7 +251,7 @@ impl Node {
             permits: Arc::new(Permits::new(config.in_flight)),
         });
         let shared = Arc::new(Shared {
-            policy: config.policy(),
+            policy,
             identity: who,
             users: Arc::new(dialect::Everybody),
             routes: Routes::new(map, links.collect()),
@@ -450,8 +455,28 @@ impl Config {
             subscription: interval(self.subscription),
             registration: interval(self.registration),
             enhanced: dialect::enhanced::Settings::default(),
+            pidf_publish: self.standard.pidf_publish,
+            identities: Arc::new(self.standard.linked.iter().map(identities).collect()),
         }
     }
+}
+
+/// A user of the settings, by canonical address.
+fn identities(linked: &config::LinkedUser) -> (String, Arc<shard::document::legacy::Linked>) {
+    let user = linked.user.trim_start_matches("sip:");
+    let (user, host) = user.rsplit_once('@').unwrap_or((user, ""));
+    let mut address = String::new();
+    shard::slot::write_sip(user, host, &mut address);
+    let identities = shard::document::legacy::Linked {
+        primary: linked.primary.as_str().into(),
+        secondary: linked
+            .secondary
+            .iter()
+            .map(|id| id.as_str().into())
+            .collect(),
+        cid: linked.cid.as_str().into(),
+    };
+    (address, Arc::new(identities))
 }
 
 /// Half the cores speak SIP (house §6); the others log, apply and replicate.

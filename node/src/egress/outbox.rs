@@ -18,6 +18,7 @@ use transport::dialog::Target;
 use transport::io::Mailbox;
 
 use super::render::Rendering;
+use crate::dialect::policy::Identities;
 use crate::observe::metrics::Metrics;
 use crate::raft::proposer::{Failed, ProposeError};
 
@@ -149,16 +150,18 @@ impl Default for Workers {
 pub struct Outbox {
     workers: Workers,
     metrics: Arc<Metrics>,
+    identities: Arc<Identities>,
     deeds: Vec<Vec<Deed>>,
 }
 
 impl Outbox {
     /// An outbox that delivers to `workers`.
     #[must_use]
-    pub fn new(workers: Workers, metrics: Arc<Metrics>) -> Outbox {
+    pub fn new(workers: Workers, metrics: Arc<Metrics>, identities: Arc<Identities>) -> Outbox {
         Outbox {
             workers,
             metrics,
+            identities,
             deeds: Vec::new(),
         }
     }
@@ -166,7 +169,7 @@ impl Outbox {
     /// Sorts a view's notices by the worker that owns each watcher's flow.
     fn spread(&mut self, view: Arc<View>, notices: Vec<Notice>) {
         self.metrics.fan_out(notices.len());
-        let rendering = Arc::new(Rendering::new(view));
+        let rendering = Arc::new(Rendering::new(view, &self.identities));
         if self.deeds.len() == 1 {
             self.deeds[0].push(Deed::Notify { rendering, notices });
             return;

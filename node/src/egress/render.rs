@@ -7,10 +7,12 @@ use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use shard::document::contacts::UcsMode;
+use shard::document::legacy::Linked;
 use shard::subscription::dialog::Format;
 use shard::subscription::view::View;
 
 use crate::dialect::enhanced::answer;
+use crate::dialect::policy::Identities;
 
 /// Formats there are, with room for their numbers.
 const FORMATS: usize = Format::MsPidf as usize + 1;
@@ -19,14 +21,16 @@ const FORMATS: usize = Format::MsPidf as usize + 1;
 #[derive(Debug)]
 pub struct Rendering {
     view: Arc<View>,
+    linked: Option<Arc<Linked>>,
     documents: [OnceLock<Bytes>; FORMATS],
 }
 
 impl Rendering {
-    /// Nothing rendered yet.
+    /// Nothing rendered yet; `identities` are those of everybody who has many.
     #[must_use]
-    pub fn new(view: Arc<View>) -> Rendering {
+    pub fn new(view: Arc<View>, identities: &Identities) -> Rendering {
         Rendering {
+            linked: identities.get(view.presentity.as_str()).cloned(),
             view,
             documents: Default::default(),
         }
@@ -43,7 +47,8 @@ impl Rendering {
         self.documents[format as usize].get_or_init(|| {
             // Most documents are smaller; a larger one grows once or twice.
             let mut document = Vec::with_capacity(1_024);
-            answer::compose(&self.view, format, UcsMode::Unsaid, &mut document);
+            let linked = self.linked.as_deref();
+            answer::compose(&self.view, format, UcsMode::Unsaid, linked, &mut document);
             Bytes::from(document)
         })
     }
