@@ -3,6 +3,8 @@
 //! The file is read once into values that cannot be invalid later; flags override it. An unknown key or
 //! a bad value is refused with its line and what was expected.
 
+mod standard;
+
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -10,6 +12,8 @@ use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde::Deserialize;
+
+pub use standard::{LinkedUser, PidfPublish, Standard};
 
 /// Where a node keeps its data unless told otherwise.
 const DATA: &str = "./lamplight-data";
@@ -226,6 +230,7 @@ struct File {
     auth: AuthSection,
     limits: LimitSection,
     pool: PoolSection,
+    standard: Standard,
     log: LogSection,
 }
 
@@ -331,6 +336,8 @@ pub struct Config {
     pub snapshot_bytes: u64,
     /// The pool.
     pub pool: PoolSettings,
+    /// Standard formats.
+    pub standard: Standard,
     /// What is logged.
     pub log_filter: String,
     /// How.
@@ -535,6 +542,9 @@ fn merge(file: File, flags: &Flags) -> Result<Config, ConfigError> {
         ));
     }
     let pool = pool_settings(file.pool, flags)?;
+    if let Some(fault) = file.standard.fault() {
+        return unsound(fault);
+    }
     Ok(Config {
         pool,
         data: flags
@@ -558,6 +568,7 @@ fn merge(file: File, flags: &Flags) -> Result<Config, ConfigError> {
         in_flight,
         log_segment_bytes,
         snapshot_bytes: limits.snapshot_bytes.unwrap_or(64 << 20),
+        standard: file.standard,
         log_filter: flags
             .log
             .clone()
@@ -688,6 +699,22 @@ mod tests {
             ("[tls]\ncertificate = 'a.pem'", &[], "needs its key"),
             ("[limits]\nin_flight = 1", &[], "expected 64 to 1000000"),
             ("[limits]\nlog_segment_bytes = 1", &[], "expected 8388608"),
+            ("[standard]\npidf_publish = 'never'", &[], "line 2"),
+            (
+                "[[standard.linked]]\nuser = 'bob'",
+                &[],
+                "\"bob\" is no address",
+            ),
+            (
+                "[[standard.linked]]\nuser = 'b@c'\n[[standard.linked]]\nuser = 'b@c'",
+                &[],
+                "named twice",
+            ),
+            (
+                "[[standard.linked]]\nuser = 'b@c'\nprimary = 'b@d'",
+                &[],
+                "both primary and secondary",
+            ),
             (
                 "",
                 &["--listen", "udp:127.0.0.1:1", "--listen", "udp:127.0.0.1:1"],

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
+use crate::dialect::policy::Identities;
 use crate::egress::outbox::{Failures, Outbox, Workers};
 use crate::egress::traffic::Traffic;
 use crate::ingress::route::{Replica, RouteTable, Routes};
@@ -71,6 +72,7 @@ pub(crate) struct Hosting {
     pub(crate) workers: Workers,
     pub(crate) traffic: Traffic,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) identities: Arc<Identities>,
     pub(crate) meshes: Vec<Mesh>,
     pub(crate) in_flight: usize,
     /// The data folder.
@@ -107,6 +109,7 @@ impl Hosting {
                 self.workers.clone(),
                 self.traffic.clone(),
                 Arc::clone(&self.metrics),
+                Arc::clone(&self.identities),
             );
             let failures = Failures {
                 workers: self.workers.clone(),

@@ -311,6 +311,7 @@ impl Node {
         }
 
         let mailboxes = Workers::new();
+        let policy = config.policy();
         let hosting = Arc::new(Hosting {
             node,
             options,
@@ -320,6 +321,7 @@ impl Node {
             workers: mailboxes.clone(),
             traffic: traffic.clone(),
             metrics: Arc::clone(&metrics),
+            identities: Arc::clone(&policy.identities),
             meshes,
             in_flight: config.in_flight,
             data: config.data.clone(),
@@ -336,7 +338,7 @@ impl Node {
             traffic: traffic.clone(),
         }));
         let shared = Arc::new(Shared {
-            policy: config.policy(),
+            policy,
             identity: who,
             users: Arc::new(dialect::Everybody),
             routes: Arc::clone(&routes),
@@ -604,8 +606,28 @@ impl Config {
             subscription: interval(self.subscription),
             registration: interval(self.registration),
             enhanced: dialect::enhanced::Settings::default(),
+            pidf_publish: self.standard.pidf_publish,
+            identities: Arc::new(self.standard.linked.iter().map(identities).collect()),
         }
     }
+}
+
+/// A user of the settings, by canonical address.
+fn identities(linked: &config::LinkedUser) -> (String, Arc<shard::document::legacy::Linked>) {
+    let user = linked.user.trim_start_matches("sip:");
+    let (user, host) = user.rsplit_once('@').unwrap_or((user, ""));
+    let mut address = String::new();
+    shard::slot::write_sip(user, host, &mut address);
+    let identities = shard::document::legacy::Linked {
+        primary: linked.primary.as_str().into(),
+        secondary: linked
+            .secondary
+            .iter()
+            .map(|id| id.as_str().into())
+            .collect(),
+        cid: linked.cid.as_str().into(),
+    };
+    (address, Arc::new(identities))
 }
 
 /// Half the cores speak SIP (house §6); the others log, apply and replicate.

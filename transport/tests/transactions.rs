@@ -190,3 +190,29 @@ fn the_answer_to_an_invite_is_repeated_until_its_ack() {
         "an ACK is never answered"
     );
 }
+
+#[test]
+fn an_ignored_request_leaves_nothing_behind() {
+    for transport in [Transport::Udp, Transport::Tcp] {
+        let mut server = ServerTransactions::default();
+        let (publish, flow) = (request("PUBLISH", "z9hG4bKi"), flow(transport));
+        for _ in 0..2 {
+            let Arrival::New(key) = server.arrive(&publish, &flow, Millis(0)) else {
+                panic!("each time as if it were the first");
+            };
+            server.ignore(key);
+            assert_eq!(server.count(), 0);
+        }
+        // What was answered stays answered.
+        let Arrival::New(key) = server.arrive(&publish, &flow, Millis(0)) else {
+            panic!("new");
+        };
+        let answer = Bytes::from_static(b"SIP/2.0 200 OK");
+        assert!(server.answer(key, answer.clone(), Millis(0)).is_some());
+        server.ignore(key);
+        if transport == Transport::Udp {
+            let again = server.arrive(&publish, &flow, Millis(1));
+            assert_eq!(again, Arrival::Repeat(answer));
+        }
+    }
+}

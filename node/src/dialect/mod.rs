@@ -151,6 +151,8 @@ pub enum Translated<'s> {
     },
     /// Answered at once.
     Answered(Answer),
+    /// Not answered at all.
+    Ignored,
 }
 
 /// One look at a presentity, told in one NOTIFY.

@@ -1,9 +1,15 @@
 //! What the operator decided and the dialects apply: domains and intervals.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use shard::document::legacy::Linked;
+
 use super::Answer;
 use super::answer::Row;
 use super::enhanced::Settings;
 use super::refusal;
+use crate::config::PidfPublish;
 
 /// The intervals of one kind of soft state, in seconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,7 +70,14 @@ pub struct Policy {
     pub registration: Interval,
     /// Enhanced presence.
     pub enhanced: Settings,
+    /// What becomes of a PUBLISH with a PIDF document.
+    pub pidf_publish: PidfPublish,
+    /// Users with more than one identity.
+    pub identities: Arc<Identities>,
 }
+
+/// The identities of those who have many, by canonical address.
+pub type Identities = BTreeMap<String, Arc<Linked>>;
 
 impl Policy {
     /// Whether `host` is a domain of ours.
@@ -91,6 +104,8 @@ impl Default for Policy {
             subscription: interval,
             registration: interval,
             enhanced: Settings::default(),
+            pidf_publish: PidfPublish::Accept,
+            identities: Arc::default(),
         }
     }
 }

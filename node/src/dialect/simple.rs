@@ -6,12 +6,15 @@ use shard::machine::command::{Command, Extras, Publish, Resubscribe, Subscribe};
 use shard::presence::container::Network;
 use shard::presence::publication::{EntityTag, TagPolicy};
 use shard::slot::Slot;
-use shard::subscription::dialog::{DialogKey, Format, LocalTag};
+use shard::subscription::dialog::{Delivery, DialogKey, Format, LocalTag};
 use shard::subscription::watch::Wish;
 use transport::dialog::{DialogRoute, Target};
+use transport::flow::Flow;
 use transport::sip::header::MediaType;
 use transport::sip::write::Reply;
 use transport::sip::{Name, Request, StatusCode};
+
+use crate::config::PidfPublish;
 
 use super::{
     Answer, Aside, Circumstances, Fetch, Grace, Poll, Scratch, Translated, address, enhanced,
@@ -33,6 +36,9 @@ pub(super) fn publish<'s>(
     scratch: &'s mut Scratch,
 ) -> Result<Translated<'s>, Answer> {
     let policy = circumstances.policy;
+    if is_ignored(request, policy) {
+        return Ok(Translated::Ignored);
+    }
     address(request.uri(), policy, &mut scratch.presentity)?;
     let package = package(request)?;
     let if_match = if_match(request)?;
@@ -77,6 +83,20 @@ pub(super) fn publish<'s>(
         grace,
         aside: Aside::Nothing,
     })
+}
+
+/// Whether a publication is left without an answer (contradiction C-01).
+//= MS-PRES 2.2.2.8
+//# publication in PIDF is not supported and not answered, where the operator wants it so
+//= MS-PRES 2.2.2.9
+//# publication in MSRTC format, by who should know better, is not answered
+fn is_ignored(request: &Request, policy: &super::Policy) -> bool {
+    let media = request.header(Name::ContentType).map(MediaType::parse);
+    let is = |essence: &str| {
+        media.is_some_and(|media: MediaType<'_>| media.essence.eq_ignore_ascii_case(essence))
+    };
+    let strict = policy.pidf_publish == PidfPublish::Ignore;
+    strict && is(PIDF) || (strict || is_theirs(request)) && is(MSRTC)
 }
 
 /// The one entity-tag of SIP-If-Match.
@@ -223,16 +243,19 @@ fn extras<'s>(
 ) -> Option<Box<Extras<'s>>> {
     let network = enhanced::network(request, circumstances);
     let piggyback = format == Format::Msrtc && enhanced::piggyback(request);
-    if network == Network::SameEnterprise && format == Format::Pidf {
+    let delivery = enhanced::delivery(request, circumstances.flow);
+    let display_name = request.from().display;
+    let plain = format == Format::Pidf && delivery == Delivery::Notify && display_name.is_empty();
+    if plain && network == Network::SameEnterprise {
         return None;
     }
     Some(Box::new(Extras {
         network,
-        delivery: enhanced::delivery(request, circumstances.flow),
+        delivery,
         piggyback,
         endpoint: None,
         registered: false,
-        display_name: request.from().display,
+        display_name,
         wish,
     }))
 }
@@ -256,13 +279,21 @@ fn resubscribe<'s>(
         .grant_subscription(asked)?;
     write_target(request, circumstances, &mut scratch.target)?;
     let slot = local_tag.slot();
+    //= MS-PRES 3.7.5.5
+    //# a refresh that offers it is answered with the document, as the first SUBSCRIBE was
+    let msrtc = expires_s > 0 && accepted(request).is_ok_and(|format| format == Format::Msrtc);
+    let extras = if msrtc && enhanced::piggyback(request) {
+        extras(request, Format::Msrtc, Wish::Document, circumstances)
+    } else {
+        None
+    };
     let command = Command::Resubscribe(Resubscribe {
         slot,
         dialog: DialogKey::of(request.call_id(), to_tag, request.from_tag()),
         cseq: request.cseq(),
         expires_s,
         target: &scratch.target,
-        extras: None,
+        extras,
     });
     let grace = if expires_s == 0 {
         Grace::End
@@ -298,15 +329,19 @@ pub(super) fn accepted(request: &Request) -> Result<Format, Answer> {
 
 /// PIDF as the watcher's own servers print it, where it comes from such (contradictions C-06 and C-69).
 fn dressed(format: Format, request: &Request, circumstances: &Circumstances<'_>) -> Format {
-    const OWN: [&str; 5] = ["UCCP/", "UCCAPI/", "OC/", "LCC/", "RTC/"];
-    let agent = request.header(Name::UserAgent).unwrap_or_default();
-    let theirs = OWN.iter().any(|name| agent.contains(name));
     let foreign = enhanced::network(request, circumstances) != Network::SameEnterprise;
-    if format == Format::Pidf && (theirs || foreign) {
+    if format == Format::Pidf && (is_theirs(request) || foreign) {
         Format::MsPidf
     } else {
         format
     }
+}
+
+/// Whether a request is of one of Microsoft's clients or servers.
+fn is_theirs(request: &Request) -> bool {
+    const OWN: [&str; 5] = ["UCCP/", "UCCAPI/", "OC/", "LCC/", "RTC/"];
+    let agent = request.header(Name::UserAgent).unwrap_or_default();
+    OWN.iter().any(|name| agent.contains(name))
 }
 
 pub(super) fn write_target(
@@ -340,11 +375,22 @@ pub fn published(request: &Request, to_tag: &str, tag: EntityTag, expires_s: u32
 //= RFC 6665 4.2.1.1
 //# 200, not 202, with the granted interval; the notifier's Contact makes the dialog
 #[must_use]
-pub fn subscribed(request: &Request, local_tag: LocalTag, expires_s: u32, contact: &str) -> Bytes {
+pub fn subscribed(
+    request: &Request,
+    local_tag: LocalTag,
+    expires_s: u32,
+    contact: &str,
+    flow: &Flow,
+) -> Bytes {
     let local_tag = local_tag.to_string();
-    Reply::new(request, StatusCode::OK, Some(&local_tag))
+    let mut reply = Reply::new(request, StatusCode::OK, Some(&local_tag))
         .record_route(request)
         .header("Contact", format_args!("<{contact}>"))
-        .header("Expires", expires_s)
-        .finish()
+        .header("Expires", expires_s);
+    //= MS-SIP 3.5
+    //# who is told by BENOTIFY is told so first
+    if enhanced::delivery(request, flow) == Delivery::Benotify {
+        reply = reply.header("Supported", "ms-benotify");
+    }
+    reply.finish()
 }

@@ -7,6 +7,8 @@ use shard::machine::effect::{Notice, SubscriptionState};
 use shard::subscription::dialog::{Delivery, EndReason, Format};
 use transport::dialog::{DialogRoute, Target, write_request};
 use transport::sip::StatusCode;
+use transport::sip::header::NameAddr;
+use transport::sip::uri::Uri;
 
 use crate::dialect::enhanced::answer::content_type;
 
@@ -59,6 +61,12 @@ pub fn write(
     if matches!(format, Format::Categories | Format::RoamingSelf) {
         out.extend_from_slice(b"\r\nRequire: eventlist");
     }
+    if let Some(domain) = abroad(format, route) {
+        let _ = write!(
+            out,
+            "\r\nms-edge-proxy-message-trust: ms-remote-fqdn={domain}"
+        );
+    }
     if !document.is_empty() {
         out.extend_from_slice(b"\r\nContent-Type: ");
         out.extend_from_slice(content_type(format).as_bytes());
@@ -66,6 +74,18 @@ pub fn write(
     let _ = write!(out, "\r\nContent-Length: {}\r\n\r\n", document.len());
     out.extend_from_slice(document);
     out.freeze()
+}
+
+/// Our domain, for a watcher of another one whose servers look up what to call it.
+//= MS-PRES 3.7.5.4
+//# a NOTIFY with PIDF to another deployment names the one it comes from
+fn abroad<'r>(format: Format, route: &DialogRoute<'r>) -> Option<&'r str> {
+    let host = |address: &'r str| {
+        let uri = NameAddr::parse(address).ok()?.uri;
+        Some(Uri::parse(uri).ok()?.host)
+    };
+    let (own, theirs) = (host(route.local)?, host(route.remote)?);
+    (format == Format::MsPidf && !own.eq_ignore_ascii_case(theirs)).then_some(own)
 }
 
 /// Whether watchers of this format know the reasons of RFC 6665.

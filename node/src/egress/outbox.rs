@@ -21,6 +21,7 @@ use transport::io::Mailbox;
 
 use super::render::Rendering;
 use super::traffic::{Replies, Traffic};
+use crate::dialect::policy::Identities;
 use crate::observe::metrics::Metrics;
 use crate::peer::NodeNumber;
 use crate::raft::proposer::{Failed, ProposeError};
@@ -161,6 +162,7 @@ pub struct Outbox {
     workers: Workers,
     traffic: Traffic,
     metrics: Arc<Metrics>,
+    identities: Arc<Identities>,
     deeds: Vec<Vec<Deed>>,
     replies: BTreeMap<NodeNumber, Replies>,
 }
@@ -168,11 +170,17 @@ pub struct Outbox {
 impl Outbox {
     /// An outbox that delivers to `workers`, and over `traffic` to those of other nodes.
     #[must_use]
-    pub fn new(workers: Workers, traffic: Traffic, metrics: Arc<Metrics>) -> Outbox {
+    pub fn new(
+        workers: Workers,
+        traffic: Traffic,
+        metrics: Arc<Metrics>,
+        identities: Arc<Identities>,
+    ) -> Outbox {
         Outbox {
             workers,
             traffic,
             metrics,
+            identities,
             deeds: Vec::new(),
             replies: BTreeMap::new(),
         }
@@ -181,7 +189,11 @@ impl Outbox {
     /// Sorts a view's notices by the node, and there by the worker, that owns each watcher's flow.
     fn spread(&mut self, view: Arc<View>, notices: Vec<Notice>) {
         self.metrics.fan_out(notices.len());
-        let rendering = Arc::new(Rendering::new(view));
+        let rendering = Arc::new(Rendering::new(view, &self.identities));
+        if self.deeds.len() == 1 && self.traffic.is_alone() {
+            self.deeds[0].push(Deed::Notify { rendering, notices });
+            return;
+        }
         let me = self.traffic.me();
         let mut by_worker: Vec<Vec<Notice>> = Vec::new();
         by_worker.resize_with(self.deeds.len(), Vec::new);

@@ -7,11 +7,13 @@ use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use shard::document::contacts::UcsMode;
+use shard::document::legacy::Linked;
 use shard::subscription::dialog::Format;
 use shard::subscription::view::View;
 use shard::time::Timestamp;
 
 use crate::dialect::enhanced::answer;
+use crate::dialect::policy::Identities;
 
 /// Formats there are, with room for their numbers.
 const FORMATS: usize = Format::MsPidf as usize + 1;
@@ -21,15 +23,17 @@ const FORMATS: usize = Format::MsPidf as usize + 1;
 pub struct Rendering {
     view: Option<Arc<View>>,
     taken_at: Timestamp,
+    linked: Option<Arc<Linked>>,
     documents: [OnceLock<Bytes>; FORMATS],
 }
 
 impl Rendering {
-    /// Nothing rendered yet.
+    /// Nothing rendered yet; `identities` are those of everybody who has many.
     #[must_use]
-    pub fn new(view: Arc<View>) -> Rendering {
+    pub fn new(view: Arc<View>, identities: &Identities) -> Rendering {
         Rendering {
             taken_at: view.taken_at,
+            linked: identities.get(view.presentity.as_str()).cloned(),
             view: Some(view),
             documents: Default::default(),
         }
@@ -40,6 +44,7 @@ impl Rendering {
     pub fn rendered(taken_at: Timestamp, documents: Vec<(Format, Bytes)>) -> Rendering {
         let rendering = Rendering {
             view: None,
+            linked: None,
             taken_at,
             documents: Default::default(),
         };
@@ -61,7 +66,8 @@ impl Rendering {
             // Most documents are smaller; a larger one grows once or twice.
             let mut document = Vec::with_capacity(1_024);
             if let Some(view) = &self.view {
-                answer::compose(view, format, UcsMode::Unsaid, &mut document);
+                let linked = self.linked.as_deref();
+                answer::compose(view, format, UcsMode::Unsaid, linked, &mut document);
             }
             Bytes::from(document)
         })

@@ -98,6 +98,12 @@ impl Traffic {
         self.me
     }
 
+    /// Whether there is no other node to speak to.
+    #[must_use]
+    pub fn is_alone(&self) -> bool {
+        self.mesh.is_empty()
+    }
+
     /// Whether a node can be reached now.
     #[must_use]
     pub fn reaches(&self, node: NodeNumber) -> bool {

@@ -114,6 +114,20 @@ struct Lost {
     target: Vec<u8>,
 }
 
+/// What a request comes to that asks nothing of the machine.
+enum Unserved {
+    /// An answer at once.
+    Answered(Answer),
+    /// Silence.
+    Ignored,
+}
+
+impl From<Answer> for Unserved {
+    fn from(answer: Answer) -> Unserved {
+        Unserved::Answered(answer)
+    }
+}
+
 /// A batch in the making.
 #[derive(Default)]
 struct Gathering {
@@ -375,9 +389,9 @@ impl Endpoint {
         incoming: &Incoming,
         scratch: &mut Scratch,
         wire: &mut Wire,
-    ) -> Result<(usize, What, Aside), Answer> {
+    ) -> Result<(usize, What, Aside), Unserved> {
         if self.draining {
-            return Err(Endpoint::unavailable(LEADERLESS_S));
+            return Err(Endpoint::unavailable(LEADERLESS_S).into());
         }
         let request = &incoming.request;
         self.identify(request, wire)?;
@@ -393,7 +407,8 @@ impl Endpoint {
             users: &*self.shared.users,
         };
         match dialect::translate(request, &circumstances, scratch) {
-            Translated::Answered(answer) => Err(answer),
+            Translated::Answered(answer) => Err(answer.into()),
+            Translated::Ignored => Err(Unserved::Ignored),
             Translated::Change {
                 slot,
                 command,
@@ -544,7 +559,7 @@ impl Endpoint {
                 local_tag,
                 expires_s,
             } if aside == Aside::Nothing && is_plain(&request) => {
-                simple::subscribed(&request, *local_tag, *expires_s, here.contact)
+                simple::subscribed(&request, *local_tag, *expires_s, here.contact, &flow)
             }
             Outcome::Subscribed {
                 local_tag,
@@ -695,7 +710,7 @@ impl Endpoint {
             return;
         };
         let contact = self.contacts.of(wire.local_of(&flow), flow.transport);
-        let response = simple::subscribed(&request, look.local_tag, 0, contact);
+        let response = simple::subscribed(&request, look.local_tag, 0, contact, &flow);
         self.shared.metrics.request(request.method(), 200);
         wire.respond(transaction, 200, response);
         let notice = Notice {
@@ -712,7 +727,8 @@ impl Endpoint {
             route: look.route.into(),
             target: look.target.into(),
         };
-        self.notify(&Rendering::new(view), &notice, wire);
+        let rendering = Rendering::new(view, &self.shared.policy.identities);
+        self.notify(&rendering, &notice, wire);
     }
 
     /// Sends one NOTIFY.
@@ -823,7 +839,11 @@ impl TransactionUser for Endpoint {
             ..
         } = incoming;
         match considered {
-            Err(answer) => self.answer(transaction, &request, &answer, wire),
+            Err(Unserved::Answered(answer)) => self.answer(transaction, &request, &answer, wire),
+            Err(Unserved::Ignored) => {
+                self.shared.metrics.dropped("ignored");
+                wire.ignore(transaction);
+            }
             Ok((shard, what, aside)) => {
                 let asks = !matches!(what, What::Outcome { .. });
                 let since = wire.now();

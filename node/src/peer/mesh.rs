@@ -158,6 +158,12 @@ impl Mesh {
         }
     }
 
+    /// Whether there is no node to keep a link to.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        held(&self.0.peers).is_empty()
+    }
+
     /// Whether there is a link to a node now.
     #[must_use]
     pub fn is_up(&self, to: NodeNumber) -> bool {

@@ -10,6 +10,17 @@ use crate::subscription::view::{Legacy, Seen, View};
 /// The namespace of the MSRTC format.
 const MSRTC: &str = "http://schemas.microsoft.com/2002/09/sip/presence";
 
+/// The identities of one who is known by more than one.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Linked {
+    /// The one to be invited by; empty when there is none.
+    pub primary: Box<str>,
+    /// The others.
+    pub secondary: Box<[Box<str>]>,
+    /// What a client finds the photo by; empty when there is none.
+    pub cid: Box<str>,
+}
+
 /// What is shown to who sees nothing: somebody who is not there.
 fn interop(legacy: &Legacy) -> LegacyInterop {
     legacy.interop.clone().unwrap_or(LegacyInterop {
@@ -48,8 +59,8 @@ pub(super) fn compose_pidf(presentity: &Aor, legacy: &Legacy, out: &mut Vec<u8>)
 
 /// Appends the PIDF document exactly as Microsoft's servers print it (contradiction C-06).
 //= MS-PRES 2.2.2.8.1
-//# the activity in the tuple's status, the display name beside the tuple
-pub fn compose_ms_pidf(view: &View, out: &mut Vec<u8>) {
+//# the activity in the tuple's status; linked identities, cid and display name beside the tuple
+pub fn compose_ms_pidf(view: &View, linked: Option<&Linked>, out: &mut Vec<u8>) {
     let Seen::Legacy(legacy) = &view.seen else {
         return super::pidf::compose(view, out);
     };
@@ -72,8 +83,27 @@ pub fn compose_ms_pidf(view: &View, out: &mut Vec<u8>) {
         out.extend_from_slice(b"</ep:activities>");
     }
     out.extend_from_slice(b"</status></tuple>");
+    // Who sees nothing is not told who it is either.
+    if let Some(linked) = linked.filter(|_| legacy.interop.is_some()) {
+        linked.write(out);
+    }
     write_text("ci:display-name", &legacy.profile.card.display_name, out);
     out.extend_from_slice(b"</presence>\n");
+}
+
+impl Linked {
+    fn write(&self, out: &mut Vec<u8>) {
+        if !self.primary.is_empty() {
+            out.extend_from_slice(b"<linked-identities");
+            write_attribute("primary-id", &self.primary, out);
+            out.extend_from_slice(b"><secondary-identities>");
+            for identity in &self.secondary {
+                write_text("secondary-identity", identity, out);
+            }
+            out.extend_from_slice(b"</secondary-identities></linked-identities>");
+        }
+        write_text("cid", &self.cid, out);
+    }
 }
 
 /// Appends the MSRTC document.
@@ -121,4 +151,84 @@ pub fn compose_msrtc(view: &View, out: &mut Vec<u8>) {
     };
     crate::xml::escape(token, out);
     out.extend_from_slice(b"</state></states></aggregate></presentity>");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::presence::enhanced::Profile;
+    use crate::subscription::dialog::Package;
+    use crate::time::Timestamp;
+
+    fn view(interop: Option<LegacyInterop>) -> View {
+        let mut profile = Profile::default();
+        if interop.is_some() {
+            profile.card.display_name = "Bob \"<\" B".into();
+            profile.card.email = "bob@contoso.com".into();
+            profile.phone = "+1 (123) 4567890 X67890".into();
+        }
+        View {
+            presentity: Aor::sip("bob", "contoso.com"),
+            package: Package::Presence,
+            revision: 1,
+            taken_at: Timestamp(0),
+            seen: Seen::Legacy(Box::new(Legacy { interop, profile })),
+        }
+    }
+
+    fn online() -> LegacyInterop {
+        LegacyInterop {
+            availability: 3_500,
+            token: "".into(),
+        }
+    }
+
+    fn text(compose: impl FnOnce(&mut Vec<u8>)) -> String {
+        let mut out = Vec::new();
+        compose(&mut out);
+        String::from_utf8(out).expect("documents are UTF-8")
+    }
+
+    //= MS-PRES 3.7.5.5
+    //= type=test
+    //# display name, mail address and telephone number are the directory's
+    // proves: PRES-3.7.5.5-05 PRES-3.7.5.5-06
+    #[test]
+    fn msrtc_says_who_it_is_to_who_may_see_it() {
+        let shown = text(|out| compose_msrtc(&view(Some(online())), out));
+        for part in [
+            "<displayName displayName=\"Bob &quot;&lt;&quot; B\"/>",
+            "<email email=\"bob@contoso.com\"/>",
+            "<phoneNumber number=\"+1 (123) 4567890 X67890\"/>",
+        ] {
+            assert!(shown.contains(part), "{part} in {shown}");
+        }
+        let hidden = text(|out| compose_msrtc(&view(None), out));
+        assert!(
+            hidden.contains("<displayName displayName=\"\"/>"),
+            "{hidden}"
+        );
+        assert!(hidden.contains("avail=\"18500\""), "{hidden}");
+    }
+
+    // proves: PRES-2.2.2.8.1-06
+    #[test]
+    fn identities_are_linked_for_who_may_see_them() {
+        let linked = Linked {
+            primary: "bob@a".into(),
+            secondary: ["b&b@c".into()].into(),
+            cid: "".into(),
+        };
+        let compose = |interop, linked: Option<&Linked>| {
+            text(|out| compose_ms_pidf(&view(interop), linked, out))
+        };
+        let shown = compose(Some(online()), Some(&linked));
+        let part = "</tuple><linked-identities primary-id=\"bob@a\"><secondary-identities>\
+            <secondary-identity>b&amp;b@c</secondary-identity></secondary-identities></linked-identities><ci:";
+        assert!(shown.contains(part), "{shown}");
+        assert!(!shown.contains("<cid>"), "{shown}");
+        for plain in [compose(Some(online()), None), compose(None, Some(&linked))] {
+            assert!(!plain.contains("linked"), "{plain}");
+        }
+    }
 }

@@ -326,6 +326,7 @@ impl Machine {
         } else {
             self.notices.one(&dialog.presentity, key);
             self.store.insert_dialog(key, dialog);
+            self.enlist(slot, key, "");
         }
         Ok(Outcome::Subscribed {
             local_tag,
@@ -356,6 +357,9 @@ impl Machine {
         let local_tag = refreshed.ok_or(Refusal::UnknownDialog)??;
         if expires_s == 0 {
             self.end_dialog(slot, key, EndReason::Timeout);
+        } else {
+            // It may have begun before its publisher's own client was there.
+            self.enlist(slot, key, "");
         }
         Ok(Outcome::Subscribed {
             local_tag,

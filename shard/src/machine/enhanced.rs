@@ -386,19 +386,37 @@ impl Machine {
                     self.follow_action(slot, key, action, &watcher, extras);
                 }
             }
-            //= MS-PRES 3.7.5.3
-            //# a watcher of an older format enters the subscriber list and stays in it
-            Wish::Document => {
-                let address = dialog.presentity.clone();
-                let watched = self.store.watched(address.as_str());
-                if watched.is_some_and(|watched| watched.presentity.claimed().is_some()) {
-                    let subscriber = introduced(&watcher, extras, b"", true);
-                    // The subscription stands; a full list is nobody's fault here.
-                    let _ = self.introduce(address.as_str(), subscriber);
-                }
-            }
+            Wish::Document => self.enlist(slot, key, extras.display_name),
             Wish::Own(_) | Wish::Contacts(_) | Wish::Same => {}
         }
+    }
+
+    /// A watcher of a document enters the subscriber list of an enhanced publisher.
+    //= MS-PRES 3.7.5.3
+    //# a watcher of an older format enters the subscriber list and stays in it
+    pub(super) fn enlist(&mut self, slot: Slot, key: DialogKey, display_name: &str) {
+        let Some(dialog) = self.store.dialog(slot, key) else {
+            return;
+        };
+        let address = dialog.presentity.clone();
+        let watched = self.store.watched(address.as_str());
+        let claimed = watched.and_then(|watched| watched.presentity.claimed());
+        let Some(enhanced) = claimed.filter(|_| dialog.package == Package::Presence) else {
+            return;
+        };
+        if enhanced.subscribers.keeps(&dialog.watcher) {
+            return;
+        }
+        let subscriber = Subscriber {
+            address: dialog.watcher.clone(),
+            display_name: display_name.into(),
+            network: dialog.network,
+            acknowledged: false,
+            lasting: true,
+            context: Box::default(),
+        };
+        // The subscription stands; a full list is nobody's fault here.
+        let _ = self.introduce(address.as_str(), subscriber);
     }
 
     fn follow_action(
@@ -435,7 +453,7 @@ impl Machine {
                 //= MS-PRES 3.4.5.1.3
                 //# a context element adds the watcher to the resource's subscriber list
                 if let Some(context) = resource.context {
-                    let subscriber = introduced(watcher, extras, context, false);
+                    let subscriber = introduced(watcher, extras, context);
                     let _ = self.introduce(address.as_str(), subscriber);
                 }
             }
@@ -713,13 +731,13 @@ impl Machine {
 }
 
 /// The entry of a watcher in a subscriber list.
-fn introduced(watcher: &Aor, extras: &Extras<'_>, context: &[u8], lasting: bool) -> Subscriber {
+fn introduced(watcher: &Aor, extras: &Extras<'_>, context: &[u8]) -> Subscriber {
     Subscriber {
         address: watcher.clone(),
         display_name: extras.display_name.into(),
         network: extras.network,
         acknowledged: false,
-        lasting,
+        lasting: false,
         context: context.into(),
     }
 }

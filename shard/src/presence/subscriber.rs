@@ -45,6 +45,13 @@ impl Subscribers {
         self.0.is_none()
     }
 
+    /// Whether somebody is in the list, to stay.
+    #[must_use]
+    pub fn keeps(&self, address: &Aor) -> bool {
+        self.iter()
+            .any(|known| known.lasting && known.address == *address)
+    }
+
     /// Somebody begins to watch; tells whether the list changed.
     ///
     /// # Errors
@@ -57,7 +64,17 @@ impl Subscribers {
         max: usize,
         context_bytes_max: usize,
     ) -> Result<bool, Refusal> {
-        if self.iter().any(|known| known.address == subscriber.address) {
+        let place = self
+            .iter()
+            .position(|known| known.address == subscriber.address);
+        if let Some(place) = place {
+            //= MS-PRES 3.7.5.3
+            //# who watches in an older format as well stays, however it came into the list
+            if subscriber.lasting && !self.iter().as_slice()[place].lasting {
+                let mut list: Vec<Subscriber> = self.iter().cloned().collect();
+                list[place].lasting = true;
+                *self = Subscribers::from_list(list);
+            }
             return Ok(false);
         }
         let contexts: usize = self.iter().map(|known| known.context.len()).sum();
@@ -121,7 +138,7 @@ mod tests {
         let mut list = Subscribers::default();
         assert_eq!(list.add(subscriber("a", false, b""), 2, 4), Ok(true));
         assert_eq!(
-            list.add(subscriber("a", true, b"xyz"), 2, 4),
+            list.add(subscriber("a", false, b"xyz"), 2, 4),
             Ok(false),
             "already there"
         );
@@ -147,5 +164,19 @@ mod tests {
         assert_eq!(left, [("b@x", true)]);
         assert_eq!(list.acknowledge("b@x", false), Ok(()));
         assert!(!list.iter().next().expect("b stays").acknowledged);
+    }
+
+    //= MS-PRES 3.7.5.3
+    //= type=test
+    // proves: PRES-3.7.5.3-02
+    #[test]
+    fn who_comes_again_by_an_older_format_stays() {
+        let mut list = Subscribers::default();
+        assert_eq!(list.add(subscriber("a", false, b""), 2, 4), Ok(true));
+        let again = list.add(subscriber("a", true, b""), 2, 4);
+        assert_eq!(again, Ok(false), "nothing to tell");
+        assert_eq!(list.acknowledge("a@x", true), Ok(()));
+        let left: Vec<bool> = list.iter().map(|s| s.acknowledged).collect();
+        assert_eq!(left, [true]);
     }
 }

@@ -168,6 +168,11 @@ impl Wire {
         }
     }
 
+    /// Leaves a request without an answer, for ever.
+    pub fn ignore(&mut self, transaction: ServerKey) {
+        self.server.ignore(transaction);
+    }
+
     /// The flow that a request of about `bytes` for `flow` should leave by: a stream to the same peer
     /// when it is too large for a datagram and one is open.
     //= RFC 3261 18.1.1

@@ -131,6 +131,14 @@ impl ServerTransactions {
         Some(flow)
     }
 
+    /// The user will never answer: nothing is remembered, and a repeat is a request like the first.
+    pub fn ignore(&mut self, key: ServerKey) {
+        let open = |transaction: &Transaction| transaction.answer.is_none();
+        if self.table.get(&key.0).is_some_and(open) {
+            self.table.remove(&key.0);
+        }
+    }
+
     /// Where a provisional answer goes.
     #[must_use]
     pub fn flow(&self, key: ServerKey) -> Option<Flow> {

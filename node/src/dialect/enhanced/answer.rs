@@ -1,7 +1,10 @@
 //! What enhanced clients read in responses: the state that rides in a 200, or the conflict in a 409.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use shard::document::contacts::UcsMode;
+use shard::document::legacy::Linked;
 use shard::document::rlmi::{self, Rejection};
 use shard::document::{categories, contacts, fault, legacy, pidf, roaming_self};
 use shard::machine::effect::Shown;
@@ -41,10 +44,16 @@ pub fn content_type(format: Format) -> &'static str {
 const ROAMING_SELF: &str = "application/vnd-microsoft-roaming-self+xml";
 
 /// Appends the document that shows `view` in `format`.
-pub fn compose(view: &View, format: Format, mode: UcsMode, out: &mut Vec<u8>) {
+pub fn compose(
+    view: &View,
+    format: Format,
+    mode: UcsMode,
+    linked: Option<&Linked>,
+    out: &mut Vec<u8>,
+) {
     match format {
         Format::Pidf => pidf::compose(view, out),
-        Format::MsPidf => legacy::compose_ms_pidf(view, out),
+        Format::MsPidf => legacy::compose_ms_pidf(view, linked, out),
         Format::Msrtc => legacy::compose_msrtc(view, out),
         Format::Categories => categories::compose(view, out),
         Format::RoamingSelf => roaming_self::compose(view, out),
@@ -82,7 +91,9 @@ pub fn subscribed(
         reply = reply.header("Supported", "ms-benotify, ms-piggyback-first-notify");
     }
     let format = shown.and_then(|shown| Some(format_of(request, shown.views.first()?)));
-    let batch = matches!(aside, Aside::Batch { .. });
+    let categories = |view: &Arc<View>| matches!(view.seen, Seen::Categories(_));
+    let batch = matches!(aside, Aside::Batch { .. })
+        || shown.is_some_and(|shown| shown.views.iter().any(categories));
     if batch || format == Some(Format::RoamingSelf) {
         reply = reply.header("Require", "eventlist");
     }
@@ -98,6 +109,8 @@ pub fn subscribed(
     reply = reply.header("ms-piggyback-cseq", shown.cseq.max(1));
     match (aside, shown.views.first()) {
         (Aside::Batch { rejected, .. }, _) => related(reply, request, shown, rejected, here),
+        // A refresh that says nothing of categories, in a dialog about them.
+        (_, Some(_)) if batch => related(reply, request, shown, &[], here),
         (_, Some(view)) => {
             let format = format_of(request, view);
             let mode = match (aside, &view.seen) {
@@ -107,7 +120,7 @@ pub fn subscribed(
                 _ => UcsMode::Unsaid,
             };
             let mut document = Vec::new();
-            compose(view, format, mode, &mut document);
+            compose(view, format, mode, None, &mut document);
             reply.body(content_type(format), &document)
         }
         (_, None) => reply.finish(),
