@@ -3,6 +3,8 @@
 //! The file is read once into values that cannot be invalid later; flags override it. An unknown key or
 //! a bad value is refused with its line and what was expected.
 
+mod enhanced;
+
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -10,6 +12,8 @@ use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde::Deserialize;
+
+pub use enhanced::{Enhanced, Number};
 
 /// Where a node keeps its data unless told otherwise.
 const DATA: &str = "./lamplight-data";
@@ -216,6 +220,7 @@ struct File {
     tls: TlsSection,
     auth: AuthSection,
     limits: LimitSection,
+    enhanced: Enhanced,
     log: LogSection,
 }
 
@@ -294,6 +299,8 @@ pub struct Config {
     pub log_segment_bytes: u64,
     /// Bytes of entries between snapshots.
     pub snapshot_bytes: u64,
+    /// Enhanced presence.
+    pub enhanced: Enhanced,
     /// What is logged.
     pub log_filter: String,
     /// How.
@@ -497,6 +504,13 @@ fn merge(file: File, flags: &Flags) -> Result<Config, ConfigError> {
             "limits.log_segment_bytes = {log_segment_bytes}; expected 8388608 to 1073741824"
         ));
     }
+    let enhanced = &file.enhanced;
+    if enhanced.publication_bytes.0 > enhanced.category_bytes.0 {
+        return unsound(format!(
+            "enhanced.publication_bytes = {}; expected at most category_bytes, {}",
+            enhanced.publication_bytes.0, enhanced.category_bytes.0
+        ));
+    }
     Ok(Config {
         data: flags
             .data
@@ -519,6 +533,7 @@ fn merge(file: File, flags: &Flags) -> Result<Config, ConfigError> {
         in_flight,
         log_segment_bytes,
         snapshot_bytes: limits.snapshot_bytes.unwrap_or(64 << 20),
+        enhanced: file.enhanced,
         log_filter: flags
             .log
             .clone()
@@ -605,6 +620,12 @@ mod tests {
             ("[tls]\ncertificate = 'a.pem'", &[], "needs its key"),
             ("[limits]\nin_flight = 1", &[], "expected 64 to 1000000"),
             ("[limits]\nlog_segment_bytes = 1", &[], "expected 8388608"),
+            ("[enhanced]\nresources = 0", &[], "line 2"),
+            (
+                "[enhanced]\ncategory_bytes = 2048",
+                &[],
+                "enhanced.publication_bytes = 32768; expected at most category_bytes, 2048",
+            ),
             (
                 "",
                 &["--listen", "udp:127.0.0.1:1", "--listen", "udp:127.0.0.1:1"],
