@@ -203,7 +203,7 @@ pub(super) fn service<'s>(
     let media = request.header(Name::ContentType).map(MediaType::parse);
     // Contradiction C-40: some write a blank inside.
     let essence = media.map(|media| media.essence.replace(' ', "").to_ascii_lowercase());
-    match essence.as_deref() {
+    let translated = match essence.as_deref() {
         Some("application/msrtc-category-publish+xml") => {
             publish::publish(request, circumstances, scratch)
         }
@@ -219,7 +219,8 @@ pub(super) fn service<'s>(
         Some("application/soap+xml") => contacts::soap(request, circumstances, scratch),
         Some(_) => Err(Answer::of(refusal::UNSUPPORTED_TYPE).with("Accept", ACCEPT)),
         None => Err(Answer::of(refusal::BODY_MISSING)),
-    }
+    };
+    translated.map_err(|answer| diagnostics::explain(answer, circumstances))
 }
 
 /// The content types of a SERVICE.
