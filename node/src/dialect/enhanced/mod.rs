@@ -11,6 +11,7 @@ mod provisioning;
 mod publish;
 mod self_subscribe;
 mod subscribers;
+mod summary;
 
 use shard::document::DocumentError;
 use shard::document::provisioning::Group;
@@ -27,6 +28,7 @@ use transport::sip::{Method, Name, Request, gruu};
 use super::{Answer, Circumstances, Scratch, Translated, canonical, refusal};
 
 pub(super) use category_subscribe::is_for_categories;
+pub(super) use summary::notify;
 
 /// Option tags of these clients that a Proxy-Require or Require may hold.
 pub(super) const OPTION_TAGS: [&str; 6] = [

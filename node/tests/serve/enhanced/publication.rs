@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use shard::time::Timestamp;
 use transport::sip::{Name, StatusCode};
 
+use super::super::phone::{Phone, fresh};
 use super::client::{Client, diagnostic, note, publication, shared, single, somebody, text};
 use super::tree;
 use super::vectors::instances;
@@ -343,4 +344,52 @@ fn the_server_publishes_what_a_user_needs() {
     let member = "<container id=\"1\" version=\"0\"><member action=\"add\" type=\"sameEnterprise\"/></container>";
     assert_eq!(bob.set_members(member).status(), StatusCode::OK);
     assert_eq!(published(&mut bob), first);
+}
+
+//= MS-PRES 3.2.5.7
+//= type=test
+//# what the voice mail system tells of becomes mwi, and is told to oneself when it changes
+// proves: PRES-3.2.5.7-01
+#[test]
+fn waiting_voice_mail_is_published() {
+    let mut bob = Client::sign_in(shared(), &somebody("bob"));
+    let (own, _) = bob.watch_self(&["categories"]);
+    let mut mail = Phone::tcp(shared().tcp);
+    let mut notify = |lines: &str, media: &str, body: &str| {
+        let to = format!("<{}>", bob.uri);
+        let call_id = format!("mail-{}", fresh());
+        let head = mail.head("NOTIFY", &bob.uri, "sip:mail@contoso.com", &to, &call_id, 1);
+        let lines = format!("{lines}Subscription-State: active\r\nContent-Type: {media}\r\n");
+        mail.ask(head, &lines, body).status().number()
+    };
+    let (event, media) = (
+        "Event: message-summary\r\n",
+        "application/simple-message-summary",
+    );
+    let three = "Messages-Waiting: yes\r\nVoice-Message: 3/1 (0/0)\r\n";
+    let none = "Messages-Waiting: no\r\nVoice-Message: 0/4 (0/0)\r\n";
+    assert_eq!(notify(event, media, "Messages: many\r\n"), 400);
+    assert_eq!(notify(event, "text/plain", three), 415);
+    assert_eq!(notify("Event: presence\r\n", media, three), 481);
+    for body in [three, three, none] {
+        assert_eq!(notify(event, media, body), 200);
+    }
+    let told = bob.rest(&own);
+    let told: Vec<(Vec<String>, Vec<String>)> = told
+        .iter()
+        .map(|told| {
+            let document = text(told.body());
+            let of = |name| tree::attributes(&document, "category", name);
+            assert_eq!(of("name"), ["mwi"]);
+            assert_eq!(of("container"), ["1"]);
+            let waiting = tree::attributes(&document, "mwi", "messageWaiting");
+            (of("version"), waiting)
+        })
+        .collect();
+    let is = |version: &str, waiting: &str| (vec![version.to_owned()], vec![waiting.to_owned()]);
+    assert_eq!(
+        told,
+        [is("1", "true"), is("2", "false")],
+        "the same again is no news"
+    );
 }
