@@ -181,6 +181,9 @@ fn an_endpoint_that_is_not_heard_of_any_more_takes_what_is_its_own() {
 //= MS-PRES 3.2.6.1
 //= type=test
 //# a time-bound instance is deleted when its time is past, and everybody who sees it is told
+//= MS-PRES 3.2.2
+//= type=test
+//# what is past its time is cleaned up without being asked for
 //= MS-PRES 1.3.1.1
 //= type=test
 //# an update begins its lifetime anew

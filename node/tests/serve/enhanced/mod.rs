@@ -5,5 +5,6 @@ mod lifetimes;
 mod publication;
 mod publication_errors;
 mod publication_vectors;
+mod schemas;
 mod tree;
 mod vectors;

@@ -219,6 +219,11 @@ fn what_is_not_affected_is_not_told() {
     assert_eq!(categories(&text(answer.body())), ["state"]);
     let answer = bob.publish(&publication("note", 7, 300, 0, STATIC, &note("x")));
     assert_eq!(categories(&text(answer.body())), ["note"]);
+    // Of a category that is told, everything is told: clients forget what they do not find (contradiction
+    // C-67). So the empty note that blocks somebody is in the answer, modified or not.
+    let places = instances(&text(answer.body()), &[]);
+    let places: Vec<u16> = places.keys().map(|(_, container, _)| *container).collect();
+    assert_eq!(places, [300, 32_000]);
 }
 
 //= MS-PRES 1.3.1.2
@@ -392,4 +397,77 @@ fn waiting_voice_mail_is_published() {
         [is("1", "true"), is("2", "false")],
         "the same again is no news"
     );
+}
+
+//= MS-PRES 3.2.5.1.1
+//= type=test
+//# a client that says msrtc-event-categories when it registers is one of enhanced presence
+// proves: PRES-3.2.5.1.1-01
+#[test]
+fn a_registration_says_whether_it_is_enhanced() {
+    let (name, other) = (somebody("bob"), somebody("carol"));
+    let mut bob = Client::new(single(), &name);
+    let enhanced = bob.renew(600, "");
+    let mut plain = Phone::tcp(single().tcp);
+    let uri = format!("sip:{other}@contoso.com");
+    let head = plain.head(
+        "REGISTER",
+        "sip:contoso.com",
+        &uri,
+        &format!("<{uri}>"),
+        "plain",
+        1,
+    );
+    let simple = plain.ask(head, "Expires: 600\r\n", "");
+    for (answer, is) in [(&enhanced, true), (&simple, false)] {
+        assert_eq!(answer.status(), StatusCode::OK);
+        let supported: Vec<&str> = answer.headers(Name::Supported).collect();
+        assert_eq!(supported.contains(&"msrtc-event-categories"), is);
+        let state = answer.other_headers("presence-state").next();
+        assert_eq!(state.is_some(), is);
+    }
+    // What the server publishes for a user of enhanced presence, it does not for the other.
+    let mut alice = Client::sign_in(single(), &somebody("alice"));
+    for (address, is) in [(&bob.uri, true), (&uri, false)] {
+        let (_, seen) = alice.watch(&[address], &["contactCard"]);
+        assert_eq!(text(seen.body()).contains("displayName"), is, "{address}");
+    }
+}
+
+//= MS-PRES 3.2.1
+//= type=test
+//# members are kept by container, type and value; each category subscription by the container it sees
+// proves: PRES-3.2.1-02 PRES-3.2.1-03
+#[test]
+fn a_watcher_is_moved_and_blocked_category_by_category() {
+    let (name, friend) = (somebody("bob"), somebody("alice"));
+    let mut bob = Client::sign_in(single(), &name);
+    let mut alice = Client::sign_in(single(), &friend);
+    let batch = [(200, "far"), (300, "near")]
+        .map(|(container, words)| publication("note", 0, container, 0, STATIC, &note(words)));
+    assert_eq!(bob.publish(&batch.concat()).status(), StatusCode::OK);
+    let place = |id: u32, version: u32, action: &str| {
+        format!(
+            "<container id=\"{id}\" version=\"{version}\"><member action=\"{action}\" type=\"user\" value=\"{}\"/></container>",
+            alice.uri
+        )
+    };
+    let (first, blocked, back) = (
+        place(200, 0, "add") + &place(300, 0, "add"),
+        place(32_000, 0, "add"),
+        place(32_000, 1, "remove") + &place(300, 1, "remove"),
+    );
+    assert_eq!(bob.set_members(&first).status(), StatusCode::OK);
+    let (_, own) = bob.watch_self(&["containers"]);
+    let members = tree::attributes(&text(own.body()), "member", "value");
+    assert_eq!(members.len(), 2, "one in each container: {members:?}");
+    let (dialog, seen) = alice.watch(&[&bob.uri], &["note", "otherOptions"]);
+    assert!(text(seen.body()).contains("near"));
+    assert_eq!(bob.set_members(&blocked).status(), StatusCode::OK);
+    let told = text(alice.told(&dialog).body());
+    assert!(tree::elements(&told, "note", &[]).is_empty(), "{told}");
+    assert_eq!(tree::attributes(&told, "category", "name"), ["note"]);
+    assert_eq!(bob.set_members(&back).status(), StatusCode::OK);
+    let told = text(alice.told(&dialog).body());
+    assert!(told.contains("far") && !told.contains("near"), "{told}");
 }

@@ -25,15 +25,22 @@ pub struct Vector {
     pub body: String,
 }
 
-/// The message of this name; `None`, and a word about it, where the examples are absent.
-pub fn read(name: &str) -> Option<Vector> {
+/// The specification's folder; `None`, and a word about it, where it is absent.
+pub fn folder() -> Option<PathBuf> {
     let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared");
     let shared = std::env::var_os("LAMPLIGHT_SHARED").map_or(beside, PathBuf::from);
-    let path = shared.join("spec/vectors").join(format!("{name}.sip"));
-    let Ok(bytes) = std::fs::read(&path) else {
-        eprintln!("skipped: no example at {}", path.display());
+    let folder = shared.join("spec");
+    if !folder.is_dir() {
+        eprintln!("skipped: no examples at {}", folder.display());
         return None;
-    };
+    }
+    Some(folder)
+}
+
+/// The message of this name; `None` where the examples are absent.
+pub fn read(name: &str) -> Option<Vector> {
+    let path = folder()?.join("vectors").join(format!("{name}.sip"));
+    let bytes = std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     let message = text(&bytes);
     let (head, body) = message.split_once("\r\n\r\n").expect("a head and a body");
     Some(Vector {
