@@ -3,6 +3,7 @@
 //! The file is read once into values that cannot be invalid later; flags override it. An unknown key or
 //! a bad value is refused with its line and what was expected.
 
+mod enhanced;
 mod standard;
 
 use std::fmt;
@@ -13,6 +14,7 @@ use std::str::FromStr;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde::Deserialize;
 
+pub use enhanced::{Enhanced, Number};
 pub use standard::{LinkedUser, PidfPublish, Standard};
 
 /// Where a node keeps its data unless told otherwise.
@@ -231,6 +233,7 @@ struct File {
     limits: LimitSection,
     pool: PoolSection,
     standard: Standard,
+    enhanced: Enhanced,
     log: LogSection,
 }
 
@@ -338,6 +341,8 @@ pub struct Config {
     pub pool: PoolSettings,
     /// Standard formats.
     pub standard: Standard,
+    /// Enhanced presence.
+    pub enhanced: Enhanced,
     /// What is logged.
     pub log_filter: String,
     /// How.
@@ -545,6 +550,13 @@ fn merge(file: File, flags: &Flags) -> Result<Config, ConfigError> {
     if let Some(fault) = file.standard.fault() {
         return unsound(fault);
     }
+    let enhanced = &file.enhanced;
+    if enhanced.publication_bytes.0 > enhanced.category_bytes.0 {
+        return unsound(format!(
+            "enhanced.publication_bytes = {}; expected at most category_bytes, {}",
+            enhanced.publication_bytes.0, enhanced.category_bytes.0
+        ));
+    }
     Ok(Config {
         pool,
         data: flags
@@ -569,6 +581,7 @@ fn merge(file: File, flags: &Flags) -> Result<Config, ConfigError> {
         log_segment_bytes,
         snapshot_bytes: limits.snapshot_bytes.unwrap_or(64 << 20),
         standard: file.standard,
+        enhanced: file.enhanced,
         log_filter: flags
             .log
             .clone()
@@ -714,6 +727,12 @@ mod tests {
                 "[[standard.linked]]\nuser = 'b@c'\nprimary = 'b@d'",
                 &[],
                 "both primary and secondary",
+            ),
+            ("[enhanced]\nresources = 0", &[], "line 2"),
+            (
+                "[enhanced]\ncategory_bytes = 2048",
+                &[],
+                "enhanced.publication_bytes = 32768; expected at most category_bytes, 2048",
             ),
             (
                 "",

@@ -605,9 +605,29 @@ impl Config {
             publication: interval(self.publication),
             subscription: interval(self.subscription),
             registration: interval(self.registration),
-            enhanced: dialect::enhanced::Settings::default(),
+            enhanced: self.enhanced_settings(),
             pidf_publish: self.standard.pidf_publish,
             identities: Arc::new(self.standard.linked.iter().map(identities).collect()),
+        }
+    }
+
+    /// What the operator decided about enhanced presence.
+    fn enhanced_settings(&self) -> dialect::enhanced::Settings {
+        let of = &self.enhanced;
+        let size = |number: u32| usize::try_from(number).expect("32 bits fit");
+        dialect::enhanced::Settings {
+            pool: of.pool.clone(),
+            unregistered: of.unregistered_categories,
+            registered: of.registered_categories.clone(),
+            publication_bytes: size(of.publication_bytes.0),
+            category_bytes: of.category_bytes.0,
+            members: of.members.0,
+            delegates: of.delegates.0,
+            contacts: of.contacts.0,
+            resources: size(of.resources.0),
+            public_domains: of.public_domains.clone(),
+            must_register: of.must_register,
+            ..dialect::enhanced::Settings::default()
         }
     }
 }

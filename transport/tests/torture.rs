@@ -86,6 +86,7 @@ fn a_short_tortuous_invite_is_read() {
 
 //= RFC 4475 3.1.1
 //= type=test
+// proves: PRES-3.2.5-01
 #[test]
 fn unusual_and_right_messages_are_read() {
     let unusual = "!interesting-Method0123456789_*+`.%indeed'~";

@@ -25,6 +25,8 @@ pub const BAD_WILDCARD: Row = row(
 );
 /// 400: `expires` or `q` of a Contact cannot be read.
 pub const BAD_CONTACT: Row = row(StatusCode::BAD_REQUEST, "Bad Contact Parameter");
+/// 400: the body is not a message summary (RFC 3842).
+pub const BAD_SUMMARY: Row = row(StatusCode::BAD_REQUEST, "Malformed Message Summary");
 /// 400: a request that needs a body has none.
 pub const BODY_MISSING: Row = row(StatusCode::BAD_REQUEST, "Body Missing");
 /// 400: a body that calls no method of ours.

@@ -56,6 +56,10 @@ fn write_empty(category: &Category, out: &mut Vec<u8>) {
     out.extend_from_slice(b"/>");
 }
 
+//= MS-PRES 2.2.2.1
+//= type=exception
+// excepts: PRES-2.2.2.1-18 an end is told by the whole category without the instance, or, when it was the last of its container, by name and container alone, as the product's clients know it; never with expires
+// excepts: PRES-2.2.2.1-04 the server reads no categories document
 fn write_cleared((category, container): &Place, out: &mut Vec<u8>) {
     out.extend_from_slice(b"<category");
     write_attribute("name", category.as_str(), out);

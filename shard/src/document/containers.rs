@@ -121,6 +121,7 @@ mod tests {
     //= type=test
     // proves: PRES-2.2.2.5.2-01 PRES-2.2.2.5.2-02 PRES-2.2.2.5.2-03 PRES-2.2.2.5.2-04 PRES-2.2.2.5.2-05
     // proves: PRES-2.2.2.5.1-03 PRES-2.2.2.5.1-04 PRES-2.2.2.5.1-05 PRES-3.5.5.5-01 PRES-3.5.5.5-02 PRES-1.3.1.3.3-02
+    // proves: PRES-3.2.1-04
     #[test]
     fn members_have_the_values_of_their_types() {
         let one = |member: &str| {

@@ -177,6 +177,9 @@ mod tests {
 
     //= MS-PRES 3.3.5.1
     //= type=test
+    //= MS-PRES 3.2.1
+    //= type=test
+    // proves: PRES-3.2.1-01
     // proves: PRES-3.3.5.1-01 PRES-3.3.5.3-01 PRES-2.2.2.3.1-06 PRES-2.2.2.3.1-07
     #[test]
     fn any_combination_of_roaming_types_is_a_scope() {

@@ -62,38 +62,25 @@ impl Machine {
             return Err(Refusal::EndpointNotRegistered);
         }
         self.claim(request.presentity);
-        let done = self.change_enhanced(request.presentity, |enhanced, changes, now| {
-            enhanced
-                .instances
-                .publish(request, now, &mut changes.touched)?;
+        let (now, index, notices) = (self.now, self.applied, &mut self.notices);
+        let done = self.store.change(request.presentity, |presentity, _| {
+            let mut changes = Changes::default();
+            presentity.change(now, index, &mut changes, |enhanced, changes| {
+                let touched = &mut changes.touched;
+                enhanced.instances.publish(request, now, touched)
+            })?;
+            //= MS-PRES 3.2.5.1.2
+            //# told is what the request modified, also through the computing functions
             let touched = changes.touched.iter().map(|(category, _)| category.clone());
-            Ok(touched.collect::<Vec<Category>>())
+            // A client forgets what it knew of a category that it named and does not find (C-67).
+            let named = request.publications.iter().map(|p| p.category.clone());
+            let mut categories: Vec<Category> = touched.chain(named).collect();
+            categories.sort_unstable();
+            categories.dedup();
+            notices.changed(&presentity.aor, changes);
+            Ok(Outcome::InstancesPublished(categories.into()))
         });
-        match done {
-            Ok(touched) => {
-                let named = request.publications.iter().map(|p| p.category.clone());
-                let mut categories: Vec<Category> = touched.into_iter().chain(named).collect();
-                // What the computing functions make of these categories is shown with them.
-                if categories
-                    .iter()
-                    .any(|c| matches!(c, Category::State | Category::Device))
-                {
-                    let made = [
-                        Category::DndState,
-                        Category::LegacyInterop,
-                        Category::Services,
-                    ];
-                    categories.extend(made);
-                }
-                if categories.contains(&Category::CalendarData) {
-                    categories.push(Category::WorkingHours);
-                }
-                categories.sort_unstable();
-                categories.dedup();
-                Ok(Outcome::InstancesPublished(categories.into()))
-            }
-            Err(rejected) => told(rejected),
-        }
+        done.or_else(told)
     }
 
     /// A user who publishes is one whose containers rule, registered or not (contradiction C-64).

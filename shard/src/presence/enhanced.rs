@@ -109,6 +109,9 @@ impl Enhanced {
     }
 
     /// The server's own publications.
+    //= MS-PRES 3.2.2
+    //= type=exception
+    // excepts: PRES-3.2.2-02 the server's own instances are published at sign-in and whenever what they say becomes known, not by a period: a period could find nothing else
     //= MS-PRES 3.2.6.2
     //# contactCard, legacyInterop of the blocked, and userProperties; nothing that is there already
     pub fn publish_profile(&mut self, profile: Profile, now: Timestamp, changes: &mut Changes) {

@@ -530,6 +530,30 @@ mod tests {
         }
     }
 
+    //= MS-PRES 3.2.5.4
+    //= type=test
+    // proves: PRES-3.2.5.4-12 PRES-3.2.5.1.2-19
+    #[test]
+    fn a_publisher_has_so_many_instances() {
+        let many = |count: u32| {
+            let numbers = 0..count;
+            batch(
+                numbers
+                    .map(|number| publication(1, number, 0, set(b"")))
+                    .collect(),
+            )
+        };
+        let most = INSTANCES_MAX as u32;
+        let mut instances = Instances::default();
+        assert_eq!(
+            instances.publish(&many(most + 1), NOW, &mut Vec::new()),
+            Err(Refusal::TooManyInstances.into())
+        );
+        assert!(instances.is_empty());
+        assert_eq!(instances.publish(&many(most), NOW, &mut Vec::new()), Ok(()));
+        assert_eq!(held(&instances).len(), INSTANCES_MAX);
+    }
+
     // proves: PRES-1.3.1.6.4-01 PRES-3.2.5.1.2-12
     #[test]
     fn what_comes_back_begins_anew() {

@@ -1,6 +1,6 @@
 //! ms-diagnostics (MS-OCER 2.2.1): a number that clients act on, and a text that people read.
 
-use crate::dialect::{Answer, Circumstances};
+use crate::dialect::{Answer, Circumstances, refusal};
 
 /// One diagnosis.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,9 +67,27 @@ pub const TOO_LARGE: Diagnosis = diagnosis(
 );
 /// Neither epid nor instance.
 pub const NO_ENDPOINT: Diagnosis = diagnosis(4010, "Missing endpoint identifier.");
+/// A content type that no service has.
+pub const CONTENT_TYPE: Diagnosis = diagnosis(
+    4013,
+    "Content-type does not match the expected content-type.",
+);
 /// A REGISTER for another event.
 pub const NOT_REGISTRATION: Diagnosis =
     diagnosis(4055, "Event header is not set to \"registration\"");
+
+/// A refusal says why in a number too: the nearest one, where nobody named a better.
+pub(super) fn explain(answer: Answer, circumstances: &Circumstances<'_>) -> Answer {
+    if answer.header("ms-diagnostics").is_some() {
+        return answer;
+    }
+    let diagnosis = match answer.row {
+        refusal::BODY_MISSING => BAD_XML,
+        refusal::UNSUPPORTED_TYPE => CONTENT_TYPE,
+        _ => DEFAULT,
+    };
+    diagnosis.on(answer, circumstances)
+}
 
 impl Diagnosis {
     /// As the header has it.

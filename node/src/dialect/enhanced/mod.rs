@@ -11,6 +11,7 @@ mod provisioning;
 mod publish;
 mod self_subscribe;
 mod subscribers;
+mod summary;
 
 use shard::document::DocumentError;
 use shard::document::provisioning::Group;
@@ -27,6 +28,7 @@ use transport::sip::{Method, Name, Request, gruu};
 use super::{Answer, Circumstances, Scratch, Translated, canonical, refusal};
 
 pub(super) use category_subscribe::is_for_categories;
+pub(super) use summary::notify;
 
 /// Option tags of these clients that a Proxy-Require or Require may hold.
 pub(super) const OPTION_TAGS: [&str; 6] = [
@@ -203,7 +205,7 @@ pub(super) fn service<'s>(
     let media = request.header(Name::ContentType).map(MediaType::parse);
     // Contradiction C-40: some write a blank inside.
     let essence = media.map(|media| media.essence.replace(' ', "").to_ascii_lowercase());
-    match essence.as_deref() {
+    let translated = match essence.as_deref() {
         Some("application/msrtc-category-publish+xml") => {
             publish::publish(request, circumstances, scratch)
         }
@@ -219,7 +221,8 @@ pub(super) fn service<'s>(
         Some("application/soap+xml") => contacts::soap(request, circumstances, scratch),
         Some(_) => Err(Answer::of(refusal::UNSUPPORTED_TYPE).with("Accept", ACCEPT)),
         None => Err(Answer::of(refusal::BODY_MISSING)),
-    }
+    };
+    translated.map_err(|answer| diagnostics::explain(answer, circumstances))
 }
 
 /// The content types of a SERVICE.

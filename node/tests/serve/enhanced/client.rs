@@ -1,6 +1,7 @@
 //! An endpoint of enhanced presence: registers as these clients do, and speaks of itself by its GRUU.
 
 use std::path::Path;
+use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -15,12 +16,44 @@ const SILENCE: Duration = Duration::from_millis(300);
 
 /// One server for every test that needs no settings of its own; tests keep apart by their users' names.
 pub fn shared() -> &'static Server {
-    static SERVER: OnceLock<(Server, tempfile::TempDir)> = OnceLock::new();
-    let (server, _) = SERVER.get_or_init(|| {
-        let data = tempfile::tempdir().expect("a folder");
-        (server(data.path(), &[]), data)
-    });
-    server
+    static SERVER: OnceLock<(Server, Child)> = OnceLock::new();
+    &SERVER.get_or_init(|| kept("2")).0
+}
+
+/// The same with one shard: every user can be in every batch.
+pub fn single() -> &'static Server {
+    static SERVER: OnceLock<(Server, Child)> = OnceLock::new();
+    &SERVER.get_or_init(|| kept("1")).0
+}
+
+/// A server until this process ends.
+fn kept(shards: &str) -> (Server, Child) {
+    let data = tempfile::tempdir().expect("a folder").keep();
+    let arguments = ["--domain", "contoso.com", "--shards", shards];
+    let server = Server::start_with(&data, &arguments);
+    let guard = guard(&server, &data);
+    (server, guard)
+}
+
+/// Nobody drops what is static: a shell waits for the end of this process, ends the server and removes
+/// its data.
+fn guard(server: &Server, data: &Path) -> Child {
+    Command::new("sh")
+        .args(["-c", "read _; kill -9 \"$0\"; rm -rf \"$1\""])
+        .arg(server.pid().to_string())
+        .arg(data)
+        .stdin(Stdio::piped())
+        .spawn()
+        .expect("a shell runs")
+}
+
+/// A server with one shard and settings of its own: the text of its node.toml.
+pub fn configured(data: &Path, settings: &str) -> Server {
+    let file = data.join("node.toml");
+    std::fs::write(&file, settings).expect("written");
+    let file = file.to_str().expect("a path");
+    let arguments = ["--domain", "contoso.com", "--shards", "1", "--config", file];
+    Server::start_with(&data.join("data"), &arguments)
 }
 
 /// A server with the domains of the specification's examples, and two shards.
@@ -41,6 +74,8 @@ pub struct Client {
     /// `sip:bob@contoso.com`
     pub uri: String,
     pub epid: String,
+    /// `+sip.instance` of the endpoint.
+    pub instance: [u8; 16],
     /// The GRUU of the endpoint.
     pub gruu: String,
 }
@@ -66,23 +101,32 @@ impl Client {
 
     /// The same, with more header lines; the response may be a refusal.
     pub fn register(server: &Server, user: &str, lines: &str) -> (Client, Response) {
-        let epid = format!("{:010x}", fresh());
-        let uri = format!("sip:{user}@contoso.com");
-        let instance = gruu::instance_of_epid(&epid);
-        let mut client = Client {
-            phone: Phone::tcp(server.tcp),
-            gruu: gruu::of_endpoint(&format!("{user}@contoso.com"), instance),
-            uri,
-            epid,
-        };
+        let mut client = Client::new(server, user);
         let response = client.renew(600, lines);
         (client, response)
     }
 
+    /// An endpoint that did not register yet.
+    pub fn new(server: &Server, user: &str) -> Client {
+        let epid = format!("{:010x}", fresh());
+        let instance = gruu::instance_of_epid(&epid);
+        Client::with_instance(server, user, epid, instance)
+    }
+
+    /// The same, known by an instance that its epid does not make.
+    pub fn with_instance(server: &Server, user: &str, epid: String, instance: [u8; 16]) -> Client {
+        Client {
+            phone: Phone::tcp(server.tcp),
+            gruu: gruu::of_endpoint(&format!("{user}@contoso.com"), instance),
+            uri: format!("sip:{user}@contoso.com"),
+            epid,
+            instance,
+        }
+    }
+
     /// REGISTER for so many seconds; 0 signs out.
     pub fn renew(&mut self, expires: u32, lines: &str) -> Response {
-        let instance = gruu::instance_of_epid(&self.epid);
-        let instance = uuid(instance);
+        let instance = uuid(self.instance);
         let (local, uri) = (self.phone.local, self.uri.clone());
         let domain = uri.split('@').nth(1).expect("an address").to_owned();
         let head = format!(
@@ -319,7 +363,8 @@ pub fn diagnostic(response: &Response) -> Option<u32> {
     line.split(';').next()?.trim().parse().ok()
 }
 
-fn uuid(bytes: [u8; 16]) -> String {
+/// Bytes as a UUID.
+pub fn uuid(bytes: [u8; 16]) -> String {
     let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
     [
         &hex[..8],

@@ -14,6 +14,13 @@ pub fn canonical(document: &str, masked: &[&str]) -> String {
     out
 }
 
+/// The same of one element.
+pub fn canonical_node(element: Node<'_, '_>, masked: &[&str]) -> String {
+    let mut out = String::new();
+    write(element, 0, masked, &mut out);
+    out
+}
+
 fn write(element: Node<'_, '_>, depth: usize, masked: &[&str], out: &mut String) {
     let name = element.tag_name();
     let _ = write!(
