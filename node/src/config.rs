@@ -216,6 +216,7 @@ struct File {
     tls: TlsSection,
     auth: AuthSection,
     limits: LimitSection,
+    federation: FederationSection,
     log: LogSection,
 }
 
@@ -250,6 +251,17 @@ struct LimitSection {
     in_flight: Option<usize>,
     log_segment_bytes: Option<u64>,
     snapshot_bytes: Option<u64>,
+    contacts: Option<u32>,
+    categories: Option<usize>,
+    watchers: Option<u32>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct FederationSection {
+    users: Option<Vec<String>>,
+    public_users: Option<Vec<String>>,
+    public_domains: Vec<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -294,6 +306,18 @@ pub struct Config {
     pub log_segment_bytes: u64,
     /// Bytes of entries between snapshots.
     pub snapshot_bytes: u64,
+    /// Contacts of a user, and resources of one subscription.
+    pub contacts: u32,
+    /// Categories of a subscription.
+    pub categories: usize,
+    /// Watchers of a user.
+    pub watchers: u32,
+    /// Users who may deal with federated domains; `None` for all.
+    pub federated_users: Option<Vec<String>>,
+    /// Users who may deal with public clouds; `None` for all.
+    pub public_users: Option<Vec<String>>,
+    /// Domains of public clouds.
+    pub public_domains: Vec<String>,
     /// What is logged.
     pub log_filter: String,
     /// How.
@@ -497,7 +521,26 @@ fn merge(file: File, flags: &Flags) -> Result<Config, ConfigError> {
             "limits.log_segment_bytes = {log_segment_bytes}; expected 8388608 to 1073741824"
         ));
     }
+    let contacts = limits.contacts.unwrap_or(1_000);
+    if !(1..=2_000).contains(&contacts) {
+        return unsound(format!("limits.contacts = {contacts}; expected 1 to 2000"));
+    }
+    let categories = limits.categories.unwrap_or(32);
+    if !(1..=32).contains(&categories) {
+        return unsound(format!("limits.categories = {categories}; expected 1 to 32"));
+    }
+    let watchers = limits.watchers.unwrap_or(100_000);
+    if !(1..=100_000).contains(&watchers) {
+        return unsound(format!("limits.watchers = {watchers}; expected 1 to 100000"));
+    }
+    let lower = |names: Vec<String>| names.iter().map(|name| name.to_lowercase()).collect();
     Ok(Config {
+        contacts,
+        categories,
+        watchers,
+        federated_users: file.federation.users.map(lower),
+        public_users: file.federation.public_users.map(lower),
+        public_domains: lower(file.federation.public_domains),
         data: flags
             .data
             .clone()
@@ -605,6 +648,10 @@ mod tests {
             ("[tls]\ncertificate = 'a.pem'", &[], "needs its key"),
             ("[limits]\nin_flight = 1", &[], "expected 64 to 1000000"),
             ("[limits]\nlog_segment_bytes = 1", &[], "expected 8388608"),
+            ("[limits]\ncontacts = 2001", &[], "expected 1 to 2000"),
+            ("[limits]\ncategories = 0", &[], "expected 1 to 32"),
+            ("[limits]\nwatchers = 100001", &[], "expected 1 to 100000"),
+            ("[federation]\nuser = []", &[], "unknown field `user`"),
             (
                 "",
                 &["--listen", "udp:127.0.0.1:1", "--listen", "udp:127.0.0.1:1"],

@@ -449,7 +449,18 @@ impl Config {
             publication: interval(self.publication),
             subscription: interval(self.subscription),
             registration: interval(self.registration),
-            enhanced: dialect::enhanced::Settings::default(),
+            enhanced: dialect::enhanced::Settings {
+                contacts: self.contacts,
+                resources: self.contacts as usize,
+                categories: self.categories,
+                watchers: self.watchers,
+                abroad: dialect::enhanced::Abroad {
+                    federated: self.federated_users.clone(),
+                    public: self.public_users.clone(),
+                },
+                public_domains: self.public_domains.clone(),
+                ..dialect::enhanced::Settings::default()
+            },
         }
     }
 }

@@ -153,13 +153,19 @@ impl<'a> Target<'a> {
     /// Reads the stored form; `None` when it is none.
     #[must_use]
     pub fn decode(bytes: &'a [u8]) -> Option<Target<'a>> {
+        Target::split(bytes).map(|(target, _)| target)
+    }
+
+    /// Reads the stored form and what stands behind it: with a registration, the dialog that it is.
+    #[must_use]
+    pub fn split(bytes: &'a [u8]) -> Option<(Target<'a>, &'a [u8])> {
         let (&VERSION, mut bytes) = bytes.split_first()? else {
             return None;
         };
         let uri = take(&mut bytes)?;
         let contact = take(&mut bytes)?;
-        let (flow, _) = Flow::decode(bytes)?;
-        Some(Target { uri, contact, flow })
+        let (flow, behind) = Flow::decode(bytes)?;
+        Some((Target { uri, contact, flow }, behind))
     }
 }
 

@@ -234,6 +234,7 @@ fn extras<'s>(
         registered: false,
         display_name: request.from().display,
         wish,
+        watchers_max: circumstances.policy.enhanced.watchers,
     }))
 }
 

@@ -13,7 +13,7 @@ use shard::subscription::view::View;
 use crate::dialect::enhanced::answer;
 
 /// Formats there are, with room for their numbers.
-const FORMATS: usize = Format::MsPidf as usize + 1;
+const FORMATS: usize = Format::Registration as usize + 1;
 
 /// A view and the documents made of it so far.
 #[derive(Debug)]

@@ -35,6 +35,7 @@ pub fn content_type(format: Format) -> &'static str {
         Format::Categories => "application/msrtc-event-categories+xml",
         Format::RoamingSelf => ROAMING_SELF,
         Format::RoamingContacts => "application/vnd-microsoft-roaming-contacts+xml",
+        Format::Registration => "text/registration-event",
     }
 }
 
@@ -49,6 +50,9 @@ pub fn compose(view: &View, format: Format, mode: UcsMode, out: &mut Vec<u8>) {
         Format::Categories => categories::compose(view, out),
         Format::RoamingSelf => roaming_self::compose(view, out),
         Format::RoamingContacts => contacts::compose(view, mode, out),
+        //= MS-SIPREGE 3.2
+        //# unregistered: the oldest of more endpoints than a user may have
+        Format::Registration => out.extend_from_slice(b"deregistered;event=unregistered"),
     }
 }
 
