@@ -251,8 +251,8 @@ pub(super) fn subscribe<'s>(
     let (content, mut names): (&'s [u8], _) = (content, names.iter());
     let map = circumstances.map;
     let shard_of = |address: &str| map.shard_of(Slot::of(address));
-    let own = is_of_us(watcher, request, circumstances)
-        && shard_of(presentity) == shard_of(watcher);
+    let own =
+        is_of_us(watcher, request, circumstances) && shard_of(presentity) == shard_of(watcher);
     let actions = plan.served.into_iter().map(|served| Action {
         subscribe: served.subscribe,
         resources: (served.resources.into_iter().zip(names.by_ref()))
@@ -448,8 +448,8 @@ impl Plan {
         let abroad = &policy.enhanced.abroad;
         //= MS-PRES 3.4.5.3
         //# 403 where the one who watches, or the one who is watched, may not deal with other domains
-        let outgoing = !policy.serves(domain)
-            && !abroad.allows(watcher, policy.enhanced.network_of(domain));
+        let outgoing =
+            !policy.serves(domain) && !abroad.allows(watcher, policy.enhanced.network_of(domain));
         if outgoing || !abroad.allows(&address, network(request, circumstances)) {
             let answer = Answer::of(refusal::NOT_AUTHORIZED);
             return Err(diagnostics::NOT_AUTHORIZED.on(answer, circumstances));
