@@ -27,7 +27,7 @@ fn is_unharmed(bob: &mut Client, alice: &mut Client, kept: &Dialog, what: &str) 
     let told = bob.told(kept);
     assert_eq!(told.cseq(), 2, "{what}: no number was used");
     assert!(text(told.body()).contains("still told"), "{what}");
-    let end = "<publication categoryName=\"note\" instance=\"0\" container=\"0\" version=\"1\" expires=\"0\"/>";
+    let end = "<publication categoryName=\"note\" instance=\"0\" container=\"0\" version=\"1\" expireType=\"static\" expires=\"0\"/>";
     granted(alice.publish(end));
     bob.told(kept);
     assert_eq!(

@@ -458,7 +458,7 @@ fn who_is_not_served_here_comes_back_with_a_hint() {
     let mut both = Dialog::new("presence", &hint);
     let answer = granted(bob.change_batch(&mut both, &body));
     assert_eq!(whose(&answer), [far.clone()]);
-    let call_id = format!("hint-{bare}");
+    let call_id = somebody("hint");
     let own = bob.uri.clone();
     let head = bob.head("SUBSCRIBE", &own, None, &call_id, 1);
     let head = head.replacen(

@@ -66,14 +66,17 @@ impl Client {
 
     /// The same, with more header lines; the response may be a refusal.
     pub fn register(server: &Server, user: &str, lines: &str) -> (Client, Response) {
-        let epid = format!("{:010x}", fresh());
-        let uri = format!("sip:{user}@contoso.com");
-        let instance = gruu::instance_of_epid(&epid);
+        Client::register_as(server, user, &format!("{:010x}", fresh()), lines)
+    }
+
+    /// The same with this epid.
+    pub fn register_as(server: &Server, user: &str, epid: &str, lines: &str) -> (Client, Response) {
+        let instance = gruu::instance_of_epid(epid);
         let mut client = Client {
             phone: Phone::tcp(server.tcp),
             gruu: gruu::of_endpoint(&format!("{user}@contoso.com"), instance),
-            uri,
-            epid,
+            uri: format!("sip:{user}@contoso.com"),
+            epid: epid.to_owned(),
         };
         let response = client.renew(600, lines);
         (client, response)

@@ -11,3 +11,4 @@ mod schema;
 mod self_subscription;
 mod signed_out;
 mod tree;
+mod vectors_subscription;
