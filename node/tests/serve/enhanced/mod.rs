@@ -8,6 +8,7 @@ mod client;
 mod delivery;
 mod publication;
 mod schema;
+mod self_errors;
 mod self_subscription;
 mod signed_out;
 mod tree;
