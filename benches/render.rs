@@ -43,6 +43,7 @@ fn bench(c: &mut Criterion) {
         uri: "sip:w0000001@127.0.0.1:40000",
         contact: "sip:127.0.0.1:5060",
         flow,
+        node: 1,
     };
     let via = "SIP/2.0/UDP 127.0.0.1:5060;rport;branch=z9hG4bK0123456789abcdef";
     let notice = Notice {

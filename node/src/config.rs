@@ -234,6 +234,7 @@ struct File {
     pool: PoolSection,
     standard: Standard,
     enhanced: Enhanced,
+    federation: FederationSection,
     log: LogSection,
 }
 
@@ -268,6 +269,15 @@ struct LimitSection {
     in_flight: Option<usize>,
     log_segment_bytes: Option<u64>,
     snapshot_bytes: Option<u64>,
+    categories: Option<usize>,
+    watchers: Option<u32>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct FederationSection {
+    users: Option<Vec<String>>,
+    public_users: Option<Vec<String>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -343,6 +353,14 @@ pub struct Config {
     pub standard: Standard,
     /// Enhanced presence.
     pub enhanced: Enhanced,
+    /// Categories of a subscription.
+    pub categories: usize,
+    /// Watchers of a user.
+    pub watchers: u32,
+    /// Users who may deal with federated domains; `None` for all.
+    pub federated_users: Option<Vec<String>>,
+    /// Users who may deal with public clouds; `None` for all.
+    pub public_users: Option<Vec<String>>,
     /// What is logged.
     pub log_filter: String,
     /// How.
@@ -557,8 +575,25 @@ fn merge(file: File, flags: &Flags) -> Result<Config, ConfigError> {
             enhanced.publication_bytes.0, enhanced.category_bytes.0
         ));
     }
+    let categories = limits.categories.unwrap_or(32);
+    if !(1..=32).contains(&categories) {
+        return unsound(format!(
+            "limits.categories = {categories}; expected 1 to 32"
+        ));
+    }
+    let watchers = limits.watchers.unwrap_or(100_000);
+    if !(1..=100_000).contains(&watchers) {
+        return unsound(format!(
+            "limits.watchers = {watchers}; expected 1 to 100000"
+        ));
+    }
+    let lower = |names: Vec<String>| names.iter().map(|name| name.to_lowercase()).collect();
     Ok(Config {
         pool,
+        categories,
+        watchers,
+        federated_users: file.federation.users.map(lower),
+        public_users: file.federation.public_users.map(lower),
         data: flags
             .data
             .clone()
@@ -734,6 +769,9 @@ mod tests {
                 &[],
                 "enhanced.publication_bytes = 32768; expected at most category_bytes, 2048",
             ),
+            ("[limits]\ncategories = 0", &[], "expected 1 to 32"),
+            ("[limits]\nwatchers = 100001", &[], "expected 1 to 100000"),
+            ("[federation]\nuser = []", &[], "unknown field `user`"),
             (
                 "",
                 &["--listen", "udp:127.0.0.1:1", "--listen", "udp:127.0.0.1:1"],

@@ -627,6 +627,12 @@ impl Config {
             resources: size(of.resources.0),
             public_domains: of.public_domains.clone(),
             must_register: of.must_register,
+            categories: self.categories,
+            watchers: self.watchers,
+            abroad: dialect::enhanced::Abroad {
+                federated: self.federated_users.clone(),
+                public: self.public_users.clone(),
+            },
             ..dialect::enhanced::Settings::default()
         }
     }

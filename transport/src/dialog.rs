@@ -157,21 +157,29 @@ impl<'a> Target<'a> {
     /// Reads the stored form; `None` when it is none.
     #[must_use]
     pub fn decode(bytes: &'a [u8]) -> Option<Target<'a>> {
+        Target::split(bytes).map(|(target, _)| target)
+    }
+
+    /// Reads the stored form and what stands behind it: with a registration, the dialog that it is.
+    #[must_use]
+    pub fn split(bytes: &'a [u8]) -> Option<(Target<'a>, &'a [u8])> {
         let (&VERSION, mut bytes) = bytes.split_first()? else {
             return None;
         };
         let uri = take(&mut bytes)?;
         let contact = take(&mut bytes)?;
         let (flow, rest) = Flow::decode(bytes)?;
-        let node = rest
-            .first_chunk()
-            .map_or(0, |node| u64::from_le_bytes(*node));
-        Some(Target {
+        let (node, behind) = match rest.split_first_chunk() {
+            Some((node, behind)) => (u64::from_le_bytes(*node), behind),
+            None => (0, rest),
+        };
+        let target = Target {
             uri,
             contact,
             flow,
             node,
-        })
+        };
+        Some((target, behind))
     }
 }
 

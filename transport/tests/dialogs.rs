@@ -38,7 +38,7 @@ fn a_notify_goes_back_the_way_its_subscribe_came() {
     let request = subscribe("h", lines);
     let (mut route, mut target) = (Vec::new(), Vec::new());
     DialogRoute::write_from(&request, "Ltag", &mut route);
-    Target::write_from(&request, &flow(), "sip:192.0.2.2:5060", &mut target).expect("a contact");
+    Target::write_from(&request, &flow(), 3, "sip:192.0.2.2:5060", &mut target).expect("a contact");
     let (route, target) = (
         DialogRoute::decode(&route).expect("read"),
         Target::decode(&target).expect("read"),
@@ -57,6 +57,7 @@ fn a_notify_goes_back_the_way_its_subscribe_came() {
         panic!("a request")
     };
     assert_eq!(notify.uri(), "sip:bob@192.0.2.1:5060");
+    assert_eq!(target.node, 3);
     assert_eq!(
         notify.values(Name::Route).collect::<Vec<_>>(),
         ["<sip:p2.example;lr>", "<sip:p1.example;lr>"]
@@ -83,7 +84,7 @@ fn a_strict_router_takes_the_place_of_the_target() {
     let request = subscribe("h", lines);
     let (mut route, mut target) = (Vec::new(), Vec::new());
     DialogRoute::write_from(&request, "Ltag", &mut route);
-    Target::write_from(&request, &flow(), "sip:us", &mut target).expect("a contact");
+    Target::write_from(&request, &flow(), 3, "sip:us", &mut target).expect("a contact");
     let mut out = BytesMut::new();
     let (route, target) = (
         DialogRoute::decode(&route).expect("read"),
@@ -115,7 +116,7 @@ fn a_forged_contact_aims_at_nobody() {
     let peer = |via: &str, contact: &str| {
         let mut target = Vec::new();
         let request = subscribe(via, &format!("Event: presence\r\nContact: {contact}\r\n"));
-        Target::write_from(&request, &flow(), "sip:us", &mut target).ok()?;
+        Target::write_from(&request, &flow(), 3, "sip:us", &mut target).ok()?;
         Some(Target::decode(&target).expect("read").flow.peer.to_string())
     };
     for (name, via, contact, expected) in [

@@ -40,6 +40,15 @@ impl Interval {
         }
     }
 
+    /// What one gets who asks for nothing: the default, up to a quarter more or less by chance, so that
+    /// the clients that came back after a fail-over do not all refresh at one time.
+    #[must_use]
+    pub fn spread(&self, chance: u64) -> u32 {
+        let width = self.default_s / 4;
+        let step = u32::try_from(chance % (2 * u64::from(width) + 1)).unwrap_or_default();
+        (self.default_s - width + step).clamp(self.min_s, self.max_s)
+    }
+
     /// The same for SUBSCRIBE, where 423 is not allowed for an hour or more.
     ///
     /// # Errors
@@ -140,6 +149,33 @@ mod tests {
         ] {
             assert_eq!(interval.grant(asked).map_err(brief), granted, "{name}");
         }
+    }
+
+    //= MS-PRES 2.2.2.3.2
+    //= type=test
+    //# the granted interval differs from dialog to dialog, within the operator's bounds
+    #[test]
+    fn who_asks_for_nothing_gets_an_interval_of_its_own() {
+        let interval = Interval {
+            min_s: 60,
+            max_s: 4_000,
+            default_s: 3_600,
+        };
+        for (chance, granted) in [
+            (0, 2_700),
+            (900, 3_600),
+            (1_300, 4_000),
+            (1_800, 4_000),
+            (1_801, 2_700),
+        ] {
+            assert_eq!(interval.spread(chance), granted, "{chance}");
+        }
+        let fixed = Interval {
+            min_s: 0,
+            max_s: 9,
+            default_s: 3,
+        };
+        assert_eq!(fixed.spread(u64::MAX), 3);
     }
 
     //= RFC 6665 4.2.1.1

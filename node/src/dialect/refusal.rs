@@ -57,6 +57,8 @@ pub const NO_ENDPOINT: Row = row(StatusCode::BAD_REQUEST, "Missing Endpoint Iden
 pub const NO_SUBSCRIBER: Row = row(StatusCode::BAD_REQUEST, "No Such Subscriber");
 /// 403: From and To differ.
 pub const NOT_YOURSELF: Row = row(StatusCode::FORBIDDEN, "From And To Differ");
+/// 403: somebody outside, where such may not watch or be watched (MS-PRES 3.4.5.3).
+pub const NOT_AUTHORIZED: Row = row(StatusCode::FORBIDDEN, "Not Allowed With Other Domains");
 /// 403: a category that only the server writes there (MS-PRES 3.2.5.4).
 pub const READ_ONLY: Row = row(StatusCode::FORBIDDEN, "Read-Only Category");
 /// 403: a category that nobody registered (MS-PRES 3.2.5.4).
@@ -198,8 +200,8 @@ pub fn diagnosis(refusal: Refusal) -> Option<Diagnosis> {
         | Refusal::ContactsLocked
         | Refusal::GroupInUse
         | Refusal::UnknownDelegate => diagnostics::DEFAULT,
+        Refusal::UnknownDialog => diagnostics::NO_DIALOG,
         Refusal::NoMatch
-        | Refusal::UnknownDialog
         | Refusal::OutOfOrder
         | Refusal::TooManyPublications
         | Refusal::TooManyEndpoints

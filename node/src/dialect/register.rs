@@ -6,7 +6,7 @@ use shard::presence::endpoint::Endpoint;
 use shard::presence::endpoint_id::EndpointId;
 use shard::slot::Slot;
 use shard::time::Timestamp;
-use transport::dialog::Target;
+use transport::dialog::{DialogRoute, Target};
 use transport::sip::header::NameAddr;
 use transport::sip::uri::Uri;
 use transport::sip::write::Reply;
@@ -52,6 +52,10 @@ pub(super) fn register<'s>(
                 &mut scratch.target,
             )
             .map_err(|error| Answer::of_parse(&error))?;
+            if enhanced {
+                let local_tag = format!("r{:016x}", circumstances.chance);
+                DialogRoute::write_from(request, &local_tag, &mut scratch.target);
+            }
             scratch.path.clear();
             for line in request.headers(Name::Path) {
                 let comma = if scratch.path.is_empty() { "" } else { ", " };
@@ -262,6 +266,22 @@ pub fn registered(request: &Request, to_tag: &str, endpoints: &[Endpoint], at: T
         reply = reply.header("Path", path);
     }
     reply.finish()
+}
+
+/// The tag of the implicit dialog that an enhanced client's registration is: that of its 200, so that the
+/// notification of its end is recognised.
+//= MS-SIPREGE 3.2
+//# the notification comes in the dialog of the REGISTER
+#[must_use]
+pub fn tag_of(request: &Request, endpoints: &[Endpoint]) -> Option<String> {
+    let own = enhanced::endpoint(request)?;
+    let own = endpoints
+        .iter()
+        .find(|endpoint| endpoint.endpoint_id == Some(own))?;
+    let (_, behind) = Target::split(&own.target)?;
+    let route = DialogRoute::decode(behind)?;
+    let (_, tag) = route.local.rsplit_once(";tag=")?;
+    Some(tag.to_owned())
 }
 
 /// 200 to a REGISTER of an enhanced client: the same, and what these clients look for.

@@ -257,6 +257,7 @@ fn extras<'s>(
         registered: false,
         display_name,
         wish,
+        watchers_max: circumstances.policy.enhanced.watchers,
     }))
 }
 

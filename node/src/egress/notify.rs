@@ -11,6 +11,7 @@ use transport::sip::header::NameAddr;
 use transport::sip::uri::Uri;
 
 use crate::dialect::enhanced::answer::content_type;
+use crate::dialect::enhanced::diagnostics;
 
 /// Writes a whole NOTIFY or BENOTIFY. `via` is the Via value of its transaction.
 //= RFC 6665 4.2.2
@@ -40,7 +41,16 @@ pub fn write(
     let mut out = BytesMut::with_capacity(512 + addresses + 2 * target.uri.len() + document.len());
     write_request(method, via, cseq, route, target, &mut out);
     out.extend_from_slice(b"Event: ");
-    out.extend_from_slice(route.event.as_bytes());
+    let event = match format {
+        // REGISTER has another name for it.
+        Format::Registration => "registration-notify",
+        _ => route.event,
+    };
+    out.extend_from_slice(event.as_bytes());
+    if format == Format::Registration {
+        let diagnosis = diagnostics::SIGNED_OUT;
+        let _ = write!(out, "\r\n{}: {}", diagnosis.name(), diagnosis.header(""));
+    }
     match state {
         SubscriptionState::Active { expires_s } => {
             let _ = write!(out, "\r\nSubscription-State: active;expires={expires_s}");

@@ -16,7 +16,7 @@ use crate::dialect::enhanced::answer;
 use crate::dialect::policy::Identities;
 
 /// Formats there are, with room for their numbers.
-const FORMATS: usize = Format::MsPidf as usize + 1;
+const FORMATS: usize = Format::Registration as usize + 1;
 
 /// A view and the documents made of it so far; on a node that is only told, the documents alone.
 #[derive(Debug)]

@@ -580,9 +580,9 @@ impl Endpoint {
             } if aside == Aside::Registration => {
                 let to = Uri::parse(request.to().uri);
                 let address = to.map_or_else(|_| String::new(), |to| dialect::address_of(&to));
-                let to_tag = &to_tag;
+                let to_tag = register::tag_of(&request, endpoints).unwrap_or(to_tag);
                 register::registered_enhanced(
-                    &request, to_tag, endpoints, *at, *refreshed, &address,
+                    &request, &to_tag, endpoints, *at, *refreshed, &address,
                 )
             }
             Outcome::Registered { endpoints, at, .. } => {
@@ -598,7 +598,7 @@ impl Endpoint {
                 answer::conflict(&request, &to_tag, conflicts, shown, source)
             }
             Outcome::Refused(refusal) => {
-                let answer = self.refused(&request, *refusal);
+                let answer = self.refused(&request, *refusal, wire.wall_ms());
                 return self.answer(transaction, &request, &answer, wire);
             }
             Outcome::Ended => return,
@@ -608,12 +608,26 @@ impl Endpoint {
     }
 
     /// What the machine refused, with its diagnosis for those who read it.
-    fn refused(&self, request: &Request, refusal: Refusal) -> Answer {
-        let answer = Answer::of(refusal::of(refusal, request.method()));
+    fn refused(&self, request: &Request, refusal: Refusal, now_ms: u64) -> Answer {
+        let mut answer = Answer::of(refusal::of(refusal, request.method()));
+        //= MS-PRES 3.4.5.3
+        //# 401 for an endpoint that is not registered any more, with a challenge where there is one
+        //# (contradiction C-66)
+        let challenges = self.shared.identity.challenges(now_ms);
+        if refusal == Refusal::EndpointNotRegistered
+            && *request.method() == Method::Subscribe
+            && !challenges.is_empty()
+        {
+            answer = challenges
+                .into_iter()
+                .fold(Answer::of(refusal::UNAUTHORIZED), |answer, challenge| {
+                    answer.with("WWW-Authenticate", challenge)
+                });
+        }
         match refusal::diagnosis(refusal) {
             Some(diagnosis) => {
                 let source = &self.shared.policy.domains[0];
-                answer.with("ms-diagnostics", diagnosis.header(source))
+                answer.with(diagnosis.name(), diagnosis.header(source))
             }
             None => answer,
         }
@@ -733,10 +747,13 @@ impl Endpoint {
 
     /// Sends one NOTIFY.
     fn notify(&mut self, rendering: &Rendering, notice: &Notice, wire: &mut Wire) {
-        let (Some(route), Some(target)) = (
-            DialogRoute::decode(&notice.route),
-            Target::decode(&notice.target),
-        ) else {
+        let target = Target::split(&notice.target);
+        let route = match notice.format {
+            // A registration is a dialog of its own, and is kept where it is sent to.
+            Format::Registration => target.and_then(|(_, behind)| DialogRoute::decode(behind)),
+            _ => DialogRoute::decode(&notice.route),
+        };
+        let (Some(route), Some((target, _))) = (route, target) else {
             self.shared.metrics.dropped("illegible-route");
             return;
         };
@@ -769,7 +786,10 @@ impl Endpoint {
         // A document is the whole state; what other formats tell may be a part of it.
         let complete = match notice.format {
             Format::Pidf | Format::MsPidf | Format::Msrtc => Complete::Yes,
-            Format::Categories | Format::RoamingSelf | Format::RoamingContacts => Complete::No,
+            Format::Categories
+            | Format::RoamingSelf
+            | Format::RoamingContacts
+            | Format::Registration => Complete::No,
         };
         wire.send_request(&target.flow, branch, message, context.pack(), complete);
     }

@@ -147,6 +147,13 @@ impl Identity {
         })
     }
 
+    /// The challenges of a 401 to somebody who has proven to be who it is; none where nobody is asked.
+    #[must_use]
+    pub fn challenges(&self, now_ms: u64) -> Vec<String> {
+        let digest = self.digest.as_ref();
+        digest.map_or_else(Vec::new, |digest| digest.challenges(now_ms, false))
+    }
+
     /// What the credentials of a request come to.
     pub fn check<'h>(
         &self,

@@ -214,18 +214,46 @@ fn garbage_harms_nobody() {
 //= RFC 5626 4.4.1
 //= type=test
 #[test]
-fn a_ping_gets_a_pong_and_large_messages_pass() {
+fn a_ping_gets_a_pong_where_it_was_asked_for_and_large_messages_pass() {
     use std::io::{Read as _, Write as _};
     let data = tempfile::tempdir().expect("a folder");
     let server = Server::start(data.path());
-    let mut stream = std::net::TcpStream::connect(server.tcp).expect("a connection");
-    stream
-        .set_read_timeout(Some(super::server::PATIENCE))
-        .expect("set");
-    stream.write_all(b"\r\n\r\n").expect("sent");
-    let mut pong = [0; 2];
-    stream.read_exact(&mut pong).expect("a pong");
-    assert_eq!(&pong, b"\r\n");
+    // Contradiction C-68: others, the clients of ms-keep-alive among them, expect silence.
+    for (via, contact, supported, asked) in [
+        ("", "", "", false),
+        (
+            "",
+            "",
+            "Supported: gruu-10\r\nms-keep-alive: UAC;hop-hop=yes\r\n",
+            false,
+        ),
+        (";keep", "", "", true),
+        ("", ";ob", "", true),
+        ("", "", "Supported: path, outbound\r\n", true),
+    ] {
+        let mut stream = std::net::TcpStream::connect(server.tcp).expect("a connection");
+        stream
+            .set_read_timeout(Some(super::server::PATIENCE))
+            .expect("set");
+        let options = |branch: u32| {
+            format!(
+                "OPTIONS sip:example.com SIP/2.0\r\nVia: SIP/2.0/TCP 127.0.0.1:9;branch=z9hG4bKp{branch}{via}\r\n\
+                 Max-Forwards: 70\r\nFrom: <sip:a@example.com>;tag=p\r\nTo: <sip:example.com>\r\nCall-ID: p{branch}\r\n\
+                 CSeq: 1 OPTIONS\r\nContact: <sip:a@127.0.0.1:9{contact}>\r\n{supported}Content-Length: 0\r\n\r\n"
+            )
+        };
+        // What comes between the answers is the pong.
+        stream.write_all(options(fresh()).as_bytes()).expect("sent");
+        stream.write_all(b"\r\n\r\n").expect("sent");
+        stream.write_all(options(fresh()).as_bytes()).expect("sent");
+        let (mut text, mut chunk) = (String::new(), [0; 4_096]);
+        while text.matches("SIP/2.0 200").count() < 2 || !text.ends_with("\r\n\r\n") {
+            let length = stream.read(&mut chunk).expect("two answers");
+            text += std::str::from_utf8(&chunk[..length]).expect("text");
+        }
+        let ponged = text.contains("\r\n\r\n\r\nSIP/2.0 200");
+        assert_eq!(ponged, asked, "{via}{contact}{supported}: {text:?}");
+    }
     let note = "x".repeat(50_000);
     for mut phone in [Phone::udp(server.udp), Phone::tcp(server.tcp)] {
         let mut alice = Publisher::new("large");

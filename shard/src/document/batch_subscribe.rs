@@ -92,10 +92,19 @@ fn action(element: Element<'_, '_>, buffer: &mut Vec<u8>) -> Result<Asked, &'sta
             context,
         });
     }
+    if resources.is_empty() {
+        return Err("an adhocList without resource");
+    }
     let names = element
         .children()
         .find(|child| child.is(CATEGORY_LIST, "categoryList"));
     let names = names.ok_or("an action without categoryList")?;
+    if !names
+        .children()
+        .any(|child| child.is(CATEGORY_LIST, "category"))
+    {
+        return Err("a categoryList without category");
+    }
     let mut categories = Vec::new();
     for child in names
         .children()
@@ -182,7 +191,15 @@ mod tests {
             ),
             (
                 "no categories",
-                body("<action name=\"subscribe\"><adhocList/></action>"),
+                body(
+                    "<action name=\"subscribe\"><adhocList><resource uri=\"sip:a@b\"/></adhocList></action>",
+                ),
+            ),
+            (
+                "nobody",
+                body(&format!(
+                    "<action name=\"subscribe\"><adhocList/>{list}</action>"
+                )),
             ),
             (
                 "no uri",

@@ -250,6 +250,9 @@ impl Machine {
                 at,
                 refreshed: registered.refreshed,
             };
+            for endpoint in registered.evicted {
+                notices.signed_out(&presentity.aor, &endpoint);
+            }
             Ok((outcome, registered.ended))
         })?;
         if !ended.is_empty() {
@@ -306,12 +309,19 @@ impl Machine {
                 extras: subscribe.extras.clone(),
             });
         }
-        let watchers = self
-            .store
-            .watched(presentity)
-            .map_or(0, |watched| watched.watcher_count());
-        if watchers >= WATCHERS_MAX {
-            return Err(Refusal::TooManyWatchers);
+        // What is not a document of the presentity is its own, or has a limit for each resource.
+        if subscribe.package == Package::Presence {
+            let watchers = self
+                .store
+                .watched(presentity)
+                .map_or(0, |watched| watched.watchers().len());
+            let max = subscribe
+                .extras
+                .as_ref()
+                .map_or(WATCHERS_MAX, |extras| extras.watchers_max as usize);
+            if watchers >= WATCHERS_MAX.min(max) {
+                return Err(Refusal::TooManyWatchers);
+            }
         }
         if let Some(extras) = &subscribe.extras {
             return self.open_enhanced(subscribe, extras);
@@ -355,7 +365,11 @@ impl Machine {
         //= RFC 3261 12.2.2
         //# a request inside a dialog that does not exist fails
         let local_tag = refreshed.ok_or(Refusal::UnknownDialog)??;
-        if expires_s == 0 {
+        let theirs = |dialog: &Dialog| dialog.package != Package::Presence;
+        if expires_s == 0 && self.store.dialog(slot, key).is_some_and(theirs) {
+            // An enhanced client ends its dialog without being told that it did (MS-PRES 4.4.4).
+            self.store.remove_dialog(slot, key);
+        } else if expires_s == 0 {
             self.end_dialog(slot, key, EndReason::Timeout);
         } else {
             // It may have begun before its publisher's own client was there.

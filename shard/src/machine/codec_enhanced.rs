@@ -5,13 +5,13 @@
 //!  7 set members        presentity members_max:u32 (id:u16 version:u32 (remove:u8 member)*)*
 //!  8 acknowledge        presentity subscriber acknowledged:u8
 //!  9 set delegate       presentity version:u32 act:u8 delegate delegates_max:u32
-//! 10 change contacts    presentity delta_num:u32 change contacts_max:u32
+//! 10 change contacts    presentity delta_num:u32 change contacts_max:u32 [endpoint]
 //! 11 hand contacts over presentity from:u8 to:u8
 //! 12 set profile        presentity profile
 //! 13 set waiting        presentity waiting
 //! 14 end endpoint       presentity endpoint:16 target
 //! 15 introduce          presentity watcher network:u8 display_name context
-//! extras := network:u8 delivery:u8 piggyback:u8 [endpoint] registered:u8 display_name wish
+//! extras := network:u8 delivery:u8 piggyback:u8 [endpoint] registered:u8 display_name wish [watchers_max:u32]
 //! wish   := 0 document | 1 own scope:u8 | 2 contacts ucs:u8 | 3 categories action* | 4 same
 //! action := subscribe:u8 (address [context])* category*
 //! ```
@@ -26,6 +26,7 @@ use crate::machine::values::{
 use crate::presence::container::{ContainerChange, MemberChange};
 use crate::presence::delegate::DelegateAct;
 use crate::presence::instance::{Deed, Publication, Wished};
+use crate::presence::limits::WATCHERS_MAX;
 use crate::subscription::dialog::{Delivery, EndpointId};
 use crate::subscription::watch::{Action, Resource, Scope, Wish};
 
@@ -114,11 +115,13 @@ pub(super) fn put(command: &Command<'_>, out: &mut BytesMut) {
             delta_num,
             change,
             contacts_max,
+            endpoint,
         } => {
             put_text(presentity, out);
             out.put_u32_le(*delta_num);
             values::put_contact_change(change, out);
             out.put_u32_le(*contacts_max);
+            values::put_endpoint(*endpoint, out);
         }
         Command::HandContactsOver {
             presentity,
@@ -247,6 +250,12 @@ pub(super) fn read<'a>(number: u8, cursor: &mut Cursor<'a>) -> Result<Command<'a
             delta_num: cursor.u32()?,
             change: values::contact_change(cursor)?,
             contacts_max: cursor.u32()?,
+            // Appended later.
+            endpoint: if cursor.left() > 0 {
+                values::endpoint(cursor)?
+            } else {
+                None
+            },
         },
         HAND_CONTACTS_OVER => Command::HandContactsOver {
             presentity: cursor.text()?,
@@ -314,6 +323,7 @@ pub(super) fn put_extras(extras: &Extras<'_>, out: &mut BytesMut) {
     put_flag(extras.registered, out);
     put_text(extras.display_name, out);
     put_wish(&extras.wish, out);
+    out.put_u32_le(extras.watchers_max);
 }
 
 /// Appends what is asked for.
@@ -359,6 +369,12 @@ pub(super) fn extras<'a>(cursor: &mut Cursor<'a>) -> Result<Extras<'a>, Unreadab
         registered: flag(cursor)?,
         display_name: cursor.text()?,
         wish: wish(cursor)?,
+        // Appended later: extras end their request.
+        watchers_max: if cursor.left() > 0 {
+            cursor.u32()?
+        } else {
+            WATCHERS_MAX as u32
+        },
     })
 }
 

@@ -137,6 +137,8 @@ pub enum Command<'a> {
         change: ContactChange,
         /// The operator's limit.
         contacts_max: u32,
+        /// Which endpoint asks: it is told the whole list when it does not know the current one.
+        endpoint: Option<EndpointId>,
     },
     /// The contact list moves to another keeper (MS-PRES 3.10).
     HandContactsOver {

@@ -157,16 +157,25 @@ impl Machine {
                 delta_num,
                 change,
                 contacts_max,
-            } => self.change_enhanced(presentity, |enhanced, changes, _| {
-                let max = *contacts_max as usize;
-                let delta = enhanced.contacts.change(*delta_num, change, max)?;
-                let group = match &delta.done {
-                    crate::presence::contacts::Done::AddedGroup(group) => Some(group.id),
-                    _ => None,
-                };
-                changes.contacts.push(delta);
-                Ok(Outcome::ContactsChanged(group))
-            }),
+                endpoint,
+            } => {
+                let done = self.change_enhanced(presentity, |enhanced, changes, _| {
+                    let max = *contacts_max as usize;
+                    let delta = enhanced.contacts.change(*delta_num, change, max)?;
+                    let group = match &delta.done {
+                        crate::presence::contacts::Done::AddedGroup(group) => Some(group.id),
+                        _ => None,
+                    };
+                    changes.contacts.push(delta);
+                    Ok(Outcome::ContactsChanged(group))
+                });
+                //= MS-SIP 3.7.1
+                //# who does not know the current list is told all of it
+                if let Err(Rejected::Refused(Refusal::StaleContacts)) = done {
+                    self.tell_contacts(presentity, *endpoint);
+                }
+                done
+            }
             Command::HandContactsOver {
                 presentity,
                 from,
@@ -243,6 +252,22 @@ impl Machine {
         done.or_else(told)
     }
 
+    /// Tells an endpoint all of its user's contacts, in its dialog, if it has one.
+    fn tell_contacts(&mut self, address: &str, endpoint: Option<EndpointId>) {
+        let (Some(watched), Some(endpoint)) = (self.store.watched(address), endpoint) else {
+            return;
+        };
+        let (slot, aor) = (Slot::of(address), &watched.presentity.aor);
+        for key in watched.watchers() {
+            let dialog = self.store.dialog(slot, *key);
+            if dialog.is_some_and(|dialog| {
+                dialog.package == Package::RoamingContacts && dialog.endpoint() == Some(endpoint)
+            }) {
+                self.notices.one(aor, *key);
+            }
+        }
+    }
+
     /// Endpoints are gone from an address: their dialogs end without a word, for nobody is there.
     pub(super) fn end_dialogs_of(&mut self, address: &str, endpoints: &[EndpointId]) {
         let Some(watched) = self.store.watched(address) else {
@@ -265,28 +290,49 @@ impl Machine {
         extras: &Extras<'_>,
     ) -> Result<Outcome, Refusal> {
         let (home, key, now) = (subscribe.presentity, subscribe.dialog, self.now);
-        if extras.registered && !self.is_registered(home, extras.endpoint) {
+        //= MS-PRES 3.4.5.3
+        //# the endpoint that subscribes must be registered
+        if extras.registered && !self.is_registered(subscribe.watcher, extras.endpoint) {
             return Err(Refusal::EndpointNotRegistered);
         }
         let dialog = Dialog::open(subscribe, Aor::from_canonical(home), now);
         let (slot, local_tag) = (dialog.slot(), dialog.local_tag);
         check_size(extras)?;
-        self.supersede(home, &dialog);
-        self.store.insert_dialog(key, dialog);
-        self.follow(slot, key, extras);
-        self.tell_or_show(slot, key, extras);
+        let mut expires_s = subscribe.expires_s;
+        if watches_nobody(&extras.wish) {
+            expires_s = 0;
+        } else {
+            self.supersede(home, &dialog);
+            self.store.insert_dialog(key, dialog);
+            self.follow(slot, key, extras);
+            if self.is_empty_batch(slot, key) {
+                self.store.remove_dialog(slot, key);
+                expires_s = 0;
+            } else {
+                self.tell_or_show(slot, key, extras);
+            }
+        }
         Ok(if extras.piggyback {
             Outcome::Piggybacked {
                 local_tag,
-                expires_s: subscribe.expires_s,
+                expires_s,
                 dialog: key,
             }
         } else {
             Outcome::Subscribed {
                 local_tag,
-                expires_s: subscribe.expires_s,
+                expires_s,
             }
         })
+    }
+
+    /// Whether a new dialog is a batch that nobody of those it asked for is in.
+    //= MS-PRES 3.4.5.1.3.1
+    //# where every resource is rejected no dialog is kept, and the answer says that it is over
+    fn is_empty_batch(&self, slot: Slot, key: DialogKey) -> bool {
+        let dialog = self.store.dialog(slot, key);
+        let batch = dialog.and_then(|dialog| dialog.watch.as_deref()?.batch());
+        batch.is_some_and(|batch| batch.members.is_empty())
     }
 
     /// SUBSCRIBE inside a dialog, by an enhanced client.
@@ -297,9 +343,21 @@ impl Machine {
     ) -> Result<Outcome, Refusal> {
         let (slot, key, now) = (request.slot, request.dialog, self.now);
         let dialog = self.store.dialog(slot, key).ok_or(Refusal::UnknownDialog)?;
-        let home = dialog.presentity.clone();
         let ends = request.expires_s == 0;
-        let registered = self.is_registered(home.as_str(), extras.endpoint);
+        //= RFC 6665 4.4.1
+        //# a request for another package is not one of this subscription
+        let fits = match (&extras.wish, dialog.watch.as_deref()) {
+            (Wish::Same, _) => true,
+            (Wish::Own(_), Some(Watch::Own { .. }))
+            | (Wish::Contacts(_), Some(Watch::Contacts { .. }))
+            | (Wish::Categories(_), Some(Watch::Batch(_)))
+            | (Wish::Document, None) => true,
+            _ => false,
+        };
+        if !fits {
+            return Err(Refusal::UnknownDialog);
+        }
+        let registered = self.is_registered(dialog.watcher.as_str(), extras.endpoint);
         if extras.registered && !ends && !registered {
             return Err(Refusal::EndpointNotRegistered);
         }
@@ -414,10 +472,11 @@ impl Machine {
         watcher: &Aor,
         extras: &Extras<'_>,
     ) {
+        let watchers_max = WATCHERS_MAX.min(extras.watchers_max as usize);
         for resource in &action.resources {
             let address = Aor::from_canonical(resource.address);
             let watchers = self.store.watched(resource.address);
-            let watchers = watchers.map_or(0, |watched| watched.watcher_count());
+            let watchers = watchers.map_or(0, |watched| watched.batches().len());
             let mut gone = false;
             let joined = self.store.change_dialog(slot, key, |dialog| {
                 let batch = dialog.watch.as_deref_mut().and_then(Watch::batch_mut)?;
@@ -428,7 +487,7 @@ impl Machine {
                 //= MS-PRES 3.4.5.1.3.1
                 //# a resource with too many watchers is rejected, the others are served
                 let new = !batch.members.contains_key(&address);
-                let full = new && watchers >= WATCHERS_MAX;
+                let full = new && watchers >= watchers_max;
                 let watched = !full && batch.watch(&address, &action.categories).is_ok();
                 watched.then_some(())
             });
@@ -540,6 +599,15 @@ impl Machine {
                 });
                 Some(Shown {
                     current: current.collect(),
+                    ..Shown::default()
+                })
+            }
+            // Nobody could be watched, and no dialog was kept.
+            (Outcome::Piggybacked { expires_s: 0, .. }, Command::Subscribe(request)) => {
+                let wish = request.extras.as_ref().map(|extras| &extras.wish)?;
+                Some(Shown {
+                    cseq: 1,
+                    over_quota: asked_of(wish, std::iter::empty()),
                     ..Shown::default()
                 })
             }
@@ -752,6 +820,16 @@ fn check_size(extras: &Extras<'_>) -> Result<(), Refusal> {
         return Err(Refusal::TooManySubscriptions);
     }
     Ok(())
+}
+
+/// Whether a batch asks for nobody: all are served elsewhere, or it only stops watching.
+fn watches_nobody(wish: &Wish<'_>) -> bool {
+    let Wish::Categories(actions) = wish else {
+        return false;
+    };
+    !actions
+        .iter()
+        .any(|action| action.subscribe && !action.resources.is_empty())
 }
 
 /// The resources that a request wants to see: those it names, or all there are.

@@ -16,9 +16,10 @@ use crate::machine::effect::{Effect, Notice, SubscriptionState};
 use crate::machine::store::Store;
 use crate::machine::table::Watched;
 use crate::presence::container::{Network, Watcher};
+use crate::presence::endpoint::Endpoint;
 use crate::presence::enhanced::Changes;
 use crate::slot::{Aor, Slot};
-use crate::subscription::dialog::{Dialog, DialogKey, EndReason, Package};
+use crate::subscription::dialog::{Delivery, Dialog, DialogKey, EndReason, Format, Package};
 use crate::subscription::view::View;
 use crate::subscription::watch::{Scope, Watch};
 use crate::time::Timestamp;
@@ -36,6 +37,8 @@ enum Whom {
     Member(Slot, DialogKey),
     /// One whose dialog is gone: its final notice.
     Gone(Box<Gone>),
+    /// An endpoint that the server signed out.
+    SignedOut(Box<Notice>),
 }
 
 /// A dialog that is gone.
@@ -75,6 +78,27 @@ impl Notices {
     /// One dialog asked for the state of one of those that it watches.
     pub(super) fn member(&mut self, presentity: &Aor, slot: Slot, key: DialogKey) {
         self.due.push((presentity.clone(), Whom::Member(slot, key)));
+    }
+
+    /// An endpoint made room for another one.
+    //= MS-SIPREGE 3.2
+    //# an endpoint that the server ends is told in the dialog of its registration
+    pub(super) fn signed_out(&mut self, presentity: &Aor, endpoint: &Endpoint) {
+        let target: Arc<[u8]> = endpoint.target.as_ref().into();
+        let notice = Notice {
+            dialog: DialogKey(u128::from(endpoint.binding)),
+            slot: presentity.slot(),
+            delivery: Delivery::Notify,
+            cseq: 1,
+            format: Format::Registration,
+            state: SubscriptionState::Terminated(EndReason::Deactivated),
+            route: Arc::clone(&target),
+            target,
+        };
+        if endpoint.endpoint_id.is_some() {
+            let whom = Whom::SignedOut(Box::new(notice));
+            self.due.push((presentity.clone(), whom));
+        }
     }
 
     /// A dialog has ended and was taken out of the store.
@@ -133,6 +157,7 @@ impl Notices {
                 effects,
                 worn_out: Vec::new(),
             };
+            telling.signed_out(&mut group);
             telling.ends(&mut group);
             telling.documents(&mut group);
             telling.own(&group);
@@ -155,6 +180,7 @@ struct Group {
     some: Vec<DialogKey>,
     members: Vec<(Slot, DialogKey)>,
     gone: Vec<Gone>,
+    signed_out: Vec<Notice>,
 }
 
 impl Group {
@@ -165,6 +191,7 @@ impl Group {
             Whom::One(key) => self.some.push(key),
             Whom::Member(slot, key) => self.members.push((slot, key)),
             Whom::Gone(gone) => self.gone.push(*gone),
+            Whom::SignedOut(notice) => self.signed_out.push(*notice),
         }
     }
 
@@ -240,6 +267,13 @@ impl Telling<'_> {
                 notices,
             });
         }
+    }
+
+    /// Endpoints that were signed out; what they are told is the same for all.
+    fn signed_out(&mut self, group: &mut Group) {
+        let notices = std::mem::take(&mut group.signed_out);
+        let view = View::of_an_end(self.presentity.clone(), Package::RoamingSelf, self.now);
+        self.say(view, notices);
     }
 
     /// The ends of dialogs that are about no document: nothing is shown with them.
@@ -439,7 +473,7 @@ impl Telling<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::subscription::dialog::{CSEQ_MAX, Format, LocalTag, Subscribe};
+    use crate::subscription::dialog::{CSEQ_MAX, LocalTag, Subscribe};
 
     const NOW: Timestamp = Timestamp(1_000_000);
 

@@ -95,11 +95,6 @@ impl Watched {
         }
     }
 
-    /// How many watch it, in whatever way.
-    pub(super) fn watcher_count(&self) -> usize {
-        self.watchers.len() + self.batches().len()
-    }
-
     /// Nothing is kept for it.
     pub(super) fn is_empty(&self) -> bool {
         self.is_derived() && self.batches.is_none()

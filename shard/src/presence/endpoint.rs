@@ -200,6 +200,14 @@ impl Endpoints {
                 list.insert(at, Endpoint::store(register, binding, now));
             }
         }
+        //= MS-SIPREGE 3.2
+        //# the oldest of an enhanced user's endpoints makes room for one too many
+        while list.len() > ENDPOINTS_MAX && register.profile.is_some() {
+            let oldest = list.iter().enumerate().filter(|(_, known)| !named(known));
+            let oldest = oldest.min_by_key(|(_, known)| (known.expires_at, known.binding));
+            let Some((place, _)) = oldest else { break };
+            list.remove(place);
+        }
         if list.len() > ENDPOINTS_MAX {
             return Err(Refusal::TooManyEndpoints);
         }
@@ -256,6 +264,34 @@ mod tests {
 
     fn numbers(endpoints: &Endpoints) -> Vec<u64> {
         endpoints.iter().map(|endpoint| endpoint.binding).collect()
+    }
+
+    //= MS-SIPREGE 3.2
+    //= type=test
+    //# more endpoints than allowed: the oldest goes, never one that the request is about
+    #[test]
+    fn the_oldest_endpoint_makes_room() {
+        let mut endpoints = Endpoints::default();
+        let max = ENDPOINTS_MAX as u64;
+        let full = (0..max).map(|n| bind(n, 600 - (n == 9) as u32)).collect();
+        let full = register(7, 1, Bindings::Each(full));
+        assert_eq!(endpoints.register(&full, NOW), Ok(()));
+        let more = |names: Vec<u64>| Register {
+            profile: Some(Profile::default()),
+            ..register(
+                8,
+                1,
+                Bindings::Each(names.into_iter().map(|n| bind(n, 60)).collect()),
+            )
+        };
+        assert_eq!(endpoints.register(&more(vec![9, 100]), NOW), Ok(()));
+        let left = numbers(&endpoints);
+        assert!(left.contains(&9) && left.contains(&100), "{left:?}");
+        assert_eq!((left.len(), left.contains(&0)), (ENDPOINTS_MAX, false));
+        let all = more((200..=200 + max).collect());
+        let refused = Err(Refusal::TooManyEndpoints);
+        assert_eq!(endpoints.register(&all, NOW), refused);
+        assert_eq!(numbers(&endpoints), left);
     }
 
     //= RFC 3261 10.3

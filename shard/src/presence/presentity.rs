@@ -3,7 +3,7 @@
 //!
 //! Who watches it is the subscriptions' business and stands beside it, in the machine's store.
 
-use crate::presence::endpoint::{Bindings, Endpoints, Register};
+use crate::presence::endpoint::{Bindings, Endpoint, Endpoints, Register};
 use crate::presence::endpoint_id::EndpointId;
 use crate::presence::enhanced::{Changes, Enhanced, Profile};
 use crate::presence::package::Package;
@@ -35,6 +35,8 @@ pub struct Registered {
     pub refreshed: bool,
     /// Endpoints that are not registered any more: their dialogs end.
     pub ended: Vec<EndpointId>,
+    /// Those of them that made room for others, and are told.
+    pub evicted: Vec<Endpoint>,
 }
 
 impl Presentity {
@@ -84,7 +86,21 @@ impl Presentity {
             self.claim(profile.clone(), now, changes);
         }
         let ended = self.end_endpoints(&before, now, changes);
-        Ok(Registered { refreshed, ended })
+        let named = |binding: u64| match &request.bindings {
+            Bindings::Each(each) => each.iter().any(|b| b.binding == binding),
+            Bindings::Nothing => false,
+            Bindings::RemoveAll => true,
+        };
+        let stays = |binding: u64| self.endpoints.iter().any(|e| e.binding == binding);
+        let evicted = before
+            .iter()
+            .filter(|endpoint| !named(endpoint.binding) && !stays(endpoint.binding));
+        let evicted = evicted.cloned().collect();
+        Ok(Registered {
+            refreshed,
+            ended,
+            evicted,
+        })
     }
 
     /// An endpoint's connection is lost; tells whether it was registered with it.

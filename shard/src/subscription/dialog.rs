@@ -120,6 +120,8 @@ pub enum Format {
     RoamingContacts = 5,
     /// `application/pidf+xml` as Microsoft's servers print it (MS-PRES 2.2.2.8).
     MsPidf = 6,
+    /// `text/registration-event` (MS-SIPREGE 3.2): the end of a registration.
+    Registration = 7,
 }
 
 impl Format {
@@ -133,6 +135,7 @@ impl Format {
             Format::RoamingSelf,
             Format::RoamingContacts,
             Format::MsPidf,
+            Format::Registration,
         ]
         .into_iter()
         .find(|format| *format as u8 == number)
@@ -248,6 +251,8 @@ pub struct Extras<'a> {
     pub display_name: &'a str,
     /// What is wanted.
     pub wish: Wish<'a>,
+    /// Watchers that one presentity may have: the operator's limit.
+    pub watchers_max: u32,
 }
 
 /// SUBSCRIBE inside a dialog.

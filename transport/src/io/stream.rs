@@ -293,7 +293,12 @@ fn take_frames<U: TransactionUser>(
             }
             Ok(Some(Frame::Ping)) => {
                 core.wire.counters.keepalives_in.fetch_add(1, Relaxed);
-                core.wire.send(&flow, Bytes::from_static(b"\r\n"));
+                //= RFC 5626 4.4.1
+                //# a ping gets a pong, on a flow whose client asked for one (contradiction C-68)
+                let streams = &core.wire.streams;
+                if streams.get(&flow.number).is_some_and(|stream| stream.pongs) {
+                    core.wire.send(&flow, Bytes::from_static(b"\r\n"));
+                }
             }
             Ok(Some(Frame::Pong)) => {}
             //= RFC 3261 18.3

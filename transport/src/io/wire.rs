@@ -82,6 +82,8 @@ pub(super) struct Stream {
     /// Rung when something is left to write, or the stream is to close.
     pub(super) bell: Rc<Notify>,
     pub(super) closing: bool,
+    /// Whether its peer waits for an answer to its keep-alives.
+    pub(super) pongs: bool,
 }
 
 /// What a turn may send. Writes are gathered and leave at the turn's end.
@@ -428,6 +430,7 @@ impl Wire {
             outbound: Rc::default(),
             bell: Rc::default(),
             closing: false,
+            pongs: false,
         };
         self.streams.insert(flow.number, stream);
         self.counters

@@ -243,6 +243,11 @@ impl<U: TransactionUser> Core<U> {
     fn request(&mut self, request: Request, flow: Flow) {
         let flow = answer_flow(&request, flow);
         let wire = &mut self.wire;
+        if let Some(stream) = wire.streams.get_mut(&flow.number)
+            && !stream.pongs
+        {
+            stream.pongs = asks_for_pongs(&request);
+        }
         match wire.server.arrive(&request, &flow, wire.now) {
             Arrival::New(transaction) => {
                 let local = wire.local_of(&flow);
@@ -345,6 +350,26 @@ impl<U: TransactionUser> Core<U> {
             self.user.on_wake(&mut self.wire);
         }
     }
+}
+
+/// Whether a client waits for answers to its keep-alives: others take them for garbage.
+//= RFC 6223 4.1
+//# keep in the client's Via asks for it
+//= RFC 5626 4.2.1
+//# as does outbound in Supported, or ob in the Contact's URI
+fn asks_for_pongs(request: &Request) -> bool {
+    use crate::sip::header::{Name, NameAddr, Via};
+    use crate::sip::uri::Uri;
+    let keep = || Via::parse(request.top_via()).is_ok_and(|via| via.params.get("keep").is_some());
+    let outbound = || {
+        let mut offered = request.values(Name::Supported);
+        offered.any(|tag| tag.eq_ignore_ascii_case("outbound"))
+    };
+    let ob = |contact: &str| {
+        let uri = NameAddr::parse(contact).map(|contact| contact.uri);
+        uri.is_ok_and(|uri| Uri::parse(uri).is_ok_and(|uri| uri.params.get("ob").is_some()))
+    };
+    keep() || outbound() || request.values(Name::Contact).any(ob)
 }
 
 /// Where the answer to a datagram goes.

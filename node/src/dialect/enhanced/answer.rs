@@ -38,6 +38,7 @@ pub fn content_type(format: Format) -> &'static str {
         Format::Categories => "application/msrtc-event-categories+xml",
         Format::RoamingSelf => ROAMING_SELF,
         Format::RoamingContacts => "application/vnd-microsoft-roaming-contacts+xml",
+        Format::Registration => "text/registration-event",
     }
 }
 
@@ -58,6 +59,9 @@ pub fn compose(
         Format::Categories => categories::compose(view, out),
         Format::RoamingSelf => roaming_self::compose(view, out),
         Format::RoamingContacts => contacts::compose(view, mode, out),
+        //= MS-SIPREGE 3.2
+        //# unregistered: the oldest of more endpoints than a user may have
+        Format::Registration => out.extend_from_slice(b"deregistered;event=unregistered"),
     }
 }
 

@@ -6,6 +6,7 @@ use shard::category::Category;
 use shard::document::batch_subscribe::{self, Asked};
 use shard::document::rlmi::Rejection;
 use shard::machine::command::{Command, Extras, Resubscribe, Subscribe};
+use shard::presence::container::Network;
 use shard::slot::Slot;
 use shard::subscription::dialog::{DialogKey, Format, LocalTag, Package};
 use shard::subscription::watch::{Action, Resource, Wish};
@@ -15,8 +16,8 @@ use transport::sip::uri::Uri;
 use transport::sip::{Name, Request, gruu};
 
 use super::{
-    Aside, Introduction, body, canonical_of, delivery, diagnostics, display_name, endpoint,
-    in_dialog, malformed, network, piggyback,
+    Aside, Introduction, accepts, body_of_type, canonical_of, delivery, diagnostics, display_name,
+    endpoint, in_dialog, malformed, network, piggyback,
 };
 use crate::dialect::{
     Answer, Circumstances, Grace, Poll, Scratch, Translated, foreign_address, refusal, simple,
@@ -25,13 +26,27 @@ use crate::dialect::{
 /// The document of the request.
 const REQUEST: &str = "application/msrtc-adrl-categorylist+xml";
 
+/// What the answer is made of, the documents first.
+const ANSWER: [&str; 3] = [
+    "application/msrtc-event-categories+xml",
+    "application/rlmi+xml",
+    "multipart/related",
+];
+
 /// Whether a SUBSCRIBE for `presence` is one for categories.
 //= MS-PRES 1.3.3
 //# enhanced presence is preferred where Accept holds it
 pub(in crate::dialect) fn is_for_categories(request: &Request) -> bool {
     let media = request.header(Name::ContentType).map(MediaType::parse);
     let says = media.is_some_and(|media| media.essence.eq_ignore_ascii_case(REQUEST));
-    says || is_batch(request)
+    let named = |essence: &str| {
+        let mut accepted = request.values(Name::Accept).map(MediaType::parse);
+        accepted.any(|media| media.essence.eq_ignore_ascii_case(essence))
+    };
+    // Without a body nobody can say which categories: older clients, which list every type there is,
+    // mean a document then.
+    let bare = request.body().is_empty() && simple::accepted(request).is_ok();
+    says || is_batch(request) || named(ANSWER[0]) && !bare
 }
 
 /// Whether Require holds both tags.
@@ -99,7 +114,12 @@ impl<'s> Buffers<'s> {
         let asked = request
             .expires()
             .map_err(|error| Answer::of_parse(&error))?;
-        let expires_s = policy.subscription.grant_subscription(asked)?;
+        let expires_s = match asked {
+            //= MS-PRES 2.2.2.3.2
+            //# who leaves the interval to us gets one of its own, so that not all refresh at once
+            None => policy.subscription.spread(circumstances.chance),
+            Some(_) => policy.subscription.grant_subscription(asked)?,
+        };
         let Subscription {
             package,
             format,
@@ -115,6 +135,7 @@ impl<'s> Buffers<'s> {
             registered: must_register && policy.enhanced.must_register,
             display_name: display_name(request),
             wish,
+            watchers_max: policy.enhanced.watchers,
         };
         simple::write_target(request, circumstances, target)?;
         if let Some(to_tag) = request.to_tag() {
@@ -184,20 +205,29 @@ pub(super) fn subscribe<'s>(
         target,
         ..
     } = scratch;
+    //= MS-PRES 2.2.2.4.1
+    //# Accept holds what the answer is made of; what else it holds is ignored
+    if !accepts(request, &ANSWER) {
+        return Err(Answer::of(refusal::NOT_ACCEPTABLE).with("Accept", ANSWER.join(", ")));
+    }
     foreign_address(request.from().uri, watcher)?;
     content.clear();
     let ends = request.expires().is_ok_and(|expires| expires == Some(0));
-    let bare = in_dialog(request) && (request.body().is_empty() || ends);
+    //= MS-PRES 3.4.5.3
+    //# 400 without a body, but for the end of a dialog, which needs none
+    let bare = in_dialog(request) && ends;
     let actions = if bare {
         Vec::new()
     } else {
-        let read = batch_subscribe::parse(body(request)?, content);
+        let body = body_of_type(request, REQUEST, circumstances)?;
+        let read = batch_subscribe::parse(body, content);
         read.map_err(|error| malformed(&error, circumstances))?
     };
+    check_width(&actions, circumstances)?;
     let plan = if is_batch(request) || bare {
         Plan::of_batch(request, actions, circumstances, watcher)?
     } else {
-        Plan::of_single(request, actions, circumstances)?
+        Plan::of_single(request, actions, circumstances, watcher)?
     };
     let introduced = plan
         .elsewhere
@@ -219,7 +249,10 @@ pub(super) fn subscribe<'s>(
             .map(|r| r.0.clone()),
     );
     let (content, mut names): (&'s [u8], _) = (content, names.iter());
-    let own = presentity == watcher;
+    let map = circumstances.map;
+    let shard_of = |address: &str| map.shard_of(Slot::of(address));
+    let own =
+        is_of_us(watcher, request, circumstances) && shard_of(presentity) == shard_of(watcher);
     let actions = plan.served.into_iter().map(|served| Action {
         subscribe: served.subscribe,
         resources: (served.resources.into_iter().zip(names.by_ref()))
@@ -256,6 +289,29 @@ pub(super) fn subscribe<'s>(
             },
         },
     )
+}
+
+/// Whether a watcher is a user of ours, and not one whom an edge lets in.
+fn is_of_us(watcher: &str, request: &Request, circumstances: &Circumstances<'_>) -> bool {
+    let domain = watcher.rsplit_once('@').map_or("", |(_, domain)| domain);
+    circumstances.policy.serves(domain)
+        && network(request, circumstances) == Network::SameEnterprise
+}
+
+/// The operator's limits.
+//= MS-PRES 3.4.5.1.3
+//# the resources of a batch and the categories of each are limited by what the administrator set
+fn check_width(actions: &[Asked], circumstances: &Circumstances<'_>) -> Result<(), Answer> {
+    let settings = &circumstances.policy.enhanced;
+    let resources: usize = actions.iter().map(|action| action.resources.len()).sum();
+    let wide = actions
+        .iter()
+        .any(|action| action.categories.len() > settings.categories);
+    if resources > settings.resources || wide {
+        let answer = Answer::of(refusal::TOO_MUCH);
+        return Err(diagnostics::SUBSCRIPTION_LIMIT.on(answer, circumstances));
+    }
+    Ok(())
 }
 
 /// An action with those of its resources that are served here.
@@ -295,7 +351,8 @@ impl Plan {
         //= MS-PRES 3.4.5.3
         //# 403 when From and To differ; our own GRUU as To counts as the watcher's address (house D21)
         if named.is_none() && canonical_of(request.to().uri).as_deref() != Some(watcher) {
-            return Err(Answer::of(refusal::NOT_YOURSELF));
+            let answer = Answer::of(refusal::NOT_YOURSELF);
+            return Err(diagnostics::DEFAULT.on(answer, circumstances));
         }
         let own = map.shard_of(Slot::of(watcher));
         let inside = request.to_tag().and_then(LocalTag::parse);
@@ -304,13 +361,7 @@ impl Plan {
             (None, Some(shard)) if usize::from(shard) < map.shard_count() => shard,
             (None, _) => own,
         };
-        let resources: usize = actions.iter().map(|action| action.resources.len()).sum();
-        //= MS-PRES 3.4.5.1.3
-        //# a batch with more contacts than a user may have is rejected
-        if resources > policy.enhanced.resources {
-            let answer = Answer::of(refusal::TOO_MUCH);
-            return Err(diagnostics::SUBSCRIPTION_LIMIT.on(answer, circumstances));
-        }
+        let from = network(request, circumstances);
         let mut plan = Plan {
             home: watcher.to_owned(),
             served: Vec::new(),
@@ -335,6 +386,11 @@ impl Plan {
                 let lives = address
                     .as_deref()
                     .map(|address| map.shard_of(Slot::of(address)));
+                let shown = |address: &str| policy.enhanced.abroad.allows(address, from);
+                if address.as_deref().is_some_and(|address| !shown(address)) {
+                    let answer = Answer::of(refusal::NOT_AUTHORIZED);
+                    return Err(diagnostics::NOT_AUTHORIZED.on(answer, circumstances));
+                }
                 match (address, lives) {
                     (Some(address), Some(lives)) if lives == shard => {
                         served.resources.push((address, resource.context));
@@ -371,8 +427,10 @@ impl Plan {
         request: &Request,
         actions: Vec<Asked>,
         circumstances: &Circumstances<'_>,
+        watcher: &str,
     ) -> Result<Plan, Answer> {
-        let wrong = |row| Err(Answer::of(row));
+        let policy = circumstances.policy;
+        let wrong = |row| Err(diagnostics::DEFAULT.on(Answer::of(row), circumstances));
         let Ok([action]) = <[Asked; 1]>::try_from(actions) else {
             return wrong(refusal::MANY_ACTIONS);
         };
@@ -387,13 +445,23 @@ impl Plan {
             return wrong(refusal::OTHER_RESOURCE);
         };
         let domain = address.rsplit_once('@').map_or("", |(_, domain)| domain);
+        let abroad = &policy.enhanced.abroad;
+        //= MS-PRES 3.4.5.3
+        //# 403 where the one who watches, or the one who is watched, may not deal with other domains
+        let outgoing =
+            !policy.serves(domain) && !abroad.allows(watcher, policy.enhanced.network_of(domain));
+        if outgoing || !abroad.allows(&address, network(request, circumstances)) {
+            let answer = Answer::of(refusal::NOT_AUTHORIZED);
+            return Err(diagnostics::NOT_AUTHORIZED.on(answer, circumstances));
+        }
         //= MS-PRES 3.4.5.3
         //# 404 for a resource that is not found
-        if !circumstances.policy.serves(domain) {
-            return wrong(circumstances.policy.foreign);
+        let missing = |row| Err(diagnostics::USER_UNKNOWN.on(Answer::of(row), circumstances));
+        if !policy.serves(domain) {
+            return missing(policy.foreign);
         }
         if !circumstances.knows(&address) {
-            return wrong(refusal::NO_SUCH_USER);
+            return missing(refusal::NO_SUCH_USER);
         }
         let served = Served {
             subscribe: true,
@@ -406,5 +474,145 @@ impl Plan {
             rejected: Vec::new(),
             elsewhere: Vec::new(),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use shard::presence::enhanced::Profile;
+    use transport::flow::{Flow, Transport};
+    use transport::sip::Message;
+
+    use super::*;
+    use crate::dialect::{Policy, Users, translate};
+    use crate::pool::map::{Change, PoolMap};
+
+    /// Nobody is a user but these two.
+    #[derive(Debug)]
+    struct Few;
+
+    impl Users for Few {
+        fn knows(&self, address: &str) -> bool {
+            ["alice@contoso.com", "bob@contoso.com"].contains(&address)
+        }
+
+        fn profile(&self, _address: &str, _display_name: &str) -> Profile {
+            Profile::default()
+        }
+    }
+
+    const OWN: &str = "vnd-microsoft-roaming-self";
+
+    /// Bob's SUBSCRIBE.
+    fn subscribe(event: &str, to: &str, require: &str, resources: &[&str]) -> Request {
+        let list: String = resources
+            .iter()
+            .map(|uri| format!("<resource uri=\"{uri}\"/>"))
+            .collect();
+        let (media, body) = if event == OWN {
+            let list = "<roamingList xmlns=\"http://schemas.microsoft.com/2006/09/sip/roaming-self\">\
+                        <roaming type=\"categories\"/></roamingList>";
+            (
+                "application/vnd-microsoft-roaming-self+xml",
+                list.to_owned(),
+            )
+        } else {
+            let categories = "http://schemas.microsoft.com/2006/09/sip/categorylist";
+            let body = format!(
+                "<batchSub xmlns=\"http://schemas.microsoft.com/2006/01/sip/batch-subscribe\"><action name=\"subscribe\">\
+                 <adhocList>{list}</adhocList><categoryList xmlns=\"{categories}\"><category name=\"note\"/></categoryList>\
+                 </action></batchSub>"
+            );
+            (REQUEST, body)
+        };
+        let message = format!(
+            "SUBSCRIBE {to} SIP/2.0\r\nVia: SIP/2.0/TCP 192.0.2.1:5060;branch=z9hG4bK1\r\nMax-Forwards: 70\r\n\
+             From: <sip:bob@contoso.com>;tag=f;epid=01010101\r\nTo: <{to}>\r\nCall-ID: c\r\nCSeq: 1 SUBSCRIBE\r\n\
+             Contact: <sip:bob@192.0.2.1>\r\nEvent: {event}\r\n{require}Content-Type: {media}\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        match Message::parse(Bytes::from(message)) {
+            Ok(Message::Request(request)) => request,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// What it comes to: status and diagnosis, or who is rejected.
+    fn outcome(request: &Request) -> Result<Vec<(String, Rejection)>, (u16, String)> {
+        let policy = Policy {
+            domains: vec!["contoso.com".to_owned()],
+            ..Policy::default()
+        };
+        let mut map = PoolMap::default();
+        map.apply(&Change::Create { shards: 1 });
+        let flow = Flow {
+            worker: 0,
+            transport: Transport::Tcp,
+            number: 1,
+            peer: ([192, 0, 2, 1], 5060).into(),
+        };
+        let circumstances = Circumstances {
+            node: 1,
+            policy: &policy,
+            flow: &flow,
+            contact: "sip:192.0.2.9",
+            chance: 7,
+            map: &map,
+            trusted: true,
+            users: &Few,
+        };
+        match translate(request, &circumstances, &mut Scratch::default()) {
+            Translated::Answered(answer) => {
+                let diagnosis = answer.header("ms-diagnostics").unwrap_or_default();
+                let number = diagnosis.split(';').next().unwrap_or_default();
+                Err((answer.row.status.number(), number.to_owned()))
+            }
+            Translated::Change {
+                aside: Aside::Batch { rejected, .. },
+                ..
+            } => Ok(rejected),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    //= MS-PRES 3.4.5.3
+    //= type=test
+    //= MS-PRES 3.3.5.3
+    //= type=test
+    //# a user of our domain whom nobody knows: rejected in a batch, 404 alone, and 404 as To of a self
+    //# subscription where a known one gets 400
+    // proves: PRES-3.4.5.3-04 PRES-3.4.5.3-05 PRES-3.3.5.3-02 PRES-3.3.5.3-03
+    #[test]
+    fn a_user_whom_nobody_knows_is_not_found() {
+        let batch = "Require: adhoclist, categoryList\r\n";
+        let (own, alice) = ("sip:bob@contoso.com", "sip:alice@contoso.com");
+        let nobody = "sip:nobody@contoso.com";
+        let rejected = vec![(nobody.to_owned(), Rejection::Resubscribe(None))];
+        let refused = |status: u16, number: &str| Err((status, number.to_owned()));
+        for (name, event, to, require, resources, expected) in [
+            (
+                "a batch",
+                "presence",
+                own,
+                batch,
+                &[alice, nobody][..],
+                Ok(rejected),
+            ),
+            ("known", "presence", alice, "", &[alice], Ok(Vec::new())),
+            (
+                "alone",
+                "presence",
+                nobody,
+                "",
+                &[nobody],
+                refused(404, "4005"),
+            ),
+            ("To unknown", OWN, nobody, "", &[], refused(404, "4005")),
+            ("To known", OWN, alice, "", &[], refused(400, "4000")),
+        ] {
+            let request = subscribe(event, to, require, resources);
+            assert_eq!(outcome(&request), expected, "{name}");
+        }
     }
 }

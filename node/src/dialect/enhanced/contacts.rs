@@ -8,7 +8,7 @@ use shard::subscription::watch::Wish;
 use transport::sip::Request;
 
 use super::category_subscribe::{Buffers, Subscription};
-use super::{Aside, body, malformed, offers, own_address};
+use super::{Aside, body, endpoint, malformed, offers, own_address};
 use crate::dialect::{Answer, Circumstances, Grace, Scratch, Translated, refusal};
 
 pub(super) fn subscribe<'s>(
@@ -57,6 +57,7 @@ pub(super) fn soap<'s>(
             delta_num: change.delta_num,
             change: change.change,
             contacts_max: circumstances.policy.enhanced.contacts,
+            endpoint: endpoint(request),
         },
         grace: Grace::Refresh,
         aside: Aside::Nothing,

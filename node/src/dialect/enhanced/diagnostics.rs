@@ -26,6 +26,10 @@ pub const READ_ONLY: Diagnosis = diagnosis(
     2003,
     "Category publication failed - Cannot overwrite read only publication.",
 );
+/// A federated or public user, where such may not watch or be watched.
+pub const NOT_AUTHORIZED: Diagnosis = diagnosis(2004, "Subscriber is not authorized to subscribe.");
+/// From names nobody whom To could be.
+pub const FROM_UNKNOWN: Diagnosis = diagnosis(2005, "The user in the FROM URI is not found.");
 /// Too many members.
 pub const MEMBER_LIMIT: Diagnosis = diagnosis(2006, "Container member limit exceeded.");
 /// Too many contacts.
@@ -38,6 +42,8 @@ pub const EXTENSION_SIZE: Diagnosis = diagnosis(2009, "Contact extension too lar
 pub const CATEGORY_SIZE: Diagnosis = diagnosis(2010, "Category size limit exceeded.");
 /// Too many categories watched.
 pub const SUBSCRIPTION_LIMIT: Diagnosis = diagnosis(2012, "Category subscription limit exceeded.");
+/// A SUBSCRIBE inside a dialog that is not there.
+pub const NO_DIALOG: Diagnosis = diagnosis(2014, "Subscription dialog does not exist.");
 /// Two groups of one name.
 pub const DUPLICATE_GROUP: Diagnosis = diagnosis(2015, "Duplicate group name.");
 /// A version that is not the current one.
@@ -65,16 +71,18 @@ pub const TOO_LARGE: Diagnosis = diagnosis(
     4008,
     "Input data too large - one of the parameters exceeds limit.",
 );
-/// Neither epid nor instance.
-pub const NO_ENDPOINT: Diagnosis = diagnosis(4010, "Missing endpoint identifier.");
-/// A content type that no service has.
+/// A body of another type than the request says it has.
 pub const CONTENT_TYPE: Diagnosis = diagnosis(
     4013,
     "Content-type does not match the expected content-type.",
 );
+/// Neither epid nor instance.
+pub const NO_ENDPOINT: Diagnosis = diagnosis(4010, "Missing endpoint identifier.");
 /// A REGISTER for another event.
 pub const NOT_REGISTRATION: Diagnosis =
     diagnosis(4055, "Event header is not set to \"registration\"");
+/// An endpoint that the server signed out.
+pub const SIGNED_OUT: Diagnosis = diagnosis(4140, "User logged out");
 
 /// A refusal says why in a number too: the nearest one, where nobody named a better.
 pub(super) fn explain(answer: Answer, circumstances: &Circumstances<'_>) -> Answer {
@@ -90,17 +98,35 @@ pub(super) fn explain(answer: Answer, circumstances: &Circumstances<'_>) -> Answ
 }
 
 impl Diagnosis {
+    /// The header's name.
+    // What peers outside the enterprise may read stands in a header of its own, without source.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        if self.is_public() {
+            "ms-diagnostics-public"
+        } else {
+            "ms-diagnostics"
+        }
+    }
+
+    fn is_public(&self) -> bool {
+        [NO_DIALOG.id, SIGNED_OUT.id].contains(&self.id)
+    }
+
     /// As the header has it.
     #[must_use]
     pub fn header(&self, source: &str) -> String {
         // The text may hold quotes; the header's may not.
         let reason = self.reason.replace('"', "'");
+        if self.is_public() {
+            return format!("{};reason=\"{reason}\"", self.id);
+        }
         format!("{};reason=\"{reason}\";source=\"{source}\"", self.id)
     }
 
     /// The answer with this diagnosis.
     #[must_use]
     pub fn on(&self, answer: Answer, circumstances: &Circumstances<'_>) -> Answer {
-        answer.with("ms-diagnostics", self.header(circumstances.source()))
+        answer.with(self.name(), self.header(circumstances.source()))
     }
 }

@@ -19,6 +19,7 @@ use shard::document::rlmi::Rejection;
 use shard::machine::command::Command;
 use shard::presence::container::Network;
 use shard::presence::endpoint_id::EndpointId;
+use shard::presence::limits::{BATCH_CATEGORIES_MAX, WATCHERS_MAX};
 use shard::subscription::dialog::Delivery;
 use transport::flow::Flow;
 use transport::sip::header::MediaType;
@@ -71,6 +72,10 @@ pub struct Settings {
     pub contacts: u32,
     /// Resources in a batch.
     pub resources: usize,
+    /// Categories of one resource in a batch.
+    pub categories: usize,
+    /// Watchers of a user.
+    pub watchers: u32,
     /// Whether contacts may be moved to a mail server.
     pub ucs: bool,
     /// Domains of public providers.
@@ -79,9 +84,8 @@ pub struct Settings {
     pub provisioning: Vec<Group>,
     /// Whether an endpoint must register before it subscribes.
     pub must_register: bool,
-    /// Whether 401 can be answered with a challenge, so that a client does not repeat itself for ever
-    /// (contradiction C-66).
-    pub challenges: bool,
+    /// Whose users may watch, and be watched, across federation and public clouds.
+    pub abroad: Abroad,
 }
 
 /// The limits of the product whose clients these are, where it is known to have any.
@@ -105,6 +109,8 @@ impl Default for Settings {
             delegates: 25,
             contacts: 1_000,
             resources: 1_000,
+            categories: BATCH_CATEGORIES_MAX,
+            watchers: WATCHERS_MAX as u32,
             ucs: false,
             public_domains: Vec::new(),
             provisioning: vec![
@@ -127,12 +133,46 @@ impl Default for Settings {
                 group("presencePolicyV2", &[("EnablePrivacyMode", "false")]),
             ],
             must_register: true,
-            challenges: false,
+            abroad: Abroad::default(),
         }
     }
 }
 
+/// Who may watch, and be watched by, users of other domains.
+//= MS-PRES 3.4.5.3
+//# the operator says which users may deal with federated domains and with public clouds
+#[derive(Clone, Debug, Default)]
+pub struct Abroad {
+    /// Of federated domains; `None` for everybody.
+    pub federated: Option<Vec<String>>,
+    /// Of public clouds; `None` for everybody.
+    pub public: Option<Vec<String>>,
+}
+
+impl Abroad {
+    /// Whether a user of ours, by canonical address, may deal with users of this network.
+    #[must_use]
+    pub fn allows(&self, user: &str, network: Network) -> bool {
+        let granted = match network {
+            Network::SameEnterprise => return true,
+            Network::Federated => &self.federated,
+            Network::PublicCloud => &self.public,
+        };
+        let named = |users: &Vec<String>| users.iter().any(|granted| granted == user);
+        granted.as_ref().is_none_or(named)
+    }
+}
+
 impl Settings {
+    /// The network that users of a domain are of which is not ours.
+    fn network_of(&self, domain: &str) -> Network {
+        if self.public_domains.iter().any(|public| public == domain) {
+            Network::PublicCloud
+        } else {
+            Network::Federated
+        }
+    }
+
     /// Whether a category of this name may be published.
     //= MS-PRES 3.2.5.1.2
     //# publications are limited to registered names; the administrator may register more, or allow all
@@ -372,6 +412,33 @@ fn body(request: &Request) -> Result<&[u8], Answer> {
         return Err(Answer::of(refusal::BODY_MISSING));
     }
     Ok(request.body())
+}
+
+/// The body of a SUBSCRIBE, which must be there and be of this type.
+///
+/// # Errors
+/// 400 without a body, 415 for another type.
+fn body_of_type<'r>(
+    request: &'r Request,
+    essence: &'static str,
+    circumstances: &Circumstances<'_>,
+) -> Result<&'r [u8], Answer> {
+    let body = body(request).map_err(|answer| diagnostics::BAD_XML.on(answer, circumstances))?;
+    let media = request.header(Name::ContentType).map(MediaType::parse);
+    if media.is_some_and(|media| media.essence.eq_ignore_ascii_case(essence)) {
+        return Ok(body);
+    }
+    let answer = Answer::of(refusal::UNSUPPORTED_TYPE).with("Accept", essence);
+    Err(diagnostics::CONTENT_TYPE.on(answer, circumstances))
+}
+
+/// Whether Accept holds all of these types; a request without Accept takes what its package has.
+fn accepts(request: &Request, types: &[&str]) -> bool {
+    let accept = || request.values(Name::Accept).map(MediaType::parse);
+    accept().next().is_none()
+        || types
+            .iter()
+            .all(|wanted| accept().any(|media| media.accepts(wanted)))
 }
 
 /// What a body that is no document of its type gets.

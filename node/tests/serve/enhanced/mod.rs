@@ -1,6 +1,11 @@
 //! MS-PRES on the wire: each file the clauses of one part of the specification.
 
+mod batch;
+mod category_errors;
+mod category_limits;
+mod category_subscription;
 mod client;
+mod delivery;
 mod lifetimes;
 mod msrtc;
 mod pidf;
@@ -8,8 +13,13 @@ mod publication;
 mod publication_errors;
 mod publication_vectors;
 mod registration;
+mod schema;
 mod schemas;
+mod self_errors;
+mod self_subscription;
+mod signed_out;
 mod tree;
 mod vectors;
 mod vectors_legacy;
+mod vectors_subscription;
 mod viewer;
