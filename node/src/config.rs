@@ -250,6 +250,8 @@ struct LimitSection {
     in_flight: Option<usize>,
     log_segment_bytes: Option<u64>,
     snapshot_bytes: Option<u64>,
+    members: Option<u32>,
+    delegates: Option<u32>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -294,6 +296,10 @@ pub struct Config {
     pub log_segment_bytes: u64,
     /// Bytes of entries between snapshots.
     pub snapshot_bytes: u64,
+    /// Members over all containers of a user.
+    pub members: u32,
+    /// Delegates of a user.
+    pub delegates: u32,
     /// What is logged.
     pub log_filter: String,
     /// How.
@@ -519,6 +525,9 @@ fn merge(file: File, flags: &Flags) -> Result<Config, ConfigError> {
         in_flight,
         log_segment_bytes,
         snapshot_bytes: limits.snapshot_bytes.unwrap_or(64 << 20),
+        // The limits of the product whose clients these are, where it is known to have any.
+        members: limits.members.unwrap_or(2_000),
+        delegates: limits.delegates.unwrap_or(25),
         log_filter: flags
             .log
             .clone()

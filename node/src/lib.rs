@@ -449,7 +449,13 @@ impl Config {
             publication: interval(self.publication),
             subscription: interval(self.subscription),
             registration: interval(self.registration),
-            enhanced: dialect::enhanced::Settings::default(),
+            //= MS-PRES 3.5.5.2
+            //# the administrator sets how many members a publisher may have
+            enhanced: dialect::enhanced::Settings {
+                members: self.members,
+                delegates: self.delegates,
+                ..dialect::enhanced::Settings::default()
+            },
         }
     }
 }

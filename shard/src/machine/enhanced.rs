@@ -18,7 +18,7 @@ use crate::presence::limits::{CONTEXT_BYTES_MAX, SUBSCRIBERS_MAX, WATCHERS_MAX};
 use crate::presence::subscriber::Subscriber;
 use crate::slot::{Aor, Slot};
 use crate::subscription::dialog::{Dialog, DialogKey, EndReason, EndpointId, Format, Package};
-use crate::subscription::view::View;
+use crate::subscription::view::{Seen, View};
 use crate::subscription::watch::{Action, BatchMember, Scope, Watch, Wish};
 use crate::time::Timestamp;
 
@@ -413,7 +413,7 @@ impl Machine {
             let address = Aor::from_canonical(resource.address);
             let watchers = self.store.watched(resource.address);
             let watchers = watchers.map_or(0, |watched| watched.watcher_count());
-            let mut gone = false;
+            let (mut gone, mut new) = (false, false);
             let joined = self.store.change_dialog(slot, key, |dialog| {
                 let batch = dialog.watch.as_deref_mut().and_then(Watch::batch_mut)?;
                 if !action.subscribe {
@@ -422,7 +422,7 @@ impl Machine {
                 }
                 //= MS-PRES 3.4.5.1.3.1
                 //# a resource with too many watchers is rejected, the others are served
-                let new = !batch.members.contains_key(&address);
+                new = !batch.members.contains_key(&address);
                 let full = new && watchers >= WATCHERS_MAX;
                 let watched = !full && batch.watch(&address, &action.categories).is_ok();
                 watched.then_some(())
@@ -436,7 +436,16 @@ impl Machine {
                 //# a context element adds the watcher to the resource's subscriber list
                 if let Some(context) = resource.context {
                     let subscriber = introduced(watcher, extras, context, false);
-                    let _ = self.introduce(address.as_str(), subscriber);
+                    let full = self.introduce(address.as_str(), subscriber).is_err();
+                    //= MS-PRES 3.6.5.1
+                    //# who does not fit into the subscriber list is told 413
+                    if full && new {
+                        self.store.change_dialog(slot, key, |dialog| {
+                            let batch = dialog.watch.as_deref_mut().and_then(Watch::batch_mut)?;
+                            batch.members.remove(&address)
+                        });
+                        self.store.leave_batch(&address, (slot, key));
+                    }
                 }
             }
         }
@@ -578,9 +587,11 @@ impl Machine {
             }
             Some(Watch::Contacts { .. }) => {
                 let watched = self.store.watched(home.as_str())?;
-                shown
-                    .views
-                    .push(Arc::new(View::contacts(&watched.presentity, now)));
+                let view = View::contacts(&watched.presentity, now);
+                if let Seen::Contacts(list) = &view.seen {
+                    self.notices.shown(&home, key, list.delta_num);
+                }
+                shown.views.push(Arc::new(view));
             }
             None => {
                 let watcher = Watcher {
