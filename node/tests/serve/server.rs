@@ -12,6 +12,7 @@ pub const PATIENCE: Duration = Duration::from_secs(20);
 /// A running server.
 pub struct Server {
     child: Child,
+    guard: Child,
     pub udp: SocketAddr,
     pub tcp: SocketAddr,
     pub admin: SocketAddr,
@@ -77,6 +78,7 @@ impl Server {
             text.parse().expect("an address")
         };
         Ok(Server {
+            guard: guard(&child),
             udp: find("udp:"),
             tcp: find("tcp:"),
             admin: find("admin http://"),
@@ -154,8 +156,23 @@ impl Server {
     }
 }
 
+/// Ends the server when this process does: one that a test keeps in a static is never dropped. The shell
+/// reads a pipe that only this process holds, and kills once that closes.
+fn guard(server: &Child) -> Child {
+    Command::new("sh")
+        .args(["-c", "read _; kill -9 \"$0\" 2>/dev/null"])
+        .arg(server.id().to_string())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .expect("sh runs")
+}
+
 impl Drop for Server {
     fn drop(&mut self) {
+        // First, or it would kill whoever gets the number next.
+        let _ = self.guard.kill();
+        let _ = self.guard.wait();
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

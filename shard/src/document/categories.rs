@@ -1,5 +1,7 @@
 //! `application/msrtc-event-categories+xml` (MS-PRES 2.2.2.1): what a watcher sees of a publisher.
 
+use std::sync::Arc;
+
 use crate::category::{CATEGORIES, Category, write_attribute};
 use crate::presence::instance::{Instance, Lifetime, Place};
 use crate::subscription::view::{Own, Seen, View};
@@ -14,12 +16,15 @@ pub fn compose(view: &View, out: &mut Vec<u8>) {
     };
     begin(&view.presentity.to_string(), out);
     for (category, instances) in categories {
+        // What the server put there only so that it holds nothing is shown as nothing.
+        let held = |instance: &&Arc<Instance>| !instance.body.is_nothing();
+        let instances = || instances.iter().filter(held);
         //= MS-PRES 3.2.5.3
         //# who resolves to nothing gets an empty instance, as if nothing were published
-        if instances.is_empty() {
+        if instances().next().is_none() {
             write_empty(category, out);
         }
-        for instance in instances {
+        for instance in instances() {
             write_head(instance, out);
             write_body(instance, out);
         }

@@ -93,6 +93,11 @@ fn member(element: Element<'_, '_>) -> Result<MemberChange, &'static str> {
 }
 
 /// A domain name (RFC 1034 3.1), lower case.
+//= MS-PRES 3.5.5.2
+//= type=exception
+//= reason=whether it resolves is not asked: a name server that is slow or away must not decide what a publisher may
+//= reason=write, and a partner's domain may be known to our edge only
+// excepts: PRES-3.5.5.2-09 in part: the name must be well-formed, but need not resolve to an address
 fn domain(text: &str) -> Result<Box<str>, &'static str> {
     let label = |label: &str| {
         let inner = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';

@@ -61,8 +61,11 @@ pub(super) fn compose_pidf(presentity: &Aor, legacy: &Legacy, out: &mut Vec<u8>)
 //= MS-PRES 2.2.2.8.1
 //# the activity in the tuple's status; linked identities, cid and display name beside the tuple
 pub fn compose_ms_pidf(view: &View, linked: Option<&Linked>, out: &mut Vec<u8>) {
-    let Seen::Legacy(legacy) = &view.seen else {
-        return super::pidf::compose(view, out);
+    let nothing = Legacy::default();
+    let legacy = match &view.seen {
+        Seen::Legacy(legacy) => legacy,
+        Seen::Publications(contents) if contents.is_empty() => &nothing,
+        _ => return super::pidf::compose(view, out),
     };
     let seen = interop(legacy).as_pidf();
     out.extend_from_slice(b"<?xml version=\"1.0\" encoding=\"utf-8\"?>\n<presence");

@@ -31,8 +31,12 @@ pub fn parse(body: &[u8]) -> Result<(String, bool), DocumentError> {
     let acknowledged = subscriber
         .attribute("acknowledged")
         .and_then(|text| truth(&text));
-    let wrong = || document.error_at(subscriber, "acknowledged is neither true nor false");
-    Ok((user, acknowledged.ok_or_else(wrong)?))
+    //= MS-PRES 2.2.2.6.2
+    //# acknowledged is true
+    if acknowledged != Some(true) {
+        return Err(document.error_at(subscriber, "acknowledged is not true"));
+    }
+    Ok((user, true))
 }
 
 #[cfg(test)]
@@ -41,7 +45,9 @@ mod tests {
 
     //= MS-PRES 3.6.5.1
     //= type=test
-    // proves: PRES-3.6.5.1-09 PRES-3.6.5.3-01 PRES-2.2.2.6.2-03 PRES-2.2.2.6.2-04
+    //= MS-PRES 2.2.2.6.2
+    //= type=test
+    // proves: PRES-3.6.5.1-09 PRES-3.6.5.3-01 PRES-2.2.2.6.2-02 PRES-2.2.2.6.2-04 PRES-2.2.2.6.2-05
     #[test]
     fn one_subscriber_is_seen_at_a_time() {
         let body = |inside: &str| {
@@ -52,8 +58,13 @@ mod tests {
             ("one", body(john), Ok(("john@contoso.com".to_owned(), true))),
             (
                 "with scheme",
-                body("<subscriber user=\"sip:John@contoso.com\" acknowledged=\"false\"/>"),
-                Ok(("john@contoso.com".to_owned(), false)),
+                body("<subscriber user=\"sip:John@contoso.com\" acknowledged=\"1\"/>"),
+                Ok(("john@contoso.com".to_owned(), true)),
+            ),
+            (
+                "not acknowledged",
+                body("<subscriber user=\"john@contoso.com\" acknowledged=\"false\"/>"),
+                Err(()),
             ),
             ("two", body(&format!("{john}{john}")), Err(())),
             ("none", body(""), Err(())),

@@ -18,7 +18,7 @@ use crate::presence::limits::{CONTEXT_BYTES_MAX, SUBSCRIBERS_MAX, WATCHERS_MAX};
 use crate::presence::subscriber::Subscriber;
 use crate::slot::{Aor, Slot};
 use crate::subscription::dialog::{Dialog, DialogKey, EndReason, EndpointId, Format, Package};
-use crate::subscription::view::View;
+use crate::subscription::view::{Seen, View};
 use crate::subscription::watch::{Action, BatchMember, Scope, Watch, Wish};
 use crate::time::Timestamp;
 
@@ -477,7 +477,7 @@ impl Machine {
             let address = Aor::from_canonical(resource.address);
             let watchers = self.store.watched(resource.address);
             let watchers = watchers.map_or(0, |watched| watched.batches().len());
-            let mut gone = false;
+            let (mut gone, mut new) = (false, false);
             let joined = self.store.change_dialog(slot, key, |dialog| {
                 let batch = dialog.watch.as_deref_mut().and_then(Watch::batch_mut)?;
                 if !action.subscribe {
@@ -486,7 +486,7 @@ impl Machine {
                 }
                 //= MS-PRES 3.4.5.1.3.1
                 //# a resource with too many watchers is rejected, the others are served
-                let new = !batch.members.contains_key(&address);
+                new = !batch.members.contains_key(&address);
                 let full = new && watchers >= watchers_max;
                 let watched = !full && batch.watch(&address, &action.categories).is_ok();
                 watched.then_some(())
@@ -500,7 +500,16 @@ impl Machine {
                 //# a context element adds the watcher to the resource's subscriber list
                 if let Some(context) = resource.context {
                     let subscriber = introduced(watcher, extras, context);
-                    let _ = self.introduce(address.as_str(), subscriber);
+                    let full = self.introduce(address.as_str(), subscriber).is_err();
+                    //= MS-PRES 3.6.5.1
+                    //# who does not fit into the subscriber list is told 413
+                    if full && new {
+                        self.store.change_dialog(slot, key, |dialog| {
+                            let batch = dialog.watch.as_deref_mut().and_then(Watch::batch_mut)?;
+                            batch.members.remove(&address)
+                        });
+                        self.store.leave_batch(&address, (slot, key));
+                    }
                 }
             }
         }
@@ -651,9 +660,11 @@ impl Machine {
             }
             Some(Watch::Contacts { .. }) => {
                 let watched = self.store.watched(home.as_str())?;
-                shown
-                    .views
-                    .push(Arc::new(View::contacts(&watched.presentity, now)));
+                let view = View::contacts(&watched.presentity, now);
+                if let Seen::Contacts(list) = &view.seen {
+                    self.notices.shown(&home, key, list.delta_num);
+                }
+                shown.views.push(Arc::new(view));
             }
             None => {
                 let watcher = Watcher {

@@ -15,6 +15,7 @@ use crate::machine::digest::History;
 use crate::machine::effect::{Effect, Notice, SubscriptionState};
 use crate::machine::store::Store;
 use crate::machine::table::Watched;
+use crate::presence::contacts::Delta;
 use crate::presence::container::{Network, Watcher};
 use crate::presence::endpoint::Endpoint;
 use crate::presence::enhanced::Changes;
@@ -33,6 +34,8 @@ enum Whom {
     Changed(Box<Changes>),
     /// One who asked, about the presentity that its dialog lives with.
     One(DialogKey),
+    /// One who was shown its contacts up to this number, in an answer.
+    Shown(DialogKey, u32),
     /// One who asked, about one of the many that its dialog watches.
     Member(Slot, DialogKey),
     /// One whose dialog is gone: its final notice.
@@ -73,6 +76,13 @@ impl Notices {
     /// One dialog asked for the state.
     pub(super) fn one(&mut self, presentity: &Aor, key: DialogKey) {
         self.due.push((presentity.clone(), Whom::One(key)));
+    }
+
+    /// One dialog was shown its contacts in an answer: of this entry's steps those up to this number are
+    /// not told to it.
+    pub(super) fn shown(&mut self, presentity: &Aor, key: DialogKey, delta_num: u32) {
+        self.due
+            .push((presentity.clone(), Whom::Shown(key, delta_num)));
     }
 
     /// One dialog asked for the state of one of those that it watches.
@@ -146,8 +156,8 @@ impl Notices {
             while let Some((_, whom)) = due.next_if(|(other, _)| *other == presentity) {
                 group.add(whom);
             }
-            group.settle();
             let watched = store.share_watched(presentity.as_str());
+            group.settle(watched.as_deref());
             let mut telling = Telling {
                 presentity: &presentity,
                 watched: watched.as_deref(),
@@ -176,9 +186,12 @@ impl Notices {
 #[derive(Default)]
 struct Group {
     everyone: bool,
+    /// What standard publications show changed, or rules no more what is seen.
+    standard: bool,
     changes: Changes,
     some: Vec<DialogKey>,
     members: Vec<(Slot, DialogKey)>,
+    shown: Vec<(DialogKey, u32)>,
     gone: Vec<Gone>,
     signed_out: Vec<Notice>,
 }
@@ -189,19 +202,30 @@ impl Group {
             Whom::Everyone => self.everyone = true,
             Whom::Changed(changes) => self.changes.merge(*changes),
             Whom::One(key) => self.some.push(key),
+            Whom::Shown(key, delta_num) => self.shown.push((key, delta_num)),
             Whom::Member(slot, key) => self.members.push((slot, key)),
             Whom::Gone(gone) => self.gone.push(*gone),
             Whom::SignedOut(notice) => self.signed_out.push(*notice),
         }
     }
 
-    fn settle(&mut self) {
+    fn settle(&mut self, watched: Option<&Watched>) {
         self.changes.settle();
+        // From the first sign-in on containers rule: who saw a telephone's state may see another one now.
+        // Who saw nothing and sees nothing still is not told, or the sign-in itself would show.
+        let telephone = watched.is_some_and(|watched| !watched.presentity.publications.is_empty());
+        self.standard = self.everyone || self.changes.standard || self.changes.claimed && telephone;
         self.everyone |= self.changes.standard || self.changes.claimed;
         self.some.sort_unstable();
         self.some.dedup();
         self.members.sort_unstable();
         self.members.dedup();
+    }
+
+    /// Whether a dialog was shown its contacts with this step done.
+    fn knows(&self, key: DialogKey, delta: &Delta) -> bool {
+        let mut shown = self.shown.iter();
+        shown.any(|(known, delta_num)| *known == key && delta.to <= *delta_num)
     }
 
     /// Whether a dialog asked.
@@ -324,7 +348,7 @@ impl Telling<'_> {
                 (*of == legacy || *of == Category::ContactCard) && Some(*at) == container
             };
             let told = group.asked(key)
-                || group.everyone && (claimed.is_none() || changes.claimed)
+                || group.standard && (claimed.is_none() || changes.claimed)
                 || claimed.is_some()
                     && (dialog.resolved != container || changes.touched.iter().any(changed));
             dialog.resolved = container;
@@ -388,8 +412,13 @@ impl Telling<'_> {
                 }
             });
         for ((scope, whole), notices) in classes.0 {
-            let changes = (!whole).then_some(&group.changes);
-            self.say(View::own(&watched.presentity, scope, changes, now), notices);
+            let presentity = &watched.presentity;
+            let view = if whole {
+                View::own(presentity, scope, None, now).with_cleared(presentity, &group.changes)
+            } else {
+                View::own(presentity, scope, Some(&group.changes), now)
+            };
+            self.say(view, notices);
         }
     }
 
@@ -405,7 +434,7 @@ impl Telling<'_> {
             let worn_out = &mut self.worn_out;
             self.store
                 .for_each_watcher(address, Package::RoamingContacts, |key, dialog| {
-                    if !group.asked(key) {
+                    if !group.asked(key) && !group.knows(key, delta) {
                         notices.push(notice(key, dialog, now, worn_out));
                     }
                 });
@@ -433,7 +462,7 @@ impl Telling<'_> {
         }
         let claimed = watched.presentity.claimed();
         let mut changes = group.changes.clone();
-        changes.standard |= group.everyone;
+        changes.standard = group.standard;
         let mut classes = Classes::new();
         let (now, aor) = (self.now, self.presentity);
         let worn_out = &mut self.worn_out;

@@ -202,6 +202,7 @@ impl Store {
         queue(&mut self.presentity_ends, watched);
         let moved = watched.queued_for != before && before != NEVER;
         let superseded = moved.then(|| watched.presentity.aor.clone());
+        watched.forget_traces();
         if watched.is_empty() {
             self.forget_presentity(slot, place);
         }
@@ -337,6 +338,7 @@ impl Store {
             .expect("a presentity is kept as long as somebody watches it");
         let watched = table.at_mut(place);
         watched.remove_watcher(key);
+        watched.forget_traces();
         let empty = watched.is_empty();
         self.counts.dialogs -= 1;
         if empty {

@@ -100,6 +100,14 @@ impl Watched {
         self.is_derived() && self.batches.is_none()
     }
 
+    /// Where nothing is kept, nothing is left of what was: a snapshot holds none of it, and a replica that
+    /// was restored must show the same.
+    pub(super) fn forget_traces(&mut self) {
+        if self.is_derived() {
+            self.presentity = Presentity::new(self.presentity.aor.clone());
+        }
+    }
+
     /// Nothing is kept for it but that batched dialogs watch it, which they know themselves.
     pub(super) fn is_derived(&self) -> bool {
         self.watchers.is_empty() && self.presentity.is_empty()

@@ -45,6 +45,16 @@ impl Body {
         }
     }
 
+    /// Whether the server made it, and it says no more to a watcher than if it were not there.
+    #[must_use]
+    pub fn is_nothing(&self) -> bool {
+        match self {
+            Body::Computed(Computed::Empty) => true,
+            Body::Computed(Computed::Services(services)) => services.0.is_empty(),
+            Body::Published { .. } | Body::Computed(_) => false,
+        }
+    }
+
     /// Bytes of a client's XML.
     fn len(&self) -> usize {
         match self {

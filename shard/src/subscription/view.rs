@@ -150,12 +150,13 @@ impl View {
                     profile: profile.unwrap_or_default(),
                 }
             });
-        View::new(
-            presentity,
-            Package::Presence,
-            now,
-            Seen::Legacy(Box::new(seen)),
-        )
+        //= MS-PRES 1.3.1.3.4
+        //# who sees nothing cannot tell it from somebody who published nothing
+        let seen = match seen.interop {
+            Some(_) => Seen::Legacy(Box::new(seen)),
+            None => Seen::Publications(SmallVec::new()),
+        };
+        View::new(presentity, Package::Presence, now, seen)
     }
 
     /// What a watcher of categories sees, each in the container that it resolves to.
@@ -213,6 +214,18 @@ impl View {
             now,
             Seen::Own(Box::new(own)),
         )
+    }
+
+    /// The same, with what is not there any more: who is shown all in the entry in which something went
+    /// may remember it.
+    #[must_use]
+    pub fn with_cleared(mut self, presentity: &Presentity, changes: &Changes) -> View {
+        if let (Seen::Own(own), Some(enhanced)) = (&mut self.seen, &presentity.enhanced)
+            && own.categories.is_some()
+        {
+            own.cleared = cleared(enhanced, changes);
+        }
+        self
     }
 
     /// One's own contacts.
@@ -276,15 +289,21 @@ fn own_categories(enhanced: &Enhanced, changes: Option<&Changes>, own: &mut Own)
         .iter()
         .flat_map(|category| enhanced.instances.of(category));
     own.categories = Some(instances.cloned().collect());
-    //= MS-PRES 1.3.1.5
-    //# when the last instance of a category in a container is deleted, an empty one is told
+    own.cleared = cleared(enhanced, changes);
+}
+
+/// Where the last instance is gone.
+//= MS-PRES 1.3.1.5
+//# when the last instance of a category in a container is deleted, an empty one is told
+fn cleared(enhanced: &Enhanced, changes: &Changes) -> Vec<Place> {
     let cleared = changes
         .touched
         .iter()
         .filter(|(category, container)| enhanced.instances.at(category, *container).is_empty());
-    own.cleared = cleared.cloned().collect();
-    own.cleared.sort_unstable();
-    own.cleared.dedup();
+    let mut cleared: Vec<Place> = cleared.cloned().collect();
+    cleared.sort_unstable();
+    cleared.dedup();
+    cleared
 }
 
 /// The memberships of all containers there are, or of those that changed.

@@ -251,7 +251,7 @@ impl BatchMember {
                 Some(changes) => {
                     let changed =
                         |(of, at): &(Category, u16)| of == category && Some(*at) == container;
-                    let standard = publisher.is_none() && changes.standard;
+                    let standard = (publisher.is_none() || changes.claimed) && changes.standard;
                     container != *seen
                         || changes.touched.iter().any(changed)
                         || standard && *category == Category::State

@@ -9,7 +9,7 @@ use shard::machine::command::{
     Act, Binding, Bindings, Command, Leader, Publish, Register, Request, Resubscribe, Subscribe,
     Ticket,
 };
-use shard::machine::effect::{Effect, Notice, SubscriptionState};
+use shard::machine::effect::{Effect, Notice, Shown, SubscriptionState};
 use shard::machine::outcome::{Outcome, Refusal, RequestKey};
 use shard::presence::endpoint::Endpoint;
 use shard::presence::publication::{EntityTag, TagPolicy};
@@ -32,6 +32,8 @@ pub struct Pool {
     requests: u64,
     /// Notifications of the last entry.
     pub told: Vec<(Arc<View>, Vec<Notice>)>,
+    /// What rides in the last answer of the last entry.
+    pub shown_in_answer: Option<Box<Shown>>,
 }
 
 impl Pool {
@@ -44,6 +46,7 @@ impl Pool {
             clock_ms: BEGIN_MS,
             requests: 0,
             told: Vec::new(),
+            shown_in_answer: None,
         };
         pool.lead(1);
         pool
@@ -78,12 +81,13 @@ impl Pool {
         let mut outcomes = Vec::new();
         for effect in effects {
             match effect {
-                Effect::Reply { outcome, .. } => {
+                Effect::Reply { outcome, shown, .. } => {
                     assert!(
                         self.told.is_empty(),
                         "an answer comes before the notifications"
                     );
                     outcomes.push(outcome);
+                    self.shown_in_answer = shown;
                 }
                 Effect::Notify { view, notices } => self.told.push((view, notices)),
             }

@@ -5,8 +5,8 @@ use shard::machine::command::Command;
 use shard::slot::Slot;
 use transport::sip::Request;
 
-use super::{Aside, body, malformed, own_address};
-use crate::dialect::{Answer, Circumstances, Grace, Scratch, Translated};
+use super::{Aside, body, canonical_of, malformed, own_address};
+use crate::dialect::{Answer, Circumstances, Grace, Scratch, Translated, refusal};
 
 pub(super) fn acknowledge<'s>(
     request: &'s Request,
@@ -14,6 +14,11 @@ pub(super) fn acknowledge<'s>(
     scratch: &'s mut Scratch,
 ) -> Result<Translated<'s>, Answer> {
     own_address(request, circumstances, &mut scratch.presentity)?;
+    //= MS-PRES 3.6.5.1
+    //# the Request-URI is that of From and To
+    if canonical_of(request.uri()).as_deref() != Some(&*scratch.presentity) {
+        return Err(Answer::of(refusal::NOT_YOURSELF));
+    }
     let read = subscribers::parse(body(request)?);
     let (subscriber, acknowledged) = read.map_err(|error| malformed(&error, circumstances))?;
     scratch.watcher = subscriber;

@@ -78,6 +78,8 @@ pub struct Client {
     pub instance: [u8; 16],
     /// The GRUU of the endpoint.
     pub gruu: String,
+    /// The display name in From; none when empty.
+    pub name: String,
 }
 
 /// A subscription as its client sees it.
@@ -127,6 +129,21 @@ impl Client {
             uri: format!("sip:{user}@contoso.com"),
             epid,
             instance,
+            name: String::new(),
+        }
+    }
+
+    /// Somebody of `user@domain` who does not register here: a watcher from elsewhere.
+    pub fn visitor(server: &Server, user: &str, domain: &str) -> Client {
+        let epid = format!("{:010x}", fresh());
+        let instance = gruu::instance_of_epid(&epid);
+        Client {
+            phone: Phone::tcp(server.tcp),
+            gruu: gruu::of_endpoint(&format!("{user}@{domain}"), instance),
+            uri: format!("sip:{user}@{domain}"),
+            epid,
+            instance,
+            name: String::new(),
         }
     }
 
@@ -159,10 +176,15 @@ impl Client {
         let to_tag = to_tag.map(|tag| format!(";tag={tag}")).unwrap_or_default();
         format!(
             "{method} {uri} SIP/2.0\r\nVia: SIP/2.0/TCP {};branch=z9hG4bKt{}\r\nMax-Forwards: 70\r\n\
-             From: <{own}>;tag=f{call_id};epid={epid}\r\nTo: <{uri}>{to_tag}\r\nCall-ID: {call_id}\r\nCSeq: {cseq} {method}\r\n\
+             From: {name}<{own}>;tag=f{call_id};epid={epid}\r\nTo: <{uri}>{to_tag}\r\nCall-ID: {call_id}\r\nCSeq: {cseq} {method}\r\n\
              Contact: <{gruu}>\r\n",
             self.phone.local,
             fresh(),
+            name = if self.name.is_empty() {
+                String::new()
+            } else {
+                format!("\"{}\" ", self.name)
+            },
             own = self.uri,
             epid = self.epid,
             gruu = self.gruu,
@@ -172,6 +194,12 @@ impl Client {
     /// A SERVICE to oneself.
     pub fn service(&mut self, media: &str, body: &str) -> Response {
         let uri = self.uri.clone();
+        self.service_to(&uri, media, body)
+    }
+
+    /// A SERVICE to somebody.
+    pub fn service_to(&mut self, uri: &str, media: &str, body: &str) -> Response {
+        let uri = uri.to_owned();
         let call_id = format!("service-{}", fresh());
         let head = self.head("SERVICE", &uri, None, &call_id, 1);
         self.phone
@@ -261,6 +289,48 @@ impl Client {
         (dialog, response)
     }
 
+    /// A single subscription to categories of one publisher, with further header lines and what to say of
+    /// oneself (`<context>…</context>`, or nothing).
+    pub fn watch_one(
+        &mut self,
+        publisher: &str,
+        categories: &[&str],
+        lines: &str,
+        context: &str,
+    ) -> (Dialog, Response) {
+        let mut dialog = Dialog::new("presence", publisher);
+        let response = self.ask_one(&mut dialog, Some(3_600), categories, lines, context);
+        (dialog, response)
+    }
+
+    /// Looks once at categories of one publisher.
+    pub fn poll_one(&mut self, publisher: &str, categories: &[&str], lines: &str) -> Response {
+        let mut dialog = Dialog::new("presence", publisher);
+        self.ask_one(&mut dialog, Some(0), categories, lines, "")
+    }
+
+    fn ask_one(
+        &mut self,
+        dialog: &mut Dialog,
+        expires: Option<u32>,
+        categories: &[&str],
+        lines: &str,
+        context: &str,
+    ) -> Response {
+        let body = batch(&self.uri, "subscribe", &[&dialog.to], categories);
+        let body = body.replace(
+            "\"/></adhocList>",
+            &format!("\">{context}</resource></adhocList>"),
+        );
+        self.subscribe(
+            dialog,
+            expires,
+            &format!("{SINGLE_LINES}{lines}"),
+            "application/msrtc-adrl-categorylist+xml",
+            &body,
+        )
+    }
+
     /// SUBSCRIBE with the body of a batch, in its dialog or for a new one.
     pub fn change_batch(&mut self, dialog: &mut Dialog, body: &str) -> Response {
         self.subscribe(
@@ -314,6 +384,19 @@ pub fn roaming_list(kinds: &[&str]) -> String {
         "<roamingList xmlns=\"http://schemas.microsoft.com/2006/09/sip/roaming-self\">{each}</roamingList>"
     )
 }
+/// Lines of a subscription to categories of one publisher.
+pub const SINGLE_LINES: &str = "Accept: application/msrtc-event-categories+xml, \
+    text/xml+msrtc.pidf, application/pidf+xml, application/rlmi+xml, multipart/related\r\n\
+    Supported: com.microsoft.autoextend\r\nSupported: ms-benotify\r\nProxy-Require: ms-benotify\r\n\
+    Supported: ms-piggyback-first-notify\r\n";
+
+/// A line by which an edge marks a request of another deployment.
+pub const FEDERATED: &str = "ms-edge-proxy-message-trust: ms-source-type=EdgeProxyGenerated;\
+    ms-source-network=federation;ms-source-verified-user=verified\r\n";
+
+/// The same for a user of a public provider.
+pub const PUBLIC_CLOUD: &str = "ms-edge-proxy-message-trust: ms-source-type=EdgeProxyGenerated;\
+    ms-source-network=publiccloud;ms-source-verified-user=verified\r\n";
 
 /// The body of a batch with one action.
 pub fn batch(own: &str, action: &str, publishers: &[&str], categories: &[&str]) -> String {
@@ -371,6 +454,16 @@ pub fn note(text: &str) -> String {
 /// The body as text.
 pub fn text(body: &[u8]) -> String {
     String::from_utf8(body.to_vec()).expect("a body is UTF-8")
+}
+
+/// The one categories document in an answer or a notification, alone or as a part of a multipart.
+pub fn categories(body: &[u8]) -> String {
+    let body = text(body);
+    let begin = body
+        .find("<categories")
+        .unwrap_or_else(|| panic!("no categories: {body}"));
+    let end = body.rfind("</categories>").expect("an element has an end");
+    body[begin..end + "</categories>".len()].to_owned()
 }
 
 /// The code at the begin of ms-diagnostics.

@@ -1,10 +1,13 @@
 //! MS-PRES on the wire: each file the clauses of one part of the specification.
 
 mod batch;
+mod blocked;
 mod category_errors;
 mod category_limits;
 mod category_subscription;
 mod client;
+mod containers;
+mod delegates;
 mod delivery;
 mod lifetimes;
 mod msrtc;
@@ -18,8 +21,10 @@ mod schemas;
 mod self_errors;
 mod self_subscription;
 mod signed_out;
+mod subscribers;
 mod tree;
 mod vectors;
 mod vectors_legacy;
+mod vectors_own;
 mod vectors_subscription;
 mod viewer;

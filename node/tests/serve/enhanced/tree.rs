@@ -88,3 +88,44 @@ pub fn attributes(document: &str, name: &str, attribute: &str) -> Vec<String> {
         .filter_map(|node| node.attribute(attribute).map(str::to_owned))
         .collect()
 }
+
+/// The text of each element of this name, in the document's order.
+pub fn texts(document: &str, name: &str) -> Vec<String> {
+    let document = Document::parse(document)
+        .unwrap_or_else(|error| panic!("not well-formed ({error}): {document}"));
+    document
+        .descendants()
+        .filter(|node| node.is_element() && node.tag_name().name() == name)
+        .map(|node| node.text().unwrap_or_default().trim().to_owned())
+        .collect()
+}
+
+/// Holds a part of a document against its schema: every element from the one called `root` down is one of
+/// `rules` (name, attributes that it must have, attributes that it may have), in the namespace `namespace`.
+/// Elements of other namespaces are not looked at.
+pub fn conforms(document: &str, namespace: &str, root: &str, rules: &[(&str, &[&str], &[&str])]) {
+    let parsed = Document::parse(document)
+        .unwrap_or_else(|error| panic!("not well-formed ({error}): {document}"));
+    let root = parsed
+        .descendants()
+        .find(|node| node.has_tag_name((namespace, root)));
+    let root = root.unwrap_or_else(|| panic!("no {namespace} {rules:?}: {document}"));
+    for element in root.descendants().filter(Node::is_element) {
+        if element.tag_name().namespace() != Some(namespace) {
+            continue;
+        }
+        let name = element.tag_name().name();
+        let rule = rules.iter().find(|(known, _, _)| *known == name);
+        let (_, must, may) = rule.unwrap_or_else(|| panic!("{name} is not known: {document}"));
+        for wanted in *must {
+            assert!(
+                element.has_attribute(*wanted),
+                "{name}@{wanted}: {document}"
+            );
+        }
+        for attribute in element.attributes() {
+            let known = must.contains(&attribute.name()) || may.contains(&attribute.name());
+            assert!(known, "{name}@{}: {document}", attribute.name());
+        }
+    }
+}
