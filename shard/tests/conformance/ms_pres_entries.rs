@@ -34,6 +34,7 @@ fn subscribe<'a>(own: &'a str, package: Package, format: Format, wish: Wish<'a>)
         route: b"route",
         target: b"target",
         extras: Some(Box::new(Extras {
+            watchers_max: 100,
             network: Network::SameEnterprise,
             delivery: Delivery::Benotify,
             piggyback: true,
@@ -96,6 +97,7 @@ fn a_step_is_not_told_to_who_was_shown_it() {
             external_uri: "".into(),
         },
         contacts_max: 10,
+        endpoint: None,
     };
     let watch = subscribe(
         ALICE,
