@@ -4,5 +4,6 @@ pub mod admission;
 pub mod chance;
 pub mod endpoint;
 pub mod identity;
+pub mod ntlm;
 pub mod route;
 pub mod waiting;
