@@ -474,6 +474,14 @@ impl<'d, 'a> Element<'d, 'a> {
         self.find(|attribute| attribute.prefix.is_empty() && attribute.local == local)
     }
 
+    /// An attribute of a namespace, references resolved.
+    #[must_use]
+    pub fn attribute_of(self, namespace: &str, local: &str) -> Option<Cow<'a, str>> {
+        let document = self.document;
+        let within = |binding: usize| document.bindings[binding].uri == namespace;
+        self.find(|attribute| attribute.local == local && attribute.binding.is_some_and(within))
+    }
+
     /// `xml:lang`.
     #[must_use]
     pub fn language(self) -> Option<Cow<'a, str>> {

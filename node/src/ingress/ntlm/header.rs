@@ -1,6 +1,7 @@
 //! The headers of the scheme: our challenges, and the credentials that answer them.
 
-use base64ct::{Base64, Encoding};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use transport::sip::header::{Params, elements};
 
 use super::Opaque;
@@ -101,7 +102,7 @@ pub fn challenge_header(target: &Target, offer: Offer<'_>) -> String {
         Offer::Second { message, opaque } => format!(
             "NTLM opaque=\"{opaque}\", gssapi-data=\"{}\", targetname=\"{name}\", \
              realm=\"{realm}\", version=4",
-            Base64::encode_string(message)
+            STANDARD.encode(message)
         ),
     }
 }
@@ -167,7 +168,7 @@ impl<'a> Credentials<'a> {
         if text.len() > AUTHENTICATE_MAX.div_ceil(3) * 4 {
             return None;
         }
-        Base64::decode_vec(text).ok()
+        STANDARD.decode(text).ok()
     }
 }
 

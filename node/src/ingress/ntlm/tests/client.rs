@@ -1,6 +1,7 @@
 //! A client of the scheme, written from its rules alone: shares no code with the server's side.
 
-use base64ct::{Base64, Encoding};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, KeyInit, Mac};
 use md4::Md4;
 use md5::{Digest, Md5};
@@ -150,7 +151,9 @@ pub fn value<'h>(header: &'h str, name: &str) -> &'h str {
 
 /// The CHALLENGE message in a second challenge, and the name beside it.
 pub fn challenge_of(header: &str) -> (Vec<u8>, Opaque) {
-    let message = Base64::decode_vec(value(header, "gssapi-data")).expect("base64");
+    let message = STANDARD
+        .decode(value(header, "gssapi-data"))
+        .expect("base64");
     (
         message,
         Opaque::parse(value(header, "opaque")).expect("a name"),
