@@ -4,8 +4,8 @@
 //! came for a shard goes to its log as one batch. Outcomes come back as mail and are answered through
 //! the transaction that waits; notices are written and sent. Nothing here blocks.
 
-use std::collections::{HashMap, VecDeque};
-use std::net::SocketAddr;
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
@@ -27,10 +27,12 @@ use transport::io::worker::{
 use transport::sip::uri::Uri;
 use transport::sip::{Method, Name, Request};
 use transport::transaction::Millis;
+use xxhash_rust::xxh3::xxh3_64;
 
 use super::admission::{LEADERLESS_S, retry_after_s};
 use super::chance::Chance;
 use super::identity::{Identity, Verdict};
+use super::ntlm::Opaque;
 use super::route::Routes;
 use super::waiting::{Look, Waiting, WaitingRoom, What};
 use crate::dialect::enhanced::answer::{self, Here};
@@ -52,6 +54,9 @@ const BUDGET_MS: u64 = 5_000;
 /// How long an endpoint whose connection was lost may take to register over another one: a client that
 /// changes its network is back within this time.
 const GRACE_MS: u64 = 5_000;
+
+/// Challenges remembered by a worker, to know a client that does not understand them. 8 bytes each.
+const CHALLENGED_MAX: usize = 16_384;
 
 /// How soon a proposal that found no leader is tried again.
 const RETRY_MS: u64 = 50;
@@ -88,6 +93,8 @@ pub struct Endpoint {
     connected: HashMap<u64, Lost>,
     /// Endpoints whose connection is gone, and when they are given up.
     lost: VecDeque<(Millis, Lost)>,
+    /// Requests that were answered with a challenge, by a hash.
+    challenged: HashSet<u64>,
     draining: bool,
 }
 
@@ -122,6 +129,7 @@ impl Endpoint {
             contacts: Contacts::default(),
             connected: HashMap::new(),
             lost: VecDeque::new(),
+            challenged: HashSet::new(),
             draining: false,
             shared,
         }
@@ -132,41 +140,121 @@ impl Endpoint {
         &mut self,
         transaction: TransactionId,
         request: &Request,
+        association: Option<Opaque>,
         answer: &Answer,
         wire: &mut Wire,
     ) {
         let tag = format!("r{:016x}", self.chance.draw());
         let status = answer.row.status.number();
+        let response = answer.write(request, &tag);
+        self.respond(transaction, request, association, status, response, wire);
+    }
+
+    /// Sends a response, signed where the one who asked expects it.
+    fn respond(
+        &mut self,
+        transaction: TransactionId,
+        request: &Request,
+        association: Option<Opaque>,
+        status: u16,
+        response: Bytes,
+        wire: &mut Wire,
+    ) {
         self.shared.metrics.request(request.method(), status);
-        wire.respond(transaction, status, answer.write(request, &tag));
+        let (identity, now_ms) = (&self.shared.identity, wire.wall_ms());
+        let response =
+            identity.sign_response(association, request, response, &mut self.chance, now_ms);
+        wire.respond(transaction, status, response);
     }
 
     fn unavailable(retry_after_s: u32) -> Answer {
         Answer::of(refusal::UNAVAILABLE).with("Retry-After", retry_after_s.to_string())
     }
 
-    /// Who asks, where the operator wants to know.
-    fn identify(&self, request: &Request, wire: &Wire) -> Result<(), Answer> {
-        if !matches!(
-            request.method(),
-            Method::Register | Method::Publish | Method::Subscribe | Method::Service
-        ) {
-            return Ok(());
+    /// Who asks, where the operator wants to know: whether it may, and what it is answered with.
+    fn identify(
+        &mut self,
+        incoming: &Incoming,
+        wire: &mut Wire,
+    ) -> (Option<Opaque>, Result<(), Answer>) {
+        let Incoming { request, flow, .. } = incoming;
+        let (reliable, now_ms) = (flow.transport.is_reliable(), wire.wall_ms());
+        let identity = &self.shared.identity;
+        let verdict = identity.check(request, reliable, &mut self.chance, now_ms);
+        let mut association = None;
+        let mut handshake = false;
+        let identified = match verdict {
+            Verdict::Open => return (None, Ok(())),
+            Verdict::Endpoint {
+                user,
+                association: by,
+            } => {
+                association = Some(by);
+                Identified::Endpoint(user)
+            }
+            _ if !self.must_be_known(incoming) => return (None, Ok(())),
+            Verdict::User(user) => Identified::User(user),
+            Verdict::Handshake(challenge) => {
+                handshake = true;
+                Identified::Unproven(vec![challenge])
+            }
+            Verdict::Unproven(challenges) => Identified::Unproven(challenges),
+        };
+        let identified = dialect::identified(request, identified, &self.shared.policy);
+        let identified = match identified {
+            Err(answer) if !handshake => Err(self.challenge_once(request, flow, answer, wire)),
+            other => other,
+        };
+        (association, identified)
+    }
+
+    /// Whether a request does what only a known user may do. An edge has asked those of other domains
+    /// already, who have no password here.
+    fn must_be_known(&self, Incoming { request, flow, .. }: &Incoming) -> bool {
+        let policy = &self.shared.policy;
+        match request.method() {
+            Method::Register | Method::Publish | Method::Service => true,
+            Method::Subscribe => {
+                let from = Uri::parse(request.from().uri);
+                let foreign = from.is_ok_and(|from| !policy.serves(from.host));
+                !(foreign && policy.is_edge(flow.peer.ip()))
+            }
+            _ => false,
         }
+    }
+
+    /// The answer, but 403 and the end of the connection where a client repeats what was challenged before:
+    /// it has not understood, and would never end.
+    //= RFC 3261 22.2
+    //# whoever answers a challenge raises CSeq, so a request that was challenged comes once
+    fn challenge_once(
+        &mut self,
+        request: &Request,
+        flow: &Flow,
+        answer: Answer,
+        wire: &mut Wire,
+    ) -> Answer {
+        if answer.row != refusal::UNAUTHORIZED
+            || *request.method() == Method::Register
+            || !flow.transport.is_reliable()
+        {
+            return answer;
+        }
+        let (number, cseq) = (flow.number, request.cseq());
         let method = request.method().as_str();
-        let credentials = request.headers(Name::Authorization);
-        let verdict =
-            self.shared
-                .identity
-                .check(method, request.uri(), credentials, wire.wall_ms());
-        dialect::identified(
-            request,
-            match verdict {
-                Verdict::Open => Identified::Anybody,
-                Verdict::User(user) => Identified::User(user),
-                Verdict::Challenge(challenges) => Identified::Unproven(challenges),
-            },
-        )
+        let which = format!("{number} {cseq} {method} {}", request.call_id());
+        if self.challenged.len() >= CHALLENGED_MAX {
+            self.challenged.clear();
+        }
+        if self.challenged.insert(xxh3_64(which.as_bytes())) {
+            return answer;
+        }
+        self.shared.metrics.rejected("challenge-ignored");
+        // A connection with a proxy at its end is not this client's alone.
+        if request.headers(Name::Via).count() == 1 {
+            wire.close(flow);
+        }
+        Answer::of(refusal::NOT_SIGNED_IN)
     }
 
     /// Queues `command` for the shard of `slot`; `waiting` leaves with its outcome.
@@ -283,7 +371,13 @@ impl Endpoint {
         };
         self.shared.metrics.rejected("no-outcome");
         let answer = Endpoint::unavailable(LEADERLESS_S);
-        self.answer(waiting.transaction, &waiting.request, &answer, wire);
+        let Waiting {
+            transaction,
+            request,
+            association,
+            ..
+        } = waiting;
+        self.answer(transaction, &request, association, &answer, wire);
     }
 
     fn leave(&mut self, ticket: Ticket) -> Option<Waiting> {
@@ -304,7 +398,7 @@ impl Endpoint {
             return Err(Endpoint::unavailable(LEADERLESS_S));
         }
         let request = &incoming.request;
-        self.identify(request, wire)?;
+        let trusted = self.is_trusted(incoming.flow.peer.ip());
         let contact = self.contacts.of(incoming.local, incoming.flow.transport);
         let circumstances = Circumstances {
             policy: &self.shared.policy,
@@ -312,7 +406,7 @@ impl Endpoint {
             contact,
             chance: self.chance.draw(),
             map: self.shared.routes.map(),
-            trusted: self.shared.identity.is_open() && incoming.flow.peer.ip().is_loopback(),
+            trusted,
             users: &*self.shared.users,
         };
         match dialect::translate(request, &circumstances, scratch) {
@@ -372,6 +466,12 @@ impl Endpoint {
                 ))
             }
         }
+    }
+
+    /// Whether a peer is believed when it says from which network a request came.
+    fn is_trusted(&self, peer: IpAddr) -> bool {
+        // Contradiction C-63: configured edges, and this very machine where nobody is asked anything.
+        self.shared.policy.is_edge(peer) || self.shared.identity.is_open() && peer.is_loopback()
     }
 
     /// Takes a permit of the slot's shard.
@@ -455,6 +555,7 @@ impl Endpoint {
             flow,
             since,
             aside,
+            association,
             ..
         } = waiting;
         self.shared.metrics.queue_delay_ms(wire.now().0 - since.0);
@@ -516,18 +617,35 @@ impl Endpoint {
                 answer::conflict(&request, &to_tag, conflicts, shown, source)
             }
             Outcome::Refused(refusal) => {
-                let answer = self.refused(&request, *refusal);
-                return self.answer(transaction, &request, &answer, wire);
+                let answer = self.refused(&request, *refusal, flow, wire);
+                return self.answer(transaction, &request, association, &answer, wire);
             }
             Outcome::Ended => return,
         };
-        self.shared.metrics.request(request.method(), status);
-        wire.respond(transaction, status, response);
+        self.respond(transaction, &request, association, status, response, wire);
+        if association.is_some() && register::signs_off(&request) {
+            self.shared.identity.signed_off(&request.from());
+        }
     }
 
     /// What the machine refused, with its diagnosis for those who read it.
-    fn refused(&self, request: &Request, refusal: Refusal) -> Answer {
-        let answer = Answer::of(refusal::of(refusal, request.method()));
+    fn refused(
+        &mut self,
+        request: &Request,
+        refusal: Refusal,
+        flow: Flow,
+        wire: &mut Wire,
+    ) -> Answer {
+        let row = refusal::of(refusal, request.method());
+        let answer = if row == refusal::NOT_REGISTERED && self.shared.policy.enhanced.challenges {
+            // Contradiction C-66: where a challenge can be answered, the endpoint is told to begin anew.
+            let (reliable, now_ms) = (flow.transport.is_reliable(), wire.wall_ms());
+            let challenges = self.shared.identity.challenges(reliable, now_ms, false);
+            let answer = dialect::unauthorized(challenges);
+            self.challenge_once(request, &flow, answer, wire)
+        } else {
+            Answer::of(row)
+        };
         match refusal::diagnosis(refusal) {
             Some(diagnosis) => {
                 let source = &self.shared.policy.domains[0];
@@ -544,6 +662,7 @@ impl Endpoint {
             request,
             flow,
             aside,
+            association,
             what: What::Poll(_),
             ..
         }) = self.leave(ticket)
@@ -558,8 +677,7 @@ impl Endpoint {
         };
         let to_tag = format!("r{chance:016x}");
         let response = answer::subscribed(&request, &to_tag, 0, Some(shown), &aside, here);
-        self.shared.metrics.request(request.method(), 200);
-        wire.respond(transaction, 200, response);
+        self.respond(transaction, &request, association, 200, response, wire);
     }
 
     /// Answers a fetch: 200, and one NOTIFY that begins and ends its dialog.
@@ -568,6 +686,7 @@ impl Endpoint {
             transaction,
             request,
             flow,
+            association,
             what: What::View(look),
             ..
         }) = self.leave(ticket)
@@ -576,8 +695,7 @@ impl Endpoint {
         };
         let contact = self.contacts.of(wire.local_of(&flow), flow.transport);
         let response = simple::subscribed(&request, look.local_tag, 0, contact);
-        self.shared.metrics.request(request.method(), 200);
-        wire.respond(transaction, 200, response);
+        self.respond(transaction, &request, association, 200, response, wire);
         let notice = Notice {
             dialog: DialogKey::of(
                 request.call_id(),
@@ -607,6 +725,8 @@ impl Endpoint {
         let document = rendering.document(notice.format);
         let (branch, via) = wire.via(&target.flow);
         let message = notify::write(&via, notice, &route, &target, document);
+        let (identity, now_ms) = (&self.shared.identity, wire.wall_ms());
+        let message = identity.sign_request(route.remote, message, &mut self.chance, now_ms);
         let view = rendering.view();
         self.shared
             .metrics
@@ -684,8 +804,9 @@ impl TransactionUser for Endpoint {
     type Mail = Mail;
 
     fn on_request(&mut self, incoming: Incoming, wire: &mut Wire) {
+        let (association, identified) = self.identify(&incoming, wire);
         let mut scratch = std::mem::take(&mut self.scratch);
-        let considered = self.consider(&incoming, &mut scratch, wire);
+        let considered = identified.and_then(|()| self.consider(&incoming, &mut scratch, wire));
         self.scratch = scratch;
         let Incoming {
             request,
@@ -694,7 +815,7 @@ impl TransactionUser for Endpoint {
             ..
         } = incoming;
         match considered {
-            Err(answer) => self.answer(transaction, &request, &answer, wire),
+            Err(answer) => self.answer(transaction, &request, association, &answer, wire),
             Ok((shard, what, aside)) => {
                 let asks = !matches!(what, What::Outcome { .. });
                 let since = wire.now();
@@ -709,6 +830,7 @@ impl TransactionUser for Endpoint {
                     since,
                     what,
                     aside,
+                    association,
                 });
                 if asks {
                     self.ask(ticket, wire);
@@ -757,6 +879,7 @@ impl TransactionUser for Endpoint {
                 let Some(Waiting {
                     transaction,
                     request,
+                    association,
                     what: What::Doubt { otherwise, .. },
                     ..
                 }) = self.leave(ticket)
@@ -768,7 +891,7 @@ impl TransactionUser for Endpoint {
                 } else {
                     Answer::of(refusal::NO_MATCH)
                 };
-                self.answer(transaction, &request, &answer, wire);
+                self.answer(transaction, &request, association, &answer, wire);
             }
             Mail::Failed { tickets, error } => match error {
                 ProposeError::NotLeader { .. } | ProposeError::Unavailable => {

@@ -2,8 +2,11 @@
 
 pub mod admission;
 pub mod chance;
+pub mod digest;
 pub mod endpoint;
 pub mod identity;
 pub mod ntlm;
 pub mod route;
+pub mod signing;
+pub mod users;
 pub mod waiting;

@@ -14,6 +14,7 @@ use transport::io::worker::TransactionId;
 use transport::sip::Request;
 use transport::transaction::Millis;
 
+use super::ntlm::Opaque;
 use crate::dialect::{Answer, Aside, Fetch, Poll};
 
 /// A request that waits.
@@ -33,6 +34,8 @@ pub struct Waiting {
     pub what: What,
     /// What was kept of it for the answer.
     pub aside: Aside,
+    /// What the answer is signed with.
+    pub association: Option<Opaque>,
 }
 
 /// What a request waits for.

@@ -35,7 +35,13 @@ const STATUSES: [u16; 20] = [
 const CLASSES: usize = 7;
 
 /// Why work was refused or left: a closed list, so that it can be a label.
-const REASONS: [&str; 4] = ["overload", "no-outcome", "watcher-gone", "illegible-route"];
+const REASONS: [&str; 5] = [
+    "overload",
+    "no-outcome",
+    "watcher-gone",
+    "illegible-route",
+    "challenge-ignored",
+];
 
 /// Buckets of a histogram: powers of two from 1, so 2²⁰ ms are 17 minutes.
 const BUCKETS: usize = 21;

@@ -43,6 +43,12 @@ impl NtHash {
         unhex(digits).map(NtHash)
     }
 
+    /// Its hexadecimal digits, for a file of users.
+    #[must_use]
+    pub fn digits(&self) -> String {
+        format!("{:032x}", u128::from_be_bytes(self.0))
+    }
+
     /// The key that a login's answers are made with.
     //= MS-NLMP 3.3.2
     //# keyed with the NT hash: the user in capitals, then the domain as it is

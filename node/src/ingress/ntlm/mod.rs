@@ -250,6 +250,15 @@ impl Associations {
         }
     }
 
+    /// Forgets the associations of endpoints that may not go on.
+    pub fn retain(&mut self, may_go_on: impl Fn(&Endpoint) -> bool) {
+        let ended = |endpoint: &&Endpoint| !may_go_on(endpoint);
+        let ended: Vec<Endpoint> = self.endpoints.keys().filter(ended).cloned().collect();
+        for endpoint in &ended {
+            self.end(endpoint);
+        }
+    }
+
     fn expire_until(&mut self, now_ms: u64) {
         while self.handshakes.pop_ended(now_ms).is_some() {}
         while let Some(ended) = self.established.pop_ended(now_ms) {
