@@ -507,6 +507,7 @@ mod tests {
         assert!(file.has("ALICE", "a.example") && !file.has("carol", "a.example"));
         file.set("Alice", "a.example", "new").expect("taken");
         file.save().expect("written");
+        drop(file);
         let text = fs::read_to_string(&path).expect("there");
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines.len(), 5 + 3);
@@ -514,6 +515,7 @@ mod tests {
         assert_eq!((lines[0], lines[5]), ("# ours", ""));
         let mut file = UsersFile::open(&path).expect("sound");
         file.remove("alice", "a.example");
+        assert!(!file.has("alice", "a.example"));
         file.save().expect("written");
         let rest = before.replace(&format!("alice:a.example:MD5:{digits}\n"), "");
         assert_eq!(fs::read_to_string(&path).expect("there"), rest);
@@ -541,6 +543,7 @@ mod tests {
             assert!(error.contains(what), "{user:?} {realm:?}: {error}");
         }
         assert_eq!(file.list(), []);
+        drop(file);
         fs::write(&path, "alice\n").expect("written");
         let error = UsersFile::open(&path).expect_err("a bad line");
         assert!(

@@ -60,7 +60,9 @@ impl fmt::Display for Opaque {
 }
 
 impl Opaque {
-    fn parse(text: &str) -> Option<Opaque> {
+    /// The name as headers have it.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Opaque> {
         let digits = text.len() == 8 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
         let number = digits.then(|| u32::from_str_radix(text, 16).ok()).flatten();
         number.map(Opaque)
