@@ -615,7 +615,7 @@ fn only_an_edge_of_ours_says_from_where_somebody_asks() {
              ms-source-network={network};ms-source-verified-user=verified\r\n"
         )
     };
-    let mut watch = |marks: &str| {
+    let watch = |marks: &str| {
         let mut edge = Phone::tcp(server.tcp);
         let head = edge.head(
             "SUBSCRIBE",
