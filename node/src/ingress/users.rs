@@ -572,10 +572,13 @@ mod tests {
         let windows = format!("windows:r:NTLM:{md5}");
         assert_eq!(asked(&new), "SHA-512-256 SHA-256 MD5");
         assert_eq!(
-            asked(&[&new[..], &[windows.clone()]].concat()),
+            asked(&[&new[..], std::slice::from_ref(&windows)].concat()),
             "SHA-512-256 SHA-256 MD5"
         );
-        assert_eq!(asked(&[&new[..], &[old.clone()]].concat()), "MD5");
+        assert_eq!(
+            asked(&[&new[..], std::slice::from_ref(&old)].concat()),
+            "MD5"
+        );
         assert_eq!(asked(&[new[1].clone(), old]), "SHA-256 MD5");
         // Nobody to ask: whoever tries is asked for all, and is refused.
         assert_eq!(asked(&[windows]), "SHA-512-256 SHA-256 MD5");
