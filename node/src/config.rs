@@ -7,12 +7,13 @@ mod enhanced;
 mod standard;
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde::Deserialize;
+use serde::de::{self, Deserializer};
 
 pub use enhanced::{Enhanced, Number};
 pub use standard::{LinkedUser, PidfPublish, Standard};
@@ -34,6 +35,7 @@ const SHARDS: u16 = 2;
         Without a subcommand it serves: one durable node on loopback, open to everybody there.",
     after_help = "Examples:\n  \
         lamplight                                     one node on 127.0.0.1:5060, data in ./lamplight-data\n  \
+        lamplight user add --users users.txt --realm example.com alice\n  \
         lamplight serve --domain example.com --listen udp:192.0.2.1:5060 --auth digest --users users.txt\n  \
         lamplight check --config /etc/lamplight/node.toml\n\n\
         Then: curl http://127.0.0.1:8060/pool"
@@ -56,8 +58,59 @@ enum Action {
         #[arg(long, value_name = "FILE")]
         config: PathBuf,
     },
+    /// Change or list the users who may sign in
+    #[command(subcommand, after_help = USER_HELP)]
+    User(UserAction),
     /// Print the version
     Version,
+}
+
+const USER_HELP: &str = "The file holds a line for each secret: user:realm:scheme:secret. \
+    A running server reads it again on SIGHUP.\n\nExamples:\n  \
+    lamplight user add --users users.txt --realm example.com alice\n  \
+    echo \"$PASSWORD\" | lamplight user passwd --users users.txt --realm example.com --password-stdin alice\n  \
+    lamplight user list --users users.txt";
+
+/// What to do with the users file.
+#[derive(Clone, Debug, Subcommand)]
+pub enum UserAction {
+    /// Add a user with a password: for MD5, SHA-256, SHA-512-256 and NTLM at once
+    Add(NewPassword),
+    /// Give a user another password
+    Passwd(NewPassword),
+    /// Show the users, their realms and what they can sign in by
+    List {
+        /// The users file
+        #[arg(long, value_name = "FILE")]
+        users: PathBuf,
+    },
+    /// Take a user out
+    Remove(Account),
+}
+
+/// A user of a file.
+#[derive(Clone, Debug, Args)]
+pub struct Account {
+    /// The users file; `add` makes it if there is none
+    #[arg(long, value_name = "FILE")]
+    pub users: PathBuf,
+    /// The realm: the server's first domain, unless it has realm in [auth]
+    #[arg(long, value_name = "REALM")]
+    pub realm: String,
+    /// The part of the user's address before the @, such as alice
+    #[arg(value_name = "NAME")]
+    pub name: String,
+}
+
+/// A user and where its new password comes from.
+#[derive(Clone, Debug, Args)]
+pub struct NewPassword {
+    /// Whose
+    #[command(flatten)]
+    pub account: Account,
+    /// Read the password from standard input, one line, instead of asking for it
+    #[arg(long)]
+    pub password_stdin: bool,
 }
 
 /// Flags of `serve`; each overrides the file.
@@ -84,12 +137,16 @@ pub struct Flags {
     /// Listen for the operator (HTTP) here [default: 127.0.0.1:8060]
     #[arg(long, value_name = "IP:PORT")]
     admin: Option<SocketAddr>,
-    /// Who may speak: everybody, or users with a password [default: open on loopback only]
-    #[arg(long, value_enum)]
-    auth: Option<AuthMode>,
-    /// The users of --auth digest: a line `user:realm:algorithm:ha1` each
+    /// Who may speak: everybody, or users with a password, by schemes as they are preferred, such as
+    /// ntlm,digest [default: open on loopback only]
+    #[arg(long, value_name = "open|digest|ntlm[,...]")]
+    auth: Option<Auth>,
+    /// The users with their secrets; `lamplight user add` writes it, SIGHUP reads it again
     #[arg(long, value_name = "FILE")]
     users: Option<PathBuf>,
+    /// An edge whose word on the source network is believed: IP or IP/BITS; may be repeated
+    #[arg(long, value_name = "IP[/BITS]")]
+    trusted_edge: Vec<Subnet>,
     /// Shards of a new pool; fixed once the pool is made [default: 2]
     #[arg(long, value_name = "N")]
     shards: Option<u16>,
@@ -110,14 +167,167 @@ pub struct Flags {
     log_format: Option<LogFormat>,
 }
 
-/// Who may speak.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ValueEnum)]
-#[serde(rename_all = "lowercase")]
-pub enum AuthMode {
-    /// Everybody: every address of the domains is a user, every subscription is authorised
-    Open,
-    /// Users with a password (RFC 7616, RFC 8760)
+/// A way to prove who one is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scheme {
+    /// RFC 7616, RFC 8760
     Digest,
+    /// As office clients speak it, with every message signed
+    Ntlm,
+}
+
+/// Who may speak.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Auth {
+    /// Everybody: every address of the domains is a user, every subscription is authorised.
+    Open,
+    /// Users with a password, by these schemes, most preferred first; at least one, none twice.
+    Schemes(Vec<Scheme>),
+}
+
+impl Auth {
+    /// The schemes; none when everybody may speak.
+    #[must_use]
+    pub fn schemes(&self) -> &[Scheme] {
+        match self {
+            Auth::Open => &[],
+            Auth::Schemes(schemes) => schemes,
+        }
+    }
+
+    fn of<'n>(names: impl Iterator<Item = &'n str>) -> Result<Auth, String> {
+        let names: Vec<&str> = names.map(str::trim).collect();
+        if names == ["open"] {
+            return Ok(Auth::Open);
+        }
+        let mut schemes = Vec::new();
+        for name in names {
+            let scheme = match name {
+                "digest" => Scheme::Digest,
+                "ntlm" => Scheme::Ntlm,
+                "open" => {
+                    return Err("open goes alone: who need not sign in is not asked to".to_owned());
+                }
+                _ => {
+                    return Err(format!(
+                        "{name:?} is no scheme; expected open, or digest and ntlm in the order of preference"
+                    ));
+                }
+            };
+            if schemes.contains(&scheme) {
+                return Err(format!("{name} is named twice"));
+            }
+            schemes.push(scheme);
+        }
+        if schemes.is_empty() {
+            return Err("no scheme; expected open, digest or ntlm".to_owned());
+        }
+        Ok(Auth::Schemes(schemes))
+    }
+}
+
+impl FromStr for Auth {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Auth, String> {
+        Auth::of(text.split(','))
+    }
+}
+
+impl fmt::Display for Auth {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Auth::Schemes(schemes) = self else {
+            return f.write_str("open");
+        };
+        for (place, scheme) in schemes.iter().enumerate() {
+            let comma = if place > 0 { "," } else { "" };
+            let name = match scheme {
+                Scheme::Digest => "digest",
+                Scheme::Ntlm => "ntlm",
+            };
+            write!(f, "{comma}{name}")?;
+        }
+        Ok(())
+    }
+}
+
+/// One name, or a list of them.
+impl<'de> Deserialize<'de> for Auth {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Auth, D::Error> {
+        struct Names;
+        impl<'de> de::Visitor<'de> for Names {
+            type Value = Auth;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("\"open\", \"digest\", or a list such as [\"ntlm\", \"digest\"]")
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Auth, E> {
+                text.parse().map_err(E::custom)
+            }
+
+            fn visit_seq<A: de::SeqAccess<'de>>(self, mut list: A) -> Result<Auth, A::Error> {
+                let mut names: Vec<String> = Vec::new();
+                while let Some(name) = list.next_element()? {
+                    names.push(name);
+                }
+                Auth::of(names.iter().map(String::as_str)).map_err(de::Error::custom)
+            }
+        }
+        deserializer.deserialize_any(Names)
+    }
+}
+
+/// Addresses that begin alike: `192.0.2.0/24`, or a single one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Subnet {
+    address: IpAddr,
+    bits: u8,
+}
+
+impl Subnet {
+    /// Whether an address is one of them.
+    #[must_use]
+    pub fn holds(&self, address: IpAddr) -> bool {
+        let begin =
+            |of: u128, width: u32| of.checked_shr(width - u32::from(self.bits)).unwrap_or(0);
+        match (self.address, address.to_canonical()) {
+            (IpAddr::V4(own), IpAddr::V4(other)) => {
+                begin(own.to_bits().into(), 32) == begin(other.to_bits().into(), 32)
+            }
+            (IpAddr::V6(own), IpAddr::V6(other)) => {
+                begin(own.to_bits(), 128) == begin(other.to_bits(), 128)
+            }
+            _ => false,
+        }
+    }
+}
+
+impl FromStr for Subnet {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Subnet, String> {
+        let expected = || {
+            format!(
+                "{text:?} is no address; expected one such as 192.0.2.1, 192.0.2.0/24 or 2001:db8::/32"
+            )
+        };
+        let (address, bits) = match text.split_once('/') {
+            Some((address, bits)) => (address, Some(bits)),
+            None => (text, None),
+        };
+        let address: IpAddr = address.parse().map_err(|_| expected())?;
+        let address = address.to_canonical();
+        let most = if address.is_ipv4() { 32 } else { 128 };
+        let bits = match bits {
+            None => most,
+            Some(bits) => bits.parse().map_err(|_| expected())?,
+        };
+        if bits > most {
+            return Err(expected());
+        }
+        Ok(Subnet { address, bits })
+    }
 }
 
 /// How the log is written.
@@ -228,6 +438,7 @@ struct File {
     shards: Option<u16>,
     foreign: Foreign,
     listen: ListenSection,
+    sip: SipSection,
     tls: TlsSection,
     auth: AuthSection,
     limits: LimitSection,
@@ -247,6 +458,12 @@ struct ListenSection {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
+struct SipSection {
+    trusted_edges: Vec<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 struct TlsSection {
     certificate: Option<PathBuf>,
     key: Option<PathBuf>,
@@ -255,9 +472,10 @@ struct TlsSection {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct AuthSection {
-    mode: Option<AuthMode>,
+    mode: Option<Auth>,
     users: Option<PathBuf>,
     realm: Option<String>,
+    server_name: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -330,11 +548,15 @@ pub struct Config {
     /// The admin listener.
     pub admin: SocketAddr,
     /// Who may speak.
-    pub auth: AuthMode,
-    /// The users of digest.
+    pub auth: Auth,
+    /// The users with their secrets; there, when there are schemes.
     pub users: Option<PathBuf>,
-    /// The realm of digest: the first domain unless told otherwise.
+    /// The realm of the users: the first domain unless told otherwise.
     pub realm: String,
+    /// What NTLM calls this server: the first domain unless told otherwise.
+    pub server_name: String,
+    /// Who is believed when it says from which network a request came.
+    pub trusted_edges: Vec<Subnet>,
     /// Publications.
     pub publication: Interval,
     /// Subscriptions.
@@ -398,6 +620,8 @@ pub enum Wish {
     Serve(Box<Config>),
     /// The configuration of this file is sound.
     Checked(Box<Config>),
+    /// Change or list users.
+    User(UserAction),
     /// Print the version.
     Version,
 }
@@ -420,6 +644,7 @@ impl Cli {
                 };
                 Config::load(&flags).map(|config| Wish::Checked(Box::new(config)))
             }
+            Some(Action::User(action)) => Ok(Wish::User(action)),
             Some(Action::Version) => Ok(Wish::Version),
         }
     }
@@ -515,9 +740,9 @@ fn merge(file: File, flags: &Flags) -> Result<Config, ConfigError> {
         ));
     }
     let users = flags.users.clone().or(file.auth.users);
-    let auth = match flags.auth.or(file.auth.mode) {
-        Some(mode) => mode,
-        None if users.is_some() => AuthMode::Digest,
+    let auth = match flags.auth.clone().or(file.auth.mode) {
+        Some(auth) => auth,
+        None if users.is_some() => Auth::Schemes(vec![Scheme::Digest]),
         None => {
             // Whoever opens a node to others says so.
             if let Some(open) = listen
@@ -529,12 +754,34 @@ fn merge(file: File, flags: &Flags) -> Result<Config, ConfigError> {
                      or --auth open if everybody who reaches it may speak for everybody"
                 ));
             }
-            AuthMode::Open
+            Auth::Open
         }
     };
-    if auth == AuthMode::Digest && users.is_none() {
-        return unsound("--auth digest needs --users FILE (or users in [auth]): a line user:realm:algorithm:ha1 each".to_owned());
+    if auth != Auth::Open && users.is_none() {
+        return unsound(format!(
+            "--auth {auth} needs --users FILE (or users in [auth]); lamplight user add --help says how to make it"
+        ));
     }
+    let streams = |listener: &Listener| listener.protocol != Protocol::Udp;
+    if auth.schemes() == [Scheme::Ntlm] && !listen.iter().any(streams) {
+        return unsound(
+            "ntlm signs what streams carry, and there is no tcp or tls listener; add one, or digest to --auth".to_owned(),
+        );
+    }
+    let realm = file.auth.realm.unwrap_or_else(|| domains[0].clone());
+    if realm.is_empty() || realm.contains(|c: char| c.is_control() || "\"\\".contains(c)) {
+        return unsound(format!(
+            "auth.realm = {realm:?}; expected text without quotes, such as example.com"
+        ));
+    }
+    let trusted_edges = match flags.trusted_edge.as_slice() {
+        [] => {
+            let edges = file.sip.trusted_edges.iter().map(|text| text.parse());
+            let edges: Result<Vec<Subnet>, String> = edges.collect();
+            edges.map_err(|why| ConfigError::Unsound(format!("sip.trusted_edges: {why}")))?
+        }
+        edges => edges.to_vec(),
+    };
     let shards = flags.shards.or(file.shards).unwrap_or(SHARDS);
     if !(1..=256).contains(&shards) {
         return unsound(format!("{shards} shards; expected 1 to 256"));
@@ -608,7 +855,9 @@ fn merge(file: File, flags: &Flags) -> Result<Config, ConfigError> {
             .unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8060))),
         auth,
         users,
-        realm: file.auth.realm.unwrap_or_else(|| domains[0].clone()),
+        realm,
+        server_name: file.auth.server_name.unwrap_or_else(|| domains[0].clone()),
+        trusted_edges,
         publication: limits.publication,
         subscription: limits.subscription,
         registration: limits.registration,
@@ -696,8 +945,8 @@ mod tests {
             ["udp:127.0.0.1:5060", "tcp:127.0.0.1:5060"]
         );
         assert_eq!(
-            (config.auth, config.admin.port(), config.shards),
-            (AuthMode::Open, 8060, SHARDS)
+            (config.auth.clone(), config.admin.port(), config.shards),
+            (Auth::Open, 8060, SHARDS)
         );
     }
 
@@ -783,7 +1032,41 @@ mod tests {
                 "--auth open if everybody",
             ),
             ("", &["--auth", "digest"], "--users FILE"),
-            ("", &["--auth", "none"], "possible values: open, digest"),
+            ("", &["--auth", "none"], "expected open, or digest and ntlm"),
+            ("", &["--auth", "open,ntlm"], "open goes alone"),
+            ("", &["--auth", "ntlm,ntlm"], "named twice"),
+            ("", &["--auth", ""], "is no scheme"),
+            ("\n[auth]\nmode = []", &[], "line 3"),
+            ("\n[auth]\nmode = ['sip']", &[], "\"sip\" is no scheme"),
+            (
+                "\n[auth]\nmode = 1",
+                &[],
+                "expected \"open\", \"digest\", or a list",
+            ),
+            (
+                "",
+                &[
+                    "--auth",
+                    "ntlm",
+                    "--users",
+                    "u",
+                    "--listen",
+                    "udp:127.0.0.1:1",
+                ],
+                "no tcp or tls listener",
+            ),
+            ("[auth]\nrealm = 'a\"b'", &[], "without quotes"),
+            (
+                "[sip]\ntrusted_edges = ['edge']",
+                &[],
+                "expected one such as 192.0.2.1",
+            ),
+            (
+                "[sip]\ntrusted_edges = ['192.0.2.1/33']",
+                &[],
+                "sip.trusted_edges",
+            ),
+            ("", &["--trusted-edge", "::/129"], "2001:db8::/32"),
             ("", &["--admin", "x"], "invalid value 'x'"),
         ] {
             let error = load(file, flags).expect_err(file);
@@ -794,10 +1077,71 @@ mod tests {
     #[test]
     fn an_open_node_for_others_says_so() {
         let config = load("", &["--listen", "udp:0.0.0.0:5060", "--auth", "open"]).expect("sound");
-        assert_eq!(config.auth, AuthMode::Open);
+        assert_eq!(config.auth, Auth::Open);
         assert_eq!(
             load("[auth]\nusers = 'u'", &[]).expect("sound").auth,
-            AuthMode::Digest
+            Auth::Schemes(vec![Scheme::Digest])
         );
+    }
+
+    #[test]
+    fn schemes_come_in_the_order_of_preference() {
+        let both = Auth::Schemes(vec![Scheme::Ntlm, Scheme::Digest]);
+        for (file, flags, expected) in [
+            ("[auth]\nmode = 'open'", &[][..], Auth::Open),
+            ("[auth]\nmode = ['open']", &[], Auth::Open),
+            (
+                "[auth]\nmode = ['ntlm', 'digest']",
+                &["--users", "u"],
+                both.clone(),
+            ),
+            (
+                "[auth]\nmode = 'ntlm, digest'",
+                &["--users", "u"],
+                both.clone(),
+            ),
+            (
+                "[auth]\nmode = 'digest'",
+                &["--auth", "ntlm,digest", "--users", "u"],
+                both,
+            ),
+            (
+                "",
+                &["--auth", "ntlm", "--users", "u"],
+                Auth::Schemes(vec![Scheme::Ntlm]),
+            ),
+        ] {
+            let auth = load(file, flags).expect(file).auth;
+            assert_eq!(auth, expected, "{file} {flags:?}");
+            assert_eq!(auth.to_string().parse(), Ok(auth));
+        }
+    }
+
+    #[test]
+    fn an_edge_is_an_address_or_a_subnet() {
+        let edges = |file: &str, flags: &[&str]| load(file, flags).expect(file).trusted_edges;
+        let file = "[sip]\ntrusted_edges = ['192.0.2.1', '2001:db8::/32']";
+        assert_eq!(edges(file, &[]).len(), 2);
+        assert_eq!(edges(file, &["--trusted-edge", "10.0.0.0/8"]).len(), 1);
+        for (subnet, address, holds) in [
+            ("192.0.2.1", "192.0.2.1", true),
+            ("192.0.2.1", "::ffff:192.0.2.1", true),
+            ("::ffff:192.0.2.1", "192.0.2.1", true),
+            ("192.0.2.1", "192.0.2.2", false),
+            ("192.0.2.0/24", "192.0.2.255", true),
+            ("192.0.2.77/24", "192.0.2.1", true),
+            ("192.0.2.0/24", "192.0.3.0", false),
+            ("192.0.2.0/31", "192.0.2.2", false),
+            ("0.0.0.0/0", "203.0.113.9", true),
+            ("0.0.0.0/0", "2001:db8::1", false),
+            ("::/0", "2001:db8::1", true),
+            ("::/0", "203.0.113.9", false),
+            ("2001:db8::/33", "2001:db8:8000::1", false),
+            ("2001:db8::/33", "2001:db8:7fff::1", true),
+        ] {
+            let subnet: Subnet = subnet.parse().expect(subnet);
+            let address = address.parse().expect(address);
+            assert_eq!(subnet.holds(address), holds, "{subnet:?} {address}");
+        }
     }
 }

@@ -15,6 +15,7 @@
 //! | `log` | 1 | fsync |
 //! | `shard-sNN` | one per hosted shard | its queue |
 
+pub mod accounts;
 pub mod config;
 pub mod dialect;
 pub mod egress;
@@ -206,12 +207,14 @@ impl Node {
     pub fn start(config: Config) -> Result<Node, StartError> {
         tracing::info!(?config, "effective settings");
         let mut identity = IdentityFile::open(&config.data)?;
-        let who = match (config.auth, &config.users) {
-            (config::AuthMode::Digest, Some(users)) => {
-                Identity::digest(&config.realm, users).map_err(StartError::Users)?
+        let who = match (&config.auth, &config.users) {
+            (config::Auth::Schemes(schemes), Some(users)) => {
+                Identity::of(schemes, &config.realm, users, &config.server_name)
+                    .map_err(StartError::Users)?
             }
             _ => Identity::open(),
         };
+        warn_of_plain_ntlm(&config);
         let tls = match &config.tls {
             Some((certificate, key)) => Some(Certificates::load(certificate, key)?),
             None => None,
@@ -456,7 +459,7 @@ impl Node {
         let listen: Vec<String> = self.workers[0].addresses().iter().map(describe).collect();
         let domain = &self.config.domains[0];
         format!(
-            "lamplight ready: node {}, {} shards, sip {}, admin http://{}, domains {}, auth {:?}, data {}\n\
+            "lamplight ready: node {}, {} shards, sip {}, admin http://{}, domains {}, auth {}, data {}\n\
              try next: curl http://{}/pool\n\
              or point a phone at it: user alice, domain {domain}; then curl http://{}/presentity/sip:alice@{domain}",
             self.number,
@@ -483,15 +486,22 @@ impl Node {
         self.admin
     }
 
-    /// Reads again what can change while the node runs: certificates. What is bad stays as it was.
+    /// Reads again what can change while the node runs: certificates and users. What is bad stays as it was.
     pub fn reload(&self) {
-        let Some(tls) = &self.tls else {
-            tracing::info!("nothing is read again: there is no certificate");
-            return;
-        };
-        match tls.reload() {
-            Ok(()) => tracing::info!("new connections are shown the certificate as it is now"),
-            Err(error) => tracing::error!(%error, "the certificate stays as it was"),
+        match self.tls.as_ref().map(Certificates::reload) {
+            None => {}
+            Some(Ok(())) => {
+                tracing::info!("new connections are shown the certificate as it is now");
+            }
+            Some(Err(error)) => tracing::error!(%error, "the certificate stays as it was"),
+        }
+        if let Err(error) = self.shared.identity.reload() {
+            tracing::error!(%error, "the users stay as they were");
+        }
+        if self.tls.is_none() && self.shared.identity.is_open() {
+            tracing::info!(
+                "nothing is read again: there is neither a certificate nor a users file"
+            );
         }
     }
 
@@ -605,6 +615,7 @@ impl Config {
             publication: interval(self.publication),
             subscription: interval(self.subscription),
             registration: interval(self.registration),
+            trusted_edges: self.trusted_edges.clone(),
             enhanced: self.enhanced_settings(),
             pidf_publish: self.standard.pidf_publish,
             identities: Arc::new(self.standard.linked.iter().map(identities).collect()),
@@ -654,6 +665,16 @@ fn identities(linked: &config::LinkedUser) -> (String, Arc<shard::document::lega
         cid: linked.cid.as_str().into(),
     };
     (address, Arc::new(identities))
+}
+
+/// NTLM is of a time when nobody listened: whoever overhears its handshake can guess the password at home.
+fn warn_of_plain_ntlm(config: &Config) {
+    let plain = config.listen.iter().find(|listener| {
+        listener.protocol == config::Protocol::Tcp && !listener.address.ip().is_loopback()
+    });
+    if let (true, Some(listener)) = (config.auth.schemes().contains(&config::Scheme::Ntlm), plain) {
+        tracing::warn!(%listener, "NTLM belongs inside TLS, and this listener is in clear text");
+    }
 }
 
 /// Half the cores speak SIP (house §6); the others log, apply and replicate.

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 use node::config::{Cli, Config, LogFormat, Wish};
-use node::{Node, Stop};
+use node::{Node, Stop, accounts};
 use tracing_subscriber::EnvFilter;
 use transport::io::tls::Certificates;
 
@@ -22,14 +22,24 @@ fn main() -> ExitCode {
             {
                 return fail(&error);
             }
+            if let Err(error) = accounts::check(&config) {
+                return fail(&error);
+            }
             say(&format!(
-                "sound: {} domains, {} listeners, auth {:?}",
+                "sound: {} domains, {} listeners, auth {}",
                 config.domains.len(),
                 config.listen.len(),
                 config.auth
             ));
             ExitCode::SUCCESS
         }
+        Ok(Wish::User(action)) => match accounts::perform(&action) {
+            Ok(done) => {
+                say(&done);
+                ExitCode::SUCCESS
+            }
+            Err(error) => fail(&error),
+        },
         Ok(Wish::Version) => {
             say(concat!("lamplight ", env!("CARGO_PKG_VERSION")));
             ExitCode::SUCCESS

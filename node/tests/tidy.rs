@@ -270,6 +270,8 @@ fn what_is_cited_is_tested() {
             let known = [
                 "RFC ",
                 "MS-PRES ",
+                "MS-SIPAE ",
+                "MS-NLMP ",
                 "MS-SIP ",
                 "MS-SIPRE ",
                 "MS-SIPREGE ",

@@ -307,30 +307,44 @@ pub fn translate<'s>(
 /// 401 with the challenges, or 403 when an authenticated user speaks for somebody else.
 //= RFC 3261 22.2
 //# 401 carries a challenge; a user may speak for its own address only
-pub fn identified(request: &Request, verdict: Identified) -> Result<(), Answer> {
+pub fn identified(request: &Request, verdict: Identified, policy: &Policy) -> Result<(), Answer> {
+    let speaks_for = match request.method() {
+        Method::Register => request.to().uri,
+        Method::Publish => request.uri(),
+        _ => request.from().uri,
+    };
     match verdict {
         Identified::Anybody => Ok(()),
         Identified::User(user) => {
-            let speaks_for = match request.method() {
-                Method::Register => request.to().uri,
-                Method::Publish => request.uri(),
-                _ => request.from().uri,
-            };
-            let own = Uri::parse(speaks_for)
-                .is_ok_and(|uri| uri.user_unescaped().eq_ignore_ascii_case(&user));
-            if own {
-                Ok(())
-            } else {
-                Err(Answer::of(refusal::NOT_YOURS))
+            let own = Uri::parse(speaks_for).is_ok_and(|uri| policy.is_own(&uri, &user));
+            own.then_some(())
+                .ok_or_else(|| Answer::of(refusal::NOT_YOURS))
+        }
+        //= MS-PRES 3.2.5.4
+        //# the address in From is the one that was authenticated
+        Identified::Endpoint(user) => {
+            let proven = canonical_address(&user);
+            let own = |uri: &str| proven.is_some() && canonical_address(uri) == proven;
+            if own(request.from().uri) && own(speaks_for) {
+                return Ok(());
             }
+            let diagnosis = enhanced::diagnostics::NOT_YOURS.header(&policy.domains[0]);
+            Err(Answer::of(refusal::NOT_YOURS).with("ms-diagnostics", diagnosis))
         }
-        Identified::Unproven(challenges) => {
-            let answer = Answer::of(refusal::UNAUTHORIZED);
-            Err(challenges.into_iter().fold(answer, |answer, challenge| {
-                answer.with("WWW-Authenticate", challenge)
-            }))
+        Identified::Unproven(challenges) if challenges.is_empty() => {
+            Err(Answer::of(refusal::NO_SCHEME))
         }
+        Identified::Unproven(challenges) => Err(unauthorized(challenges)),
     }
+}
+
+/// 401 with these challenges.
+#[must_use]
+pub fn unauthorized(challenges: Vec<String>) -> Answer {
+    let answer = Answer::of(refusal::UNAUTHORIZED);
+    challenges.into_iter().fold(answer, |answer, challenge| {
+        answer.with("WWW-Authenticate", challenge)
+    })
 }
 
 /// What is known of the one who asks.
@@ -338,10 +352,17 @@ pub fn identified(request: &Request, verdict: Identified) -> Result<(), Answer> 
 pub enum Identified {
     /// Nobody is asked who they are.
     Anybody,
-    /// This user, proven.
+    /// The user of this name, proven.
     User(String),
-    /// Not proven: the challenges, strongest first.
+    /// The user of this URI, proven.
+    Endpoint(String),
+    /// Not proven: the challenges, most preferred first; none where the transport allows none.
     Unproven(Vec<String>),
+}
+
+/// The canonical address of a URI, whatever its domain.
+fn canonical_address(uri: &str) -> Option<String> {
+    Uri::parse(uri).ok().map(|uri| address_of(&uri))
 }
 
 /// What RFC 3261 asks of a request before its method matters.

@@ -4,12 +4,16 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use shard::document::legacy::Linked;
+use std::net::IpAddr;
+
+use transport::sip::uri::{Scheme, Uri};
 
 use super::Answer;
 use super::answer::Row;
 use super::enhanced::Settings;
 use super::refusal;
 use crate::config::PidfPublish;
+use crate::config::Subnet;
 
 /// The intervals of one kind of soft state, in seconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,6 +81,8 @@ pub struct Policy {
     pub subscription: Interval,
     /// Registrations.
     pub registration: Interval,
+    /// Who is believed when it says from which network a request came (contradiction C-63).
+    pub trusted_edges: Vec<Subnet>,
     /// Enhanced presence.
     pub enhanced: Settings,
     /// What becomes of a PUBLISH with a PIDF document.
@@ -96,6 +102,27 @@ impl Policy {
             .iter()
             .any(|domain| domain.eq_ignore_ascii_case(host))
     }
+
+    /// Whether a user of this name may speak for an address: the part before the @ in any domain of ours,
+    /// or the whole address.
+    #[must_use]
+    pub fn is_own(&self, address: &Uri<'_>, user: &str) -> bool {
+        let name = address.user_unescaped();
+        if address.scheme == Scheme::Tel {
+            return name.eq_ignore_ascii_case(user);
+        }
+        let whole = |(of, domain): (&str, &str)| {
+            of.eq_ignore_ascii_case(&name) && domain.eq_ignore_ascii_case(address.host)
+        };
+        let same = name.eq_ignore_ascii_case(user) || user.rsplit_once('@').is_some_and(whole);
+        same && self.serves(address.host)
+    }
+
+    /// Whether a peer is an edge of ours.
+    #[must_use]
+    pub fn is_edge(&self, peer: IpAddr) -> bool {
+        self.trusted_edges.iter().any(|subnet| subnet.holds(peer))
+    }
 }
 
 /// The defaults: one domain, an hour as RFC 3856 has it, and a minute as the shortest.
@@ -112,6 +139,7 @@ impl Default for Policy {
             publication: interval,
             subscription: interval,
             registration: interval,
+            trusted_edges: Vec::new(),
             enhanced: Settings::default(),
             pidf_publish: PidfPublish::Accept,
             identities: Arc::default(),
@@ -176,6 +204,35 @@ mod tests {
             default_s: 3,
         };
         assert_eq!(fixed.spread(u64::MAX), 3);
+    }
+
+    #[test]
+    fn a_name_speaks_for_its_own_address_only() {
+        let policy = Policy {
+            domains: vec!["example.com".to_owned(), "example.net".to_owned()],
+            ..Policy::default()
+        };
+        for (address, user, own) in [
+            ("sip:alice@example.com", "alice", true),
+            ("sip:Alice@EXAMPLE.net", "aLICE", true),
+            ("sips:alice@example.com:5061;x=y", "alice", true),
+            ("sip:al%69ce@example.com", "alice", true),
+            ("sip:alice@example.com", "alice@example.com", true),
+            ("sip:alice@example.net", "alice@example.com", false),
+            ("sip:alice@elsewhere.example", "alice", false),
+            (
+                "sip:alice@elsewhere.example",
+                "alice@elsewhere.example",
+                false,
+            ),
+            ("sip:bob@example.com", "alice", false),
+            ("sip:example.com", "alice", false),
+            ("tel:+15550100", "+15550100", true),
+            ("tel:+15550100", "alice", false),
+        ] {
+            let address = Uri::parse(address).expect(address);
+            assert_eq!(policy.is_own(&address, user), own, "{user} for {address:?}");
+        }
     }
 
     //= RFC 6665 4.2.1.1

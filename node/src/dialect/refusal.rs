@@ -87,6 +87,10 @@ pub const CONTACTS_MIGRATED: Row = row(StatusCode::NOT_ACCEPTABLE_HERE, "Not Acc
 pub const UNAUTHORIZED: Row = row(StatusCode::UNAUTHORIZED, "Unauthorized");
 /// 403: an authenticated user speaks for somebody else.
 pub const NOT_YOURS: Row = row(StatusCode::FORBIDDEN, "Not Your Address");
+/// 403: nobody can be asked over datagrams for a scheme that only streams carry.
+pub const NO_SCHEME: Row = row(StatusCode::FORBIDDEN, "Sign In Over TCP Or TLS");
+/// 403: a request that came again as it was before it was challenged (contradiction C-66).
+pub const NOT_SIGNED_IN: Row = row(StatusCode::FORBIDDEN, "Sign In First");
 /// 403: an address of another domain, where the operator wants it said.
 pub const FOREIGN_FORBIDDEN: Row = row(StatusCode::FORBIDDEN, "Not A Domain Of This Pool");
 /// 404: an address of another domain.

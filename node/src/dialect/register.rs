@@ -10,7 +10,7 @@ use transport::dialog::{DialogRoute, Target};
 use transport::sip::header::NameAddr;
 use transport::sip::uri::Uri;
 use transport::sip::write::Reply;
-use transport::sip::{Name, Request, StatusCode, gruu};
+use transport::sip::{Method, Name, Request, StatusCode, gruu};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::enhanced::diagnostics;
@@ -99,6 +99,20 @@ pub(super) fn register<'s>(
             Aside::Nothing
         },
     })
+}
+
+/// Whether a REGISTER is an endpoint's last.
+#[must_use]
+pub fn signs_off(request: &Request) -> bool {
+    *request.method() == Method::Register
+        && match request.values(Name::Contact).next() {
+            None | Some("*") => request.expires() == Ok(Some(0)),
+            Some(contact) => {
+                let contact = NameAddr::parse(contact).ok();
+                let own = contact.and_then(|contact| contact.params.get("expires"));
+                own.map_or(request.expires() == Ok(Some(0)), |own| own == "0")
+            }
+        }
 }
 
 /// Whether a client of enhanced presence registers.

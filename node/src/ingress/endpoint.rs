@@ -4,8 +4,8 @@
 //! came for a shard goes to its log as one batch. Outcomes come back as mail and are answered through
 //! the transaction that waits; notices are written and sent. Nothing here blocks.
 
-use std::collections::{HashMap, VecDeque};
-use std::net::SocketAddr;
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -28,11 +28,13 @@ use transport::io::worker::{
 use transport::sip::uri::Uri;
 use transport::sip::{Method, Name, Request};
 use transport::transaction::Millis;
+use xxhash_rust::xxh3::xxh3_64;
 
 use super::admission::{LEADERLESS_S, retry_after_s};
 use super::chance::Chance;
 use super::errand::Errands;
 use super::identity::{Identity, Verdict};
+use super::ntlm::Opaque;
 use super::route::{Leader, RouteTable, Routes};
 use super::waiting::{Look, Waiting, WaitingRoom, What};
 use crate::dialect::enhanced::answer::{self, Here};
@@ -56,6 +58,9 @@ const BUDGET_MS: u64 = 5_000;
 /// How long an endpoint whose connection was lost may take to register over another one: a client that
 /// changes its network is back within this time.
 const GRACE_MS: u64 = 5_000;
+
+/// Challenges remembered by a worker, to know a client that does not understand them. 8 bytes each.
+const CHALLENGED_MAX: usize = 16_384;
 
 /// How soon a proposal that found no leader is tried again.
 const RETRY_MS: u64 = 50;
@@ -104,6 +109,8 @@ pub struct Endpoint {
     connected: HashMap<u64, Lost>,
     /// Endpoints whose connection is gone, and when they are given up.
     lost: VecDeque<(Millis, Lost)>,
+    /// Requests that were answered with a challenge, by a hash.
+    challenged: HashSet<u64>,
     draining: bool,
 }
 
@@ -162,6 +169,7 @@ impl Endpoint {
             contacts: Contacts::default(),
             connected: HashMap::new(),
             lost: VecDeque::new(),
+            challenged: HashSet::new(),
             draining: false,
             shared,
         }
@@ -185,41 +193,121 @@ impl Endpoint {
         &mut self,
         transaction: TransactionId,
         request: &Request,
+        association: Option<Opaque>,
         answer: &Answer,
         wire: &mut Wire,
     ) {
         let tag = format!("r{:016x}", self.chance.draw());
         let status = answer.row.status.number();
+        let response = answer.write(request, &tag);
+        self.respond(transaction, request, association, status, response, wire);
+    }
+
+    /// Sends a response, signed where the one who asked expects it.
+    fn respond(
+        &mut self,
+        transaction: TransactionId,
+        request: &Request,
+        association: Option<Opaque>,
+        status: u16,
+        response: Bytes,
+        wire: &mut Wire,
+    ) {
         self.shared.metrics.request(request.method(), status);
-        wire.respond(transaction, status, answer.write(request, &tag));
+        let (identity, now_ms) = (&self.shared.identity, wire.wall_ms());
+        let response =
+            identity.sign_response(association, request, response, &mut self.chance, now_ms);
+        wire.respond(transaction, status, response);
     }
 
     fn unavailable(retry_after_s: u32) -> Answer {
         Answer::of(refusal::UNAVAILABLE).with("Retry-After", retry_after_s.to_string())
     }
 
-    /// Who asks, where the operator wants to know.
-    fn identify(&self, request: &Request, wire: &Wire) -> Result<(), Answer> {
-        if !matches!(
-            request.method(),
-            Method::Register | Method::Publish | Method::Subscribe | Method::Service
-        ) {
-            return Ok(());
+    /// Who asks, where the operator wants to know: whether it may, and what it is answered with.
+    fn identify(
+        &mut self,
+        incoming: &Incoming,
+        wire: &mut Wire,
+    ) -> (Option<Opaque>, Result<(), Answer>) {
+        let Incoming { request, flow, .. } = incoming;
+        let (reliable, now_ms) = (flow.transport.is_reliable(), wire.wall_ms());
+        let identity = &self.shared.identity;
+        let verdict = identity.check(request, reliable, &mut self.chance, now_ms);
+        let mut association = None;
+        let mut handshake = false;
+        let identified = match verdict {
+            Verdict::Open => return (None, Ok(())),
+            Verdict::Endpoint {
+                user,
+                association: by,
+            } => {
+                association = Some(by);
+                Identified::Endpoint(user)
+            }
+            _ if !self.must_be_known(incoming) => return (None, Ok(())),
+            Verdict::User(user) => Identified::User(user),
+            Verdict::Handshake(challenge) => {
+                handshake = true;
+                Identified::Unproven(vec![challenge])
+            }
+            Verdict::Unproven(challenges) => Identified::Unproven(challenges),
+        };
+        let identified = dialect::identified(request, identified, &self.shared.policy);
+        let identified = match identified {
+            Err(answer) if !handshake => Err(self.challenge_once(request, flow, answer, wire)),
+            other => other,
+        };
+        (association, identified)
+    }
+
+    /// Whether a request does what only a known user may do. An edge has asked those of other domains
+    /// already, who have no password here.
+    fn must_be_known(&self, Incoming { request, flow, .. }: &Incoming) -> bool {
+        let policy = &self.shared.policy;
+        match request.method() {
+            Method::Register | Method::Publish | Method::Service => true,
+            Method::Subscribe => {
+                let from = Uri::parse(request.from().uri);
+                let foreign = from.is_ok_and(|from| !policy.serves(from.host));
+                !(foreign && policy.is_edge(flow.peer.ip()))
+            }
+            _ => false,
         }
+    }
+
+    /// The answer, but 403 and the end of the connection where a client repeats what was challenged before:
+    /// it has not understood, and would never end.
+    //= RFC 3261 22.2
+    //# whoever answers a challenge raises CSeq, so a request that was challenged comes once
+    fn challenge_once(
+        &mut self,
+        request: &Request,
+        flow: &Flow,
+        answer: Answer,
+        wire: &mut Wire,
+    ) -> Answer {
+        if answer.row != refusal::UNAUTHORIZED
+            || *request.method() == Method::Register
+            || !flow.transport.is_reliable()
+        {
+            return answer;
+        }
+        let (number, cseq) = (flow.number, request.cseq());
         let method = request.method().as_str();
-        let credentials = request.headers(Name::Authorization);
-        let verdict =
-            self.shared
-                .identity
-                .check(method, request.uri(), credentials, wire.wall_ms());
-        dialect::identified(
-            request,
-            match verdict {
-                Verdict::Open => Identified::Anybody,
-                Verdict::User(user) => Identified::User(user),
-                Verdict::Challenge(challenges) => Identified::Unproven(challenges),
-            },
-        )
+        let which = format!("{number} {cseq} {method} {}", request.call_id());
+        if self.challenged.len() >= CHALLENGED_MAX {
+            self.challenged.clear();
+        }
+        if self.challenged.insert(xxh3_64(which.as_bytes())) {
+            return answer;
+        }
+        self.shared.metrics.rejected("challenge-ignored");
+        // A connection with a proxy at its end is not this client's alone.
+        if request.headers(Name::Via).count() == 1 {
+            wire.close(flow);
+        }
+        Answer::of(refusal::NOT_SIGNED_IN)
     }
 
     /// Queues `command` for the shard of `slot`; `waiting` leaves with its outcome.
@@ -373,7 +461,13 @@ impl Endpoint {
         };
         self.shared.metrics.rejected("no-outcome");
         let answer = Endpoint::unavailable(LEADERLESS_S);
-        self.answer(waiting.transaction, &waiting.request, &answer, wire);
+        let Waiting {
+            transaction,
+            request,
+            association,
+            ..
+        } = waiting;
+        self.answer(transaction, &request, association, &answer, wire);
     }
 
     fn leave(&mut self, ticket: Ticket) -> Option<Waiting> {
@@ -394,7 +488,7 @@ impl Endpoint {
             return Err(Endpoint::unavailable(LEADERLESS_S).into());
         }
         let request = &incoming.request;
-        self.identify(request, wire)?;
+        let trusted = self.is_trusted(incoming.flow.peer.ip());
         let contact = self.contacts.of(incoming.local, incoming.flow.transport);
         let circumstances = Circumstances {
             policy: &self.shared.policy,
@@ -403,7 +497,7 @@ impl Endpoint {
             contact,
             chance: self.chance.draw(),
             map: self.routes.map(),
-            trusted: self.shared.identity.is_open() && incoming.flow.peer.ip().is_loopback(),
+            trusted,
             users: &*self.shared.users,
         };
         match dialect::translate(request, &circumstances, scratch) {
@@ -464,6 +558,12 @@ impl Endpoint {
                 ))
             }
         }
+    }
+
+    /// Whether a peer is believed when it says from which network a request came.
+    fn is_trusted(&self, peer: IpAddr) -> bool {
+        // Contradiction C-63: configured edges, and this very machine where nobody is asked anything.
+        self.shared.policy.is_edge(peer) || self.shared.identity.is_open() && peer.is_loopback()
     }
 
     /// Takes a permit of the slot's shard.
@@ -537,6 +637,7 @@ impl Endpoint {
             flow,
             since,
             aside,
+            association,
             ..
         } = waiting;
         self.shared.metrics.queue_delay_ms(wire.now().0 - since.0);
@@ -598,32 +699,38 @@ impl Endpoint {
                 answer::conflict(&request, &to_tag, conflicts, shown, source)
             }
             Outcome::Refused(refusal) => {
-                let answer = self.refused(&request, *refusal, wire.wall_ms());
-                return self.answer(transaction, &request, &answer, wire);
+                let answer = self.refused(&request, *refusal, flow, wire);
+                return self.answer(transaction, &request, association, &answer, wire);
             }
             Outcome::Ended => return,
         };
-        self.shared.metrics.request(request.method(), status);
-        wire.respond(transaction, status, response);
+        self.respond(transaction, &request, association, status, response, wire);
+        if association.is_some() && register::signs_off(&request) {
+            self.shared.identity.signed_off(&request.from());
+        }
     }
 
     /// What the machine refused, with its diagnosis for those who read it.
-    fn refused(&self, request: &Request, refusal: Refusal, now_ms: u64) -> Answer {
-        let mut answer = Answer::of(refusal::of(refusal, request.method()));
-        //= MS-PRES 3.4.5.3
-        //# 401 for an endpoint that is not registered any more, with a challenge where there is one
-        //# (contradiction C-66)
-        let challenges = self.shared.identity.challenges(now_ms);
-        if refusal == Refusal::EndpointNotRegistered
+    fn refused(
+        &mut self,
+        request: &Request,
+        refusal: Refusal,
+        flow: Flow,
+        wire: &mut Wire,
+    ) -> Answer {
+        let row = refusal::of(refusal, request.method());
+        let asks_anew = refusal == Refusal::EndpointNotRegistered
             && *request.method() == Method::Subscribe
-            && !challenges.is_empty()
-        {
-            answer = challenges
-                .into_iter()
-                .fold(Answer::of(refusal::UNAUTHORIZED), |answer, challenge| {
-                    answer.with("WWW-Authenticate", challenge)
-                });
-        }
+            && !self.shared.identity.is_open();
+        let answer = if asks_anew {
+            // Contradiction C-66: where a challenge can be answered, the endpoint is told to begin anew.
+            let (reliable, now_ms) = (flow.transport.is_reliable(), wire.wall_ms());
+            let challenges = self.shared.identity.challenges(reliable, now_ms, false);
+            let answer = dialect::unauthorized(challenges);
+            self.challenge_once(request, &flow, answer, wire)
+        } else {
+            Answer::of(row)
+        };
         match refusal::diagnosis(refusal) {
             Some(diagnosis) => {
                 let source = &self.shared.policy.domains[0];
@@ -672,6 +779,7 @@ impl Endpoint {
         let Some(Waiting {
             transaction,
             request,
+            association,
             what: What::Doubt { otherwise, .. },
             ..
         }) = self.leave(ticket)
@@ -683,7 +791,7 @@ impl Endpoint {
         } else {
             Answer::of(refusal::NO_MATCH)
         };
-        self.answer(transaction, &request, &answer, wire);
+        self.answer(transaction, &request, association, &answer, wire);
     }
 
     /// Answers a poll: everything is in the 200.
@@ -693,6 +801,7 @@ impl Endpoint {
             request,
             flow,
             aside,
+            association,
             what: What::Poll(_),
             ..
         }) = self.leave(ticket)
@@ -707,8 +816,7 @@ impl Endpoint {
         };
         let to_tag = format!("r{chance:016x}");
         let response = answer::subscribed(&request, &to_tag, 0, Some(shown), &aside, here);
-        self.shared.metrics.request(request.method(), 200);
-        wire.respond(transaction, 200, response);
+        self.respond(transaction, &request, association, 200, response, wire);
     }
 
     /// Answers a fetch: 200, and one NOTIFY that begins and ends its dialog.
@@ -717,6 +825,7 @@ impl Endpoint {
             transaction,
             request,
             flow,
+            association,
             what: What::View(look),
             ..
         }) = self.leave(ticket)
@@ -725,8 +834,7 @@ impl Endpoint {
         };
         let contact = self.contacts.of(wire.local_of(&flow), flow.transport);
         let response = simple::subscribed(&request, look.local_tag, 0, contact, &flow);
-        self.shared.metrics.request(request.method(), 200);
-        wire.respond(transaction, 200, response);
+        self.respond(transaction, &request, association, 200, response, wire);
         let notice = Notice {
             dialog: DialogKey::of(
                 request.call_id(),
@@ -769,6 +877,8 @@ impl Endpoint {
         let document = rendering.document(notice.format);
         let (branch, via) = wire.via(&target.flow);
         let message = notify::write(&via, notice, &route, &target, document);
+        let (identity, now_ms) = (&self.shared.identity, wire.wall_ms());
+        let message = identity.sign_request(route.remote, message, &mut self.chance, now_ms);
         self.shared
             .metrics
             .notify_lag_ms(wire.wall_ms().saturating_sub(rendering.taken_at().0));
@@ -849,8 +959,11 @@ impl TransactionUser for Endpoint {
 
     fn on_request(&mut self, incoming: Incoming, wire: &mut Wire) {
         self.look_at_the_map();
+        let (association, identified) = self.identify(&incoming, wire);
         let mut scratch = std::mem::take(&mut self.scratch);
-        let considered = self.consider(&incoming, &mut scratch, wire);
+        let considered = identified
+            .map_err(Unserved::from)
+            .and_then(|()| self.consider(&incoming, &mut scratch, wire));
         self.scratch = scratch;
         let Incoming {
             request,
@@ -859,7 +972,9 @@ impl TransactionUser for Endpoint {
             ..
         } = incoming;
         match considered {
-            Err(Unserved::Answered(answer)) => self.answer(transaction, &request, &answer, wire),
+            Err(Unserved::Answered(answer)) => {
+                self.answer(transaction, &request, association, &answer, wire)
+            }
             Err(Unserved::Ignored) => {
                 self.shared.metrics.dropped("ignored");
                 wire.ignore(transaction);
@@ -878,6 +993,7 @@ impl TransactionUser for Endpoint {
                     since,
                     what,
                     aside,
+                    association,
                 });
                 if asks {
                     self.ask(ticket, wire);

@@ -2,9 +2,13 @@
 
 pub mod admission;
 pub mod chance;
+pub mod digest;
 pub mod door;
 pub mod endpoint;
 pub mod errand;
 pub mod identity;
+pub mod ntlm;
 pub mod route;
+pub mod signing;
+pub mod users;
 pub mod waiting;

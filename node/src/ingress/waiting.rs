@@ -15,6 +15,7 @@ use transport::io::worker::TransactionId;
 use transport::sip::Request;
 use transport::transaction::Millis;
 
+use super::ntlm::Opaque;
 use crate::dialect::{Answer, Aside, Fetch, Poll};
 use crate::egress::outbox::{NUMBER_BITS, tickets_of};
 use crate::peer::NodeNumber;
@@ -36,6 +37,8 @@ pub struct Waiting {
     pub what: What,
     /// What was kept of it for the answer.
     pub aside: Aside,
+    /// What the answer is signed with.
+    pub association: Option<Opaque>,
 }
 
 /// What a request waits for.

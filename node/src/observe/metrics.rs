@@ -35,12 +35,13 @@ const STATUSES: [u16; 20] = [
 const CLASSES: usize = 7;
 
 /// Why work was refused or left: a closed list, so that it can be a label.
-const REASONS: [&str; 5] = [
+const REASONS: [&str; 6] = [
     "overload",
     "no-outcome",
     "watcher-gone",
     "illegible-route",
     "ignored",
+    "challenge-ignored",
 ];
 
 /// Buckets of a histogram: powers of two from 1, so 2²⁰ ms are 17 minutes.

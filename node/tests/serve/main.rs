@@ -1,6 +1,7 @@
 //! The real binary, real sockets, a real disk: what a phone and an operator see, and what survives.
 
 mod admin;
+mod authentication;
 mod bodies;
 mod durability;
 mod enhanced;
@@ -9,3 +10,6 @@ mod pool;
 mod presence;
 mod server;
 mod sip;
+
+/// The office client in `authentication` is the one of the server's own tests, and looks for it here.
+use node::ingress;

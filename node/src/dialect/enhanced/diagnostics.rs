@@ -61,6 +61,11 @@ pub const CONTACTS_MIGRATED: Diagnosis = diagnosis(
 pub const DEFAULT: Diagnosis = diagnosis(4000, "User services default.");
 /// A body that cannot be read.
 pub const BAD_XML: Diagnosis = diagnosis(4001, "XML parse failure.");
+/// An authenticated user speaks for somebody else.
+pub const NOT_YOURS: Diagnosis = diagnosis(
+    4004,
+    "Credentials provided are not authorized to act as specified from URI.",
+);
 /// No such user.
 pub const USER_UNKNOWN: Diagnosis = diagnosis(
     4005,

@@ -1,11 +1,12 @@
 //! MS-PRES on the wire: each file the clauses of one part of the specification.
 
+pub mod client;
+
 mod batch;
 mod blocked;
 mod category_errors;
 mod category_limits;
 mod category_subscription;
-mod client;
 mod containers;
 mod delegates;
 mod delivery;
