@@ -474,6 +474,20 @@ impl<'d, 'a> Element<'d, 'a> {
         self.find(|attribute| attribute.prefix.is_empty() && attribute.local == local)
     }
 
+    /// An attribute in this namespace or, as most write it, in none; references resolved.
+    #[must_use]
+    pub fn attribute_of(self, namespace: &str, local: &str) -> Option<Cow<'a, str>> {
+        let uri = |binding: usize| self.document.bindings[binding].uri;
+        self.find(|attribute| {
+            attribute.local == local
+                && attribute
+                    .binding
+                    .map_or(attribute.prefix.is_empty(), |binding| {
+                        uri(binding) == namespace
+                    })
+        })
+    }
+
     /// `xml:lang`.
     #[must_use]
     pub fn language(self) -> Option<Cow<'a, str>> {
@@ -698,6 +712,16 @@ mod tests {
             children,
             [("two", "b"), ("three", "b"), ("", "b"), ("one", "b")]
         );
+    }
+
+    #[test]
+    fn an_attribute_may_be_qualified_or_not() {
+        let text = b"<a xmlns:p='one' xmlns:q='two' p:b='1' q:c='2' d='3'/>";
+        let document = Document::parse(text).expect("a document");
+        let of = |local| document.root().attribute_of("one", local);
+        assert_eq!(of("b").as_deref(), Some("1"));
+        assert_eq!(of("c"), None);
+        assert_eq!(of("d").as_deref(), Some("3"));
     }
 
     #[test]

@@ -2,4 +2,5 @@
 
 pub mod pidf;
 mod rpid;
+pub mod search;
 mod stored;
