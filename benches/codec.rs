@@ -28,6 +28,7 @@ fn bench(c: &mut Criterion) {
             content: Some(&stage.stored),
             expires_s: 3_600,
             tag_policy: TagPolicy::Renew,
+            bearing: Default::default(),
         }),
     };
     c.bench_function("encode a request", |b| {

@@ -9,11 +9,12 @@ use shard::machine::codec::{decode_entry, encode_entry};
 use shard::machine::command::{Act, Command, Leader, Publish, Request, Subscribe, Ticket};
 use shard::machine::effect::Effect;
 use shard::machine::outcome::{Outcome, RequestKey};
+use shard::presence::bearing::Bearing;
 use shard::presence::package::Package;
 use shard::presence::publication::{Content, EntityTag, TagPolicy};
 use shard::slot::{Aor, Slot};
 use shard::subscription::dialog::{DialogKey, Format, LocalTag};
-use shard::subscription::view::View;
+use shard::subscription::view::{Seen, View};
 use shard::time::Timestamp;
 
 /// A document of 490 bytes, as the side-by-side benchmark publishes it.
@@ -46,12 +47,15 @@ pub fn view() -> View {
         package: Package::Presence,
         revision: 1,
         taken_at: Timestamp(1),
-        contents: std::iter::once(Arc::new(Content {
-            stored,
-            published_at: Timestamp(1),
-            number: 0,
-        }))
-        .collect(),
+        seen: Seen::Publications(
+            std::iter::once(Arc::new(Content {
+                stored,
+                published_at: Timestamp(1),
+                number: 0,
+                bearing: Bearing::default(),
+            }))
+            .collect(),
+        ),
     }
 }
 
@@ -100,6 +104,7 @@ impl Stage {
                 expires_s: 3_600,
                 route: &[1; 160],
                 target: &[1; 80],
+                extras: None,
             });
             stage.request(u128::from(watcher) + 1_000_000, command);
         }
@@ -134,6 +139,7 @@ impl Stage {
             content: Some(&stored),
             expires_s: 3_600,
             tag_policy: TagPolicy::Renew,
+            bearing: Default::default(),
         });
         self.request(u128::from(self.index) << 64, command);
         self.stored = stored;

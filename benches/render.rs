@@ -3,12 +3,14 @@
 
 use benches::view;
 use std::hint::black_box;
+use std::sync::Arc;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use node::egress::notify;
 use shard::document::pidf::compose;
-use shard::machine::effect::SubscriptionState;
-use shard::subscription::dialog::Format;
+use shard::machine::effect::{Notice, SubscriptionState};
+use shard::slot::Aor;
+use shard::subscription::dialog::{Delivery, DialogKey, Format};
 use transport::dialog::{DialogRoute, Target};
 use transport::flow::{Flow, Transport};
 
@@ -43,19 +45,18 @@ fn bench(c: &mut Criterion) {
         flow,
     };
     let via = "SIP/2.0/UDP 127.0.0.1:5060;rport;branch=z9hG4bK0123456789abcdef";
-    let state = SubscriptionState::Active { expires_s: 3_600 };
+    let notice = Notice {
+        dialog: DialogKey(1),
+        slot: Aor::sip("w0000001", "bench.test").slot(),
+        delivery: Delivery::Notify,
+        cseq: 7,
+        format: Format::Pidf,
+        state: SubscriptionState::Active { expires_s: 3_600 },
+        route: Arc::default(),
+        target: Arc::default(),
+    };
     c.bench_function("write a NOTIFY of a fan-out", |b| {
-        b.iter(|| {
-            notify::write(
-                via,
-                black_box(7),
-                &route,
-                &target,
-                state,
-                Format::Pidf,
-                &document,
-            )
-        });
+        b.iter(|| notify::write(via, black_box(&notice), &route, &target, &document));
     });
 }
 

@@ -67,8 +67,14 @@ pub struct Flags {
     #[arg(long, value_name = "NAME")]
     domain: Vec<String>,
     /// Listen for SIP here; may be repeated [default: udp and tcp on 127.0.0.1:5060]
-    #[arg(long, value_name = "udp:IP:PORT|tcp:IP:PORT")]
+    #[arg(long, value_name = "udp:IP:PORT|tcp:IP:PORT|tls:IP:PORT")]
     listen: Vec<String>,
+    /// The certificate chain that TLS listeners show, PEM; read again on SIGHUP
+    #[arg(long, value_name = "FILE")]
+    tls_cert: Option<PathBuf>,
+    /// The key of --tls-cert, PEM
+    #[arg(long, value_name = "FILE")]
+    tls_key: Option<PathBuf>,
     /// Listen for the operator (HTTP) here [default: 127.0.0.1:8060]
     #[arg(long, value_name = "IP:PORT")]
     admin: Option<SocketAddr>,
@@ -128,6 +134,8 @@ pub enum Protocol {
     Udp,
     /// Streams.
     Tcp,
+    /// Streams under TLS.
+    Tls,
 }
 
 /// A SIP listener: `udp:127.0.0.1:5060`, `tcp:[::1]:5060`.
@@ -145,13 +153,14 @@ impl FromStr for Listener {
     fn from_str(text: &str) -> Result<Listener, String> {
         let expected = || {
             format!(
-                "{text:?} is no listener; expected udp:IP:PORT or tcp:IP:PORT, such as udp:127.0.0.1:5060"
+                "{text:?} is no listener; expected udp:IP:PORT, tcp:IP:PORT or tls:IP:PORT, such as udp:127.0.0.1:5060"
             )
         };
         let (protocol, address) = text.split_once(':').ok_or_else(expected)?;
         let protocol = match protocol {
             "udp" => Protocol::Udp,
             "tcp" => Protocol::Tcp,
+            "tls" => Protocol::Tls,
             _ => return Err(expected()),
         };
         Ok(Listener {
@@ -166,6 +175,7 @@ impl fmt::Display for Listener {
         let protocol = match self.protocol {
             Protocol::Udp => "udp",
             Protocol::Tcp => "tcp",
+            Protocol::Tls => "tls",
         };
         write!(f, "{protocol}:{}", self.address)
     }
@@ -203,6 +213,7 @@ struct File {
     shards: Option<u16>,
     foreign: Foreign,
     listen: ListenSection,
+    tls: TlsSection,
     auth: AuthSection,
     limits: LimitSection,
     log: LogSection,
@@ -213,6 +224,13 @@ struct File {
 struct ListenSection {
     sip: Option<Vec<String>>,
     admin: Option<SocketAddr>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct TlsSection {
+    certificate: Option<PathBuf>,
+    key: Option<PathBuf>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -254,6 +272,8 @@ pub struct Config {
     pub foreign: Foreign,
     /// The SIP listeners; at least one.
     pub listen: Vec<Listener>,
+    /// The certificate chain and the key of TLS listeners.
+    pub tls: Option<(PathBuf, PathBuf)>,
     /// The admin listener.
     pub admin: SocketAddr,
     /// Who may speak.
@@ -408,6 +428,25 @@ fn merge(file: File, flags: &Flags) -> Result<Config, ConfigError> {
             return unsound(format!("{listener} is named twice"));
         }
     }
+    let certificate = flags.tls_cert.clone().or(file.tls.certificate);
+    let key = flags.tls_key.clone().or(file.tls.key);
+    let tls = match (certificate, key) {
+        (Some(certificate), Some(key)) => Some((certificate, key)),
+        (None, None) => None,
+        _ => {
+            return unsound(
+                "a certificate needs its key: give --tls-cert FILE and --tls-key FILE".to_owned(),
+            );
+        }
+    };
+    if let Some(wanting) = listen
+        .iter()
+        .find(|one| one.protocol == Protocol::Tls && tls.is_none())
+    {
+        return unsound(format!(
+            "{wanting} needs a certificate; give --tls-cert FILE and --tls-key FILE, or certificate and key in [tls]"
+        ));
+    }
     let users = flags.users.clone().or(file.auth.users);
     let auth = match flags.auth.or(file.auth.mode) {
         Some(mode) => mode,
@@ -466,6 +505,7 @@ fn merge(file: File, flags: &Flags) -> Result<Config, ConfigError> {
             .unwrap_or_else(|| PathBuf::from(DATA)),
         shards,
         foreign: file.foreign,
+        tls,
         admin: flags
             .admin
             .or(file.listen.admin)
@@ -554,9 +594,15 @@ mod tests {
             (
                 "[listen]\nsip = ['sctp:127.0.0.1:1']",
                 &[],
-                "expected udp:IP:PORT or tcp:IP:PORT",
+                "expected udp:IP:PORT, tcp:IP:PORT or tls:IP:PORT",
             ),
             ("[listen]\nsip = []", &[], "no SIP listener"),
+            (
+                "",
+                &["--listen", "tls:127.0.0.1:5061"],
+                "needs a certificate",
+            ),
+            ("[tls]\ncertificate = 'a.pem'", &[], "needs its key"),
             ("[limits]\nin_flight = 1", &[], "expected 64 to 1000000"),
             ("[limits]\nlog_segment_bytes = 1", &[], "expected 8388608"),
             (

@@ -163,9 +163,7 @@ fn show(aor: &Aor, shard: u16, report: &Report, view: &View) -> PresentityReport
 }
 
 fn event(package: Package) -> &'static str {
-    match package {
-        Package::Presence => "presence",
-    }
+    package.as_str()
 }
 
 /// Asks every shard how much it holds, for a scrape; a shard that does not answer at once is left out.

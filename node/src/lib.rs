@@ -35,6 +35,7 @@ use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use transport::flow::Transport;
+use transport::io::tls::{Certificates, TlsError};
 use transport::io::worker::{Listen, Worker};
 
 use config::Config;
@@ -86,6 +87,9 @@ pub enum StartError {
         /// What the system said.
         why: io::Error,
     },
+    /// The certificate of a TLS listener cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The users file cannot be read.
     #[error("{0}")]
     Users(String),
@@ -118,6 +122,7 @@ pub struct Node {
     mailboxes: Workers,
     admin: SocketAddr,
     log: Log,
+    tls: Option<Certificates>,
 }
 
 /// The thread that openraft, the proposers and the admin listener run on.
@@ -182,6 +187,10 @@ impl Node {
             }
             _ => Identity::open(),
         };
+        let tls = match &config.tls {
+            Some((certificate, key)) => Some(Certificates::load(certificate, key)?),
+            None => None,
+        };
         let log_options = LogOptions {
             segment_bytes: config.log_segment_bytes,
             ..LogOptions::default()
@@ -239,11 +248,12 @@ impl Node {
         let shared = Arc::new(Shared {
             policy: config.policy(),
             identity: who,
+            users: Arc::new(dialect::Everybody),
             routes: Routes::new(map, links.collect()),
             workers: mailboxes.clone(),
             metrics: Arc::clone(&metrics),
         });
-        let workers = start_workers(&config, &shared, &mailboxes)?;
+        let workers = start_workers(&config, &shared, &mailboxes, tls.as_ref())?;
         let listen: Vec<String> = workers[0].addresses().iter().map(describe).collect();
 
         observe_sources(&metrics, &workers, &shards, &log);
@@ -282,6 +292,7 @@ impl Node {
             mailboxes,
             admin,
             log,
+            tls,
         };
         node.wait_until_ready(&inspector)?;
         node.keep_house();
@@ -363,6 +374,18 @@ impl Node {
         self.admin
     }
 
+    /// Reads again what can change while the node runs: certificates. What is bad stays as it was.
+    pub fn reload(&self) {
+        let Some(tls) = &self.tls else {
+            tracing::info!("nothing is read again: there is no certificate");
+            return;
+        };
+        match tls.reload() {
+            Ok(()) => tracing::info!("new connections are shown the certificate as it is now"),
+            Err(error) => tracing::error!(%error, "the certificate stays as it was"),
+        }
+    }
+
     /// Stops the node.
     pub fn stop(self, how: Stop) {
         let Node {
@@ -426,6 +449,7 @@ impl Config {
             publication: interval(self.publication),
             subscription: interval(self.subscription),
             registration: interval(self.registration),
+            enhanced: dialect::enhanced::Settings::default(),
         }
     }
 }
@@ -440,7 +464,9 @@ fn start_workers(
     config: &Config,
     shared: &Arc<Shared>,
     mailboxes: &Workers,
+    tls: Option<&Certificates>,
 ) -> Result<Vec<Worker>, StartError> {
+    let tls = tls.cloned();
     let mut listen: Vec<Listen> = config
         .listen
         .iter()
@@ -448,6 +474,7 @@ fn start_workers(
             transport: match listener.protocol {
                 config::Protocol::Udp => Transport::Udp,
                 config::Protocol::Tcp => Transport::Tcp,
+                config::Protocol::Tls => Transport::Tls,
             },
             address: listener.address,
         })
@@ -469,13 +496,13 @@ fn start_workers(
     let mut posts = Vec::new();
     for number in 0..worker_count() {
         let user = Arc::clone(shared);
-        let (worker, mailbox) =
-            Worker::start(number, &listen, move |_| Endpoint::new(user, number)).map_err(
-                |(wanted, why)| StartError::Listen {
-                    what: describe(&wanted),
-                    why,
-                },
-            )?;
+        let (worker, mailbox) = Worker::start(number, &listen, tls.clone(), move |_| {
+            Endpoint::new(user, number)
+        })
+        .map_err(|(wanted, why)| StartError::Listen {
+            what: describe(&wanted),
+            why,
+        })?;
         // The others join the ports that the system chose for the first.
         listen = worker.addresses().to_vec();
         workers.push(worker);

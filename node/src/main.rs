@@ -7,6 +7,7 @@ use clap::Parser as _;
 use node::config::{Cli, Config, LogFormat, Wish};
 use node::{Node, Stop};
 use tracing_subscriber::EnvFilter;
+use transport::io::tls::Certificates;
 
 /// Snapshots and fan-out allocate in bursts; mimalloc gives memory back without huge pages.
 #[global_allocator]
@@ -16,6 +17,11 @@ fn main() -> ExitCode {
     match Cli::parse().wish() {
         Ok(Wish::Serve(config)) => serve(*config),
         Ok(Wish::Checked(config)) => {
+            if let Some((certificate, key)) = &config.tls
+                && let Err(error) = Certificates::load(certificate, key)
+            {
+                return fail(&error);
+            }
             say(&format!(
                 "sound: {} domains, {} listeners, auth {:?}",
                 config.domains.len(),
@@ -73,7 +79,7 @@ fn serve(config: Config) -> ExitCode {
     say(&node.welcome());
     loop {
         match signals.wait() {
-            libc::SIGHUP => tracing::info!("SIGHUP: nothing is read again yet; the node goes on"),
+            libc::SIGHUP => node.reload(),
             signal => {
                 tracing::info!(signal, "stopping; a second signal stops at once");
                 break;

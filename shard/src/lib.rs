@@ -17,6 +17,7 @@
 //! - **A refused request changes nothing**, and says why in a [`machine::outcome::Refusal`].
 //! - **Everything that can grow has a bound** in [`presence::limits`].
 
+pub mod category;
 pub mod document;
 pub mod machine;
 pub mod presence;

@@ -246,6 +246,7 @@ mod tests {
             content: Some(b"content"),
             expires_s: 60,
             tag_policy: TagPolicy::Renew,
+            bearing: Default::default(),
         });
         let (key, ticket) = (RequestKey(u128::from(ticket)), Ticket(ticket));
         entry(&Act::Requests(vec![Request {

@@ -474,18 +474,12 @@ impl<'d, 'a> Element<'d, 'a> {
         self.find(|attribute| attribute.prefix.is_empty() && attribute.local == local)
     }
 
-    /// An attribute in this namespace or, as most write it, in none; references resolved.
+    /// An attribute of a namespace, references resolved.
     #[must_use]
     pub fn attribute_of(self, namespace: &str, local: &str) -> Option<Cow<'a, str>> {
-        let uri = |binding: usize| self.document.bindings[binding].uri;
-        self.find(|attribute| {
-            attribute.local == local
-                && attribute
-                    .binding
-                    .map_or(attribute.prefix.is_empty(), |binding| {
-                        uri(binding) == namespace
-                    })
-        })
+        let document = self.document;
+        let within = |binding: usize| document.bindings[binding].uri == namespace;
+        self.find(|attribute| attribute.local == local && attribute.binding.is_some_and(within))
     }
 
     /// `xml:lang`.

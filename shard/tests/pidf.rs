@@ -9,7 +9,7 @@ use shard::document::pidf::{compose, parse};
 use shard::presence::package::Package;
 use shard::presence::publication::Content;
 use shard::slot::Aor;
-use shard::subscription::view::View;
+use shard::subscription::view::{Seen, View};
 use shard::time::Timestamp;
 
 fn show(published: &[&str]) -> String {
@@ -19,6 +19,7 @@ fn show(published: &[&str]) -> String {
             stored,
             published_at: Timestamp(1_000 + number as u64),
             number: number as u32,
+            bearing: Default::default(),
         })
     });
     let view = View {
@@ -26,7 +27,7 @@ fn show(published: &[&str]) -> String {
         package: Package::Presence,
         revision: 1,
         taken_at: Timestamp(9_000),
-        contents: contents.collect(),
+        seen: Seen::Publications(contents.collect()),
     };
     let mut out = Vec::new();
     compose(&view, &mut out);

@@ -21,6 +21,7 @@ pub struct Answer {
     /// Status and reason phrase.
     pub row: Row,
     headers: Vec<(&'static str, Cow<'static, str>)>,
+    body: Option<(&'static str, Vec<u8>)>,
 }
 
 impl Answer {
@@ -30,6 +31,7 @@ impl Answer {
         Answer {
             row,
             headers: Vec::new(),
+            body: None,
         }
     }
 
@@ -49,6 +51,13 @@ impl Answer {
         self
     }
 
+    /// Adds a body with its type.
+    #[must_use]
+    pub fn with_body(mut self, content_type: &'static str, body: Vec<u8>) -> Answer {
+        self.body = Some((content_type, body));
+        self
+    }
+
     /// The value of a header line that was added.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
@@ -62,9 +71,13 @@ impl Answer {
     #[must_use]
     pub fn write(&self, request: &Request, to_tag: &str) -> Bytes {
         let reply = Reply::with_reason(request, self.row.status, self.row.reason, Some(to_tag));
-        self.headers
+        let reply = self
+            .headers
             .iter()
-            .fold(reply, |reply, (name, value)| reply.header(name, value))
-            .finish()
+            .fold(reply, |reply, (name, value)| reply.header(name, value));
+        match &self.body {
+            Some((content_type, body)) => reply.body(content_type, body),
+            None => reply.finish(),
+        }
     }
 }

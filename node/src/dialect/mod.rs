@@ -5,27 +5,38 @@
 //! nothing here sends anything.
 
 pub mod answer;
+pub mod enhanced;
 pub mod policy;
 pub mod refusal;
 pub mod register;
 pub mod simple;
 
-use shard::machine::command::Command;
+use shard::category::Category;
+use shard::machine::Machine;
+use shard::machine::command::{Command, Extras};
+use shard::machine::effect::Shown;
+use shard::presence::container::{Network, Watcher};
+use shard::presence::enhanced::Profile;
 use shard::presence::publication::EntityTag;
 use shard::slot::Slot;
 use shard::subscription::dialog::{Format, LocalTag, Package};
+use shard::subscription::watch::{Action, Resource, Scope, Wish};
 use transport::flow::Flow;
 use transport::sip::uri::{Scheme, Uri};
 use transport::sip::{Method, Name, Request};
 
 pub use answer::Answer;
+pub use enhanced::Aside;
 pub use policy::Policy;
 
-/// The methods a presence server answers with something else than 405 or 501.
-pub const ALLOW: &str = "OPTIONS, REGISTER, PUBLISH, SUBSCRIBE, NOTIFY";
+use crate::pool::map::PoolMap;
 
-/// The event packages there are, for Allow-Events.
-pub const ALLOW_EVENTS: &str = "presence";
+/// The methods a presence server answers with something else than 405 or 501.
+pub const ALLOW: &str = "OPTIONS, REGISTER, PUBLISH, SUBSCRIBE, NOTIFY, SERVICE";
+
+/// The event packages there are, for Allow-Events; without blanks, for the sake of clients that take them
+/// for part of a name.
+pub const ALLOW_EVENTS: &str = "presence,vnd-microsoft-roaming-contacts,vnd-microsoft-roaming-self,vnd-microsoft-provisioning-v2";
 
 /// The option tags that a Require may hold: Path (RFC 3327) is understood and stored.
 const SUPPORTED: [&str; 1] = ["path"];
@@ -41,6 +52,55 @@ pub struct Circumstances<'c> {
     pub contact: &'c str,
     /// 64 bits that nobody can guess, fresh for this request.
     pub chance: u64,
+    /// Which shard holds what.
+    pub map: &'c PoolMap,
+    /// Whether what the request says of its source network is believed (contradiction C-63).
+    pub trusted: bool,
+    /// Who is a user of this deployment.
+    pub users: &'c dyn Users,
+}
+
+/// Who is a user of this deployment.
+pub trait Users: std::fmt::Debug + Send + Sync {
+    /// Whether somebody of this canonical address, in a domain of ours, is.
+    fn knows(&self, address: &str) -> bool;
+    /// What is known of a user, whose From has this display name.
+    fn profile(&self, address: &str, display_name: &str) -> Profile;
+}
+
+/// Every address of our domains is a user, and known by the name it gives.
+#[derive(Clone, Copy, Debug)]
+pub struct Everybody;
+
+impl Users for Everybody {
+    fn knows(&self, _address: &str) -> bool {
+        true
+    }
+
+    /// Contradiction C-64: the display name last seen in From, else the user part.
+    fn profile(&self, address: &str, display_name: &str) -> Profile {
+        let user = address.split('@').next().unwrap_or(address);
+        let name = if display_name.is_empty() {
+            user
+        } else {
+            display_name
+        };
+        let mut profile = Profile::default();
+        profile.card.display_name = name.into();
+        profile
+    }
+}
+
+impl Circumstances<'_> {
+    /// Whether somebody of this canonical address, in a domain of ours, is a user.
+    fn knows(&self, address: &str) -> bool {
+        self.users.knows(address)
+    }
+
+    /// What we call ourselves in diagnostics.
+    fn source(&self) -> &str {
+        &self.policy.domains[0]
+    }
 }
 
 /// Buffers that one worker uses again for each request, so that translating allocates nothing.
@@ -52,6 +112,7 @@ pub struct Scratch {
     route: Vec<u8>,
     target: Vec<u8>,
     path: String,
+    names: Vec<String>,
 }
 
 /// What a request comes to.
@@ -65,7 +126,11 @@ pub enum Translated<'s> {
         command: Command<'s>,
         /// How gladly it is done under load (house D12).
         grace: Grace,
+        /// What to keep until it is answered.
+        aside: Aside,
     },
+    /// A poll of an enhanced client: answered by the leader's machine without a log entry, in the 200.
+    Poll(Box<Poll>, Aside),
     /// A fetch: answered by the leader's machine without a log entry (house §5).
     Fetch(Fetch<'s>),
     /// The request is refused, but with 412 if its entity-tag names nothing: RFC 3903 §6 has that
@@ -105,6 +170,97 @@ pub struct Fetch<'s> {
     pub target: &'s [u8],
 }
 
+/// One look at something, told in the 200.
+#[derive(Clone, Debug)]
+pub struct Poll {
+    /// Where.
+    pub slot: Slot,
+    /// Whose, or the home that a dialog would have.
+    pub home: String,
+    /// Who looks.
+    pub watcher: String,
+    /// From where.
+    pub network: Network,
+    /// The document asked for.
+    pub format: Format,
+    /// What is looked at.
+    pub wish: PollWish,
+}
+
+/// What is looked at.
+#[derive(Clone, Debug)]
+pub enum PollWish {
+    /// The presentity's document.
+    Document,
+    /// One's own data.
+    Own(Scope),
+    /// One's own contacts.
+    Contacts,
+    /// Categories of many: addresses and categories.
+    Categories(Vec<(Vec<String>, Vec<Category>)>),
+}
+
+impl Poll {
+    /// What must be kept of a subscription that only looks.
+    #[must_use]
+    pub fn of(slot: Slot, home: &str, watcher: &str, format: Format, extras: &Extras<'_>) -> Poll {
+        let wish = match &extras.wish {
+            Wish::Document | Wish::Same => PollWish::Document,
+            Wish::Own(scope) => PollWish::Own(*scope),
+            Wish::Contacts(_) => PollWish::Contacts,
+            Wish::Categories(actions) => PollWish::Categories(
+                actions
+                    .iter()
+                    .filter(|action| action.subscribe)
+                    .map(|action| {
+                        let addresses = action.resources.iter().map(|r| r.address.to_owned());
+                        (addresses.collect(), action.categories.clone())
+                    })
+                    .collect(),
+            ),
+        };
+        Poll {
+            slot,
+            home: home.to_owned(),
+            watcher: watcher.to_owned(),
+            network: extras.network,
+            format,
+            wish,
+        }
+    }
+
+    /// Looks.
+    #[must_use]
+    pub fn look(&self, machine: &Machine) -> Shown {
+        let wish = match &self.wish {
+            PollWish::Document => Wish::Document,
+            PollWish::Own(scope) => Wish::Own(*scope),
+            PollWish::Contacts => Wish::Contacts(false),
+            PollWish::Categories(actions) => Wish::Categories(
+                actions
+                    .iter()
+                    .map(|(addresses, categories)| Action {
+                        subscribe: true,
+                        resources: addresses
+                            .iter()
+                            .map(|address| Resource {
+                                address,
+                                context: None,
+                            })
+                            .collect(),
+                        categories: categories.clone(),
+                    })
+                    .collect(),
+            ),
+        };
+        let watcher = Watcher {
+            address: &self.watcher,
+            network: self.network,
+        };
+        machine.look(&self.home, watcher, self.format, &wish)
+    }
+}
+
 /// What is given up first when there is too much to do (house D12). The order is the rule: what ends
 /// something relieves us, what keeps something was promised, what is new can come later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -130,6 +286,7 @@ pub fn translate<'s>(
         Method::Publish => simple::publish(request, circumstances, scratch),
         Method::Subscribe => simple::subscribe(request, circumstances, scratch),
         Method::Register => register::register(request, circumstances, scratch),
+        Method::Service => enhanced::service(request, circumstances, scratch),
         Method::Options => options(request),
         // A NOTIFY belongs to a subscription of ours, and we have none yet.
         //= RFC 6665 4.1.3
@@ -191,8 +348,9 @@ fn refuse_any(request: &Request) -> Option<Answer> {
         .values(Name::Require)
         .chain(request.values(Name::ProxyRequire))
         .filter(|tag| {
-            !SUPPORTED
-                .iter()
+            let known = SUPPORTED.iter().chain(&enhanced::OPTION_TAGS);
+            !known
+                .into_iter()
                 .any(|known| known.eq_ignore_ascii_case(tag))
         })
         .collect();
@@ -235,8 +393,7 @@ fn not_ours(method: &Method, in_dialog: bool) -> Answer {
         | Method::Info
         | Method::Refer
         | Method::Update
-        | Method::Prack
-        | Method::Service => Answer::of(refusal::METHOD_NOT_ALLOWED).with("Allow", ALLOW),
+        | Method::Prack => Answer::of(refusal::METHOD_NOT_ALLOWED).with("Allow", ALLOW),
         _ => Answer::of(refusal::NOT_IMPLEMENTED).with("Allow", ALLOW),
     }
 }
@@ -272,6 +429,14 @@ fn canonical(uri: &Uri<'_>, out: &mut String) {
             shard::slot::write_sip(&uri.user_unescaped(), uri.host, out);
         }
     }
+}
+
+/// The canonical address of a URI.
+#[must_use]
+pub fn address_of(uri: &Uri<'_>) -> String {
+    let mut out = String::new();
+    canonical(uri, &mut out);
+    out
 }
 
 /// The package of an Event header, any letter case.

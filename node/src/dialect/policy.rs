@@ -2,6 +2,7 @@
 
 use super::Answer;
 use super::answer::Row;
+use super::enhanced::Settings;
 use super::refusal;
 
 /// The intervals of one kind of soft state, in seconds.
@@ -61,6 +62,8 @@ pub struct Policy {
     pub subscription: Interval,
     /// Registrations.
     pub registration: Interval,
+    /// Enhanced presence.
+    pub enhanced: Settings,
 }
 
 impl Policy {
@@ -87,6 +90,7 @@ impl Default for Policy {
             publication: interval,
             subscription: interval,
             registration: interval,
+            enhanced: Settings::default(),
         }
     }
 }

@@ -1,9 +1,10 @@
 //! What a refusal is on the wire: the one table of statuses.
 
 use shard::machine::outcome::Refusal;
-use transport::sip::StatusCode;
+use transport::sip::{Method, StatusCode};
 
 use super::answer::Row;
+use super::enhanced::diagnostics::{self, Diagnosis};
 
 const fn row(status: StatusCode, reason: &'static str) -> Row {
     Row { status, reason }
@@ -24,6 +25,60 @@ pub const BAD_WILDCARD: Row = row(
 );
 /// 400: `expires` or `q` of a Contact cannot be read.
 pub const BAD_CONTACT: Row = row(StatusCode::BAD_REQUEST, "Bad Contact Parameter");
+/// 400: a request that needs a body has none.
+pub const BODY_MISSING: Row = row(StatusCode::BAD_REQUEST, "Body Missing");
+/// 400: a body that calls no method of ours.
+pub const NO_SUCH_METHOD: Row = row(StatusCode::BAD_REQUEST, "No Such Method");
+/// 400: publications of somebody else than To (MS-PRES 3.2.5.4).
+pub const OTHER_PUBLISHER: Row = row(StatusCode::BAD_REQUEST, "Publications Of Another Address");
+/// 400: somebody else's own data (MS-PRES 3.3.5.3).
+pub const NOT_YOUR_DATA: Row = row(StatusCode::BAD_REQUEST, "From And To Differ");
+/// 400: a single subscription has one action (MS-PRES 3.4.5.3).
+pub const MANY_ACTIONS: Row = row(StatusCode::BAD_REQUEST, "More Than One Action");
+/// 400: a single subscription only subscribes (MS-PRES 3.4.5.3).
+pub const SINGLE_UNSUBSCRIBE: Row = row(
+    StatusCode::BAD_REQUEST,
+    "A Single Subscription Cannot Unsubscribe",
+);
+/// 400: a single subscription has one resource (MS-PRES 3.4.5.3).
+pub const MANY_RESOURCES: Row = row(
+    StatusCode::BAD_REQUEST,
+    "A Single Subscription Has One Resource",
+);
+/// 400: a single subscription is to the resource of To (MS-PRES 3.4.5.3).
+pub const OTHER_RESOURCE: Row = row(StatusCode::BAD_REQUEST, "To Is Not The Resource");
+/// 400: nobody is a delegate of itself (MS-PRES 3.9.5.4).
+pub const OWN_DELEGATE: Row = row(StatusCode::BAD_REQUEST, "The Delegate Is The Delegator");
+/// 400: neither epid nor instance (MS-SIPREGE 3.1.2.5.1).
+pub const NO_ENDPOINT: Row = row(StatusCode::BAD_REQUEST, "Missing Endpoint Identifier");
+/// 400: nobody of this address is in the list (MS-PRES 3.6.5.3).
+pub const NO_SUBSCRIBER: Row = row(StatusCode::BAD_REQUEST, "No Such Subscriber");
+/// 403: From and To differ.
+pub const NOT_YOURSELF: Row = row(StatusCode::FORBIDDEN, "From And To Differ");
+/// 403: a category that only the server writes there (MS-PRES 3.2.5.4).
+pub const READ_ONLY: Row = row(StatusCode::FORBIDDEN, "Read-Only Category");
+/// 403: a category that nobody registered (MS-PRES 3.2.5.4).
+pub const UNREGISTERED_CATEGORY: Row = row(StatusCode::FORBIDDEN, "Unregistered Category");
+/// 403: an endpoint that is not registered, where it cannot be challenged (contradiction C-66).
+pub const NOT_REGISTERED: Row = row(StatusCode::FORBIDDEN, "Endpoint Not Registered");
+/// 403: nobody of this address is a delegate (MS-PRES 3.9.5.4).
+pub const NO_DELEGATE: Row = row(StatusCode::FORBIDDEN, "No Such Delegate");
+/// 403: the contacts are kept elsewhere (MS-PRES 3.10.4).
+pub const CONTACTS_LOCKED: Row = row(StatusCode::FORBIDDEN, "Contacts Are Read-Only");
+/// 404: no user of this deployment.
+pub const NO_SUCH_USER: Row = row(StatusCode::NOT_FOUND, "User Does Not Exist");
+/// 404: no contact or group of that name.
+pub const NO_CONTACT: Row = row(StatusCode::NOT_FOUND, "No Such Contact Or Group");
+/// 409: the contact list is not the one that the request speaks of.
+pub const STALE_CONTACTS: Row = row(StatusCode::CONFLICT, "Contact List Out Of Date");
+/// 409: a group of that name exists, or is in use.
+pub const GROUP_CONFLICT: Row = row(StatusCode::CONFLICT, "Group Exists Or Is In Use");
+/// 421: an enhanced client must know of GRUUs (MS-SIPREGE 3.1.2.5.1).
+pub const GRUU_REQUIRED: Row = row(StatusCode::EXTENSION_REQUIRED, "Extension Required");
+/// 488: an endpoint-bound publication of an endpoint that is not registered (MS-PRES 3.2.5.4).
+pub const NOT_BOUND: Row = row(StatusCode::NOT_ACCEPTABLE_HERE, "Endpoint Not Registered");
+/// 488: the contacts are at a mail server's (MS-PRES 4.14).
+pub const CONTACTS_MIGRATED: Row = row(StatusCode::NOT_ACCEPTABLE_HERE, "Not Acceptable Here");
 /// 401
 pub const UNAUTHORIZED: Row = row(StatusCode::UNAUTHORIZED, "Unauthorized");
 /// 403: an authenticated user speaks for somebody else.
@@ -68,9 +123,10 @@ pub const TOO_MANY_WATCHERS: Row = row(StatusCode::UNAVAILABLE, "Too Many Watche
 /// 503: too much to do, or nobody leads.
 pub const UNAVAILABLE: Row = row(StatusCode::UNAVAILABLE, "Service Unavailable");
 
-/// The row of what the machine refused. No wildcard: a new refusal needs its status to compile.
+/// The row of what the machine refused to a request of this method. No wildcard: a new refusal needs its
+/// status to compile.
 #[must_use]
-pub fn of(refusal: Refusal) -> Row {
+pub fn of(refusal: Refusal, method: &Method) -> Row {
     match refusal {
         //= RFC 3903 6
         //# an entity-tag that matches nothing gets 412
@@ -85,5 +141,67 @@ pub fn of(refusal: Refusal) -> Row {
         Refusal::TooManyEndpoints => TOO_MANY_ENDPOINTS,
         Refusal::TooManyWatchers => TOO_MANY_WATCHERS,
         Refusal::ContentTooLarge => TOO_MUCH,
+        //= MS-PRES 3.2.5.4
+        //# 488 for an endpoint-bound publication of an endpoint that is not registered
+        Refusal::EndpointNotRegistered if *method == Method::Service => NOT_BOUND,
+        //= MS-PRES 3.4.5.3
+        //# 401 for a subscription of an endpoint that is not registered; 403 where nobody is challenged
+        Refusal::EndpointNotRegistered => NOT_REGISTERED,
+        //= MS-PRES 3.2.5.4
+        //# 413 when a quota is exceeded
+        Refusal::TooManyInstances
+        | Refusal::CategoryTooLarge
+        | Refusal::TooManyMembers
+        | Refusal::TooManySubscribers
+        | Refusal::ContextTooLarge
+        | Refusal::TooManyDelegates
+        | Refusal::TooManyContacts
+        | Refusal::TooManyGroups
+        | Refusal::ExtensionTooLarge
+        | Refusal::TooManySubscriptions => TOO_MUCH,
+        //= MS-PRES 3.6.5.3
+        //# 400 for a subscriber who is not in the list
+        Refusal::UnknownSubscriber => NO_SUBSCRIBER,
+        //= MS-PRES 3.9.5.4
+        //# 403 for the removal of a delegate who is not in the list
+        Refusal::UnknownDelegate => NO_DELEGATE,
+        Refusal::StaleContacts => STALE_CONTACTS,
+        //= MS-PRES 3.10.4
+        //# changes of a list that is being moved are rejected
+        Refusal::ContactsLocked => CONTACTS_LOCKED,
+        Refusal::UnknownContact | Refusal::UnknownGroup => NO_CONTACT,
+        Refusal::DuplicateGroup | Refusal::GroupInUse => GROUP_CONFLICT,
     }
+}
+
+/// The diagnosis that enhanced clients are given with it.
+#[must_use]
+pub fn diagnosis(refusal: Refusal) -> Option<Diagnosis> {
+    Some(match refusal {
+        Refusal::UnknownSubscriber => diagnostics::NO_SUBSCRIBER,
+        Refusal::CategoryTooLarge | Refusal::TooManyInstances => diagnostics::CATEGORY_SIZE,
+        Refusal::TooManyMembers => diagnostics::MEMBER_LIMIT,
+        Refusal::TooManySubscribers | Refusal::ContextTooLarge | Refusal::TooManyDelegates => {
+            diagnostics::TOO_LARGE
+        }
+        Refusal::UnknownContact => diagnostics::NO_CONTACT,
+        Refusal::UnknownGroup => diagnostics::NO_GROUP,
+        Refusal::TooManyContacts => diagnostics::CONTACT_LIMIT,
+        Refusal::TooManyGroups => diagnostics::GROUP_LIMIT,
+        Refusal::ExtensionTooLarge => diagnostics::EXTENSION_SIZE,
+        Refusal::DuplicateGroup => diagnostics::DUPLICATE_GROUP,
+        Refusal::TooManySubscriptions => diagnostics::SUBSCRIPTION_LIMIT,
+        Refusal::EndpointNotRegistered => diagnostics::NO_ENDPOINT,
+        Refusal::StaleContacts
+        | Refusal::ContactsLocked
+        | Refusal::GroupInUse
+        | Refusal::UnknownDelegate => diagnostics::DEFAULT,
+        Refusal::NoMatch
+        | Refusal::UnknownDialog
+        | Refusal::OutOfOrder
+        | Refusal::TooManyPublications
+        | Refusal::TooManyEndpoints
+        | Refusal::TooManyWatchers
+        | Refusal::ContentTooLarge => return None,
+    })
 }

@@ -3,15 +3,20 @@
 use bytes::Bytes;
 use shard::machine::command::{Binding, Bindings, Command, Register};
 use shard::presence::endpoint::Endpoint;
+use shard::presence::endpoint_id::EndpointId;
 use shard::slot::Slot;
 use shard::time::Timestamp;
 use transport::dialog::Target;
 use transport::sip::header::NameAddr;
+use transport::sip::uri::Uri;
 use transport::sip::write::Reply;
-use transport::sip::{Name, Request, StatusCode};
+use transport::sip::{Name, Request, StatusCode, gruu};
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::{Answer, Circumstances, Grace, Policy, Scratch, Translated, address, refusal};
+use super::enhanced::diagnostics;
+use super::{
+    Answer, Aside, Circumstances, Grace, Policy, Scratch, Translated, address, enhanced, refusal,
+};
 
 /// REGISTER: the Request-URI names the domain, To names whose contacts they are.
 pub(super) fn register<'s>(
@@ -22,6 +27,13 @@ pub(super) fn register<'s>(
     let policy = circumstances.policy;
     address(request.uri(), policy, &mut scratch.watcher)?;
     address(request.to().uri, policy, &mut scratch.presentity)?;
+    if !circumstances.knows(&scratch.presentity) {
+        return Err(diagnostics::USER_UNKNOWN.on(Answer::of(refusal::NO_SUCH_USER), circumstances));
+    }
+    let enhanced = is_enhanced(request);
+    if enhanced {
+        check_enhanced(request, circumstances)?;
+    }
     scratch.target.clear();
     let aor = scratch.presentity.as_str();
     let slot = Slot::of(aor);
@@ -46,9 +58,17 @@ pub(super) fn register<'s>(
                 scratch.path.push_str(line);
             }
             let path = scratch.path.as_str();
+            // An endpoint of theirs has one contact, which says to be replaced by where it comes from.
+            scratch.names.clear();
+            scratch.names.extend(
+                contacts
+                    .iter()
+                    .map(|contact| replaced(contact, circumstances)),
+            );
             let bindings = contacts
                 .iter()
-                .map(|contact| binding(contact, request, policy, path, &scratch.target))
+                .zip(&scratch.names)
+                .map(|(contact, uri)| binding(contact, uri, request, policy, path, &scratch.target))
                 .collect::<Result<Vec<_>, _>>()?;
             let ends = bindings.iter().all(|binding| binding.expires_s == 0);
             (
@@ -62,12 +82,79 @@ pub(super) fn register<'s>(
         call_id: xxh3_64(request.call_id().as_bytes()),
         cseq: request.cseq(),
         bindings,
+        profile: enhanced.then(|| circumstances.users.profile(aor, request.from().display)),
     });
     Ok(Translated::Change {
         slot,
         command,
         grace,
+        aside: if enhanced {
+            Aside::Registration
+        } else {
+            Aside::Nothing
+        },
     })
+}
+
+/// Whether a client of enhanced presence registers.
+//= MS-PRES 3.2.5.1.1
+//# such a client has msrtc-event-categories in Supported
+fn is_enhanced(request: &Request) -> bool {
+    enhanced::offers(request, "msrtc-event-categories") || enhanced::offers(request, "gruu-10")
+}
+
+//= MS-SIPREGE 3.1.2.5.1
+//# 489 for another event, 400 without an endpoint identifier, 421 without gruu-10
+fn check_enhanced(request: &Request, circumstances: &Circumstances<'_>) -> Result<(), Answer> {
+    let event = request
+        .header(Name::Event)
+        .map(transport::sip::header::Event::parse);
+    if event.is_some_and(|event| !event.package.eq_ignore_ascii_case("registration")) {
+        let answer = Answer::of(refusal::BAD_EVENT).with("Allow-Events", "registration");
+        return Err(diagnostics::NOT_REGISTRATION.on(answer, circumstances));
+    }
+    let names_contact = request
+        .header(Name::Contact)
+        .is_some_and(|contact| contact != "*");
+    if names_contact && enhanced::endpoint(request).is_none() {
+        return Err(diagnostics::NO_ENDPOINT.on(Answer::of(refusal::NO_ENDPOINT), circumstances));
+    }
+    if !enhanced::offers(request, "gruu-10") {
+        let answer = Answer::of(refusal::GRUU_REQUIRED).with("Require", "gruu-10");
+        return Err(diagnostics::GRUU_REQUIRED.on(answer, circumstances));
+    }
+    Ok(())
+}
+
+/// The contact's URI; where it says `proxy=replace`, with the address that it really comes from.
+//= MS-SIP 3.1.5.3
+//# host, port and maddr are replaced by the address of the connection, whose name is added
+fn replaced(contact: &str, circumstances: &Circumstances<'_>) -> String {
+    let Ok(contact) = NameAddr::parse(contact) else {
+        return String::new();
+    };
+    let replace = contact
+        .params
+        .get("proxy")
+        .is_some_and(|to| to.eq_ignore_ascii_case("replace"));
+    let (true, Ok(uri)) = (replace, Uri::parse(contact.uri)) else {
+        return contact.uri.to_owned();
+    };
+    let flow = circumstances.flow;
+    let mut out = format!("sip:{}", flow.peer);
+    for (name, value) in uri.params.iter() {
+        if name.eq_ignore_ascii_case("maddr") || name.eq_ignore_ascii_case("ms-received-cid") {
+            continue;
+        }
+        out.push(';');
+        out.push_str(name);
+        if !value.is_empty() {
+            out.push('=');
+            out.push_str(value);
+        }
+    }
+    out.push_str(&format!(";ms-received-cid={:X}", flow.number as u32));
+    out
 }
 
 //= RFC 3261 10.3
@@ -81,6 +168,7 @@ fn wildcard(request: &Request) -> Result<Bindings<'static>, Answer> {
 
 fn binding<'s>(
     contact: &'s str,
+    uri: &'s str,
     request: &Request,
     policy: &Policy,
     path: &'s str,
@@ -101,19 +189,22 @@ fn binding<'s>(
         None => 1_000,
     };
     let instance = contact.params.get("+sip.instance").unwrap_or_default();
-    let same = if instance.is_empty() {
-        contact.uri
-    } else {
-        instance
+    // One endpoint, one binding, however its identity is written.
+    let endpoint_id = EndpointId::parse(instance).or_else(|| enhanced::endpoint(request));
+    let binding = match endpoint_id {
+        Some(id) => xxh3_64(&id.0),
+        None if instance.is_empty() => xxh3_64(contact.uri.as_bytes()),
+        None => xxh3_64(instance.as_bytes()),
     };
     Ok(Binding {
-        binding: xxh3_64(same.as_bytes()),
-        contact: contact.uri,
+        binding,
+        contact: uri,
         instance,
         q,
         path,
         expires_s,
         target,
+        endpoint_id,
     })
 }
 
@@ -168,6 +259,64 @@ pub fn registered(request: &Request, to_tag: &str, endpoints: &[Endpoint], at: T
     //# the registrar shows the stored path to a client that knows what it is
     for path in request.headers(Name::Path) {
         reply = reply.header("Path", path);
+    }
+    reply.finish()
+}
+
+/// 200 to a REGISTER of an enhanced client: the same, and what these clients look for.
+//= MS-SIPREGE 4.1
+//# GRUU and instance for each endpoint, Expires for all, presence-state, and one option tag to a line
+#[must_use]
+pub fn registered_enhanced(
+    request: &Request,
+    to_tag: &str,
+    endpoints: &[Endpoint],
+    at: Timestamp,
+    refreshed: bool,
+    address: &str,
+) -> Bytes {
+    let mut reply = Reply::new(request, StatusCode::OK, Some(to_tag));
+    let own = enhanced::endpoint(request);
+    let mut granted_s = 0;
+    for endpoint in endpoints {
+        let left_s = endpoint.expires_at.seconds_after(at);
+        if endpoint.endpoint_id.is_some() && endpoint.endpoint_id == own {
+            granted_s = left_s;
+        }
+        reply = match endpoint.endpoint_id {
+            Some(id) => reply.header(
+                "Contact",
+                format_args!(
+                    "<{}>;expires={left_s};+sip.instance=\"<urn:uuid:{id}>\";gruu=\"{}\"{}",
+                    endpoint.contact,
+                    gruu::of_endpoint(address, id.0),
+                    Q(endpoint.q),
+                ),
+            ),
+            None => reply.header(
+                "Contact",
+                format_args!("<{}>;expires={left_s}{}", endpoint.contact, Q(endpoint.q)),
+            ),
+        };
+    }
+    let action = if refreshed { "refreshed" } else { "added" };
+    reply = reply
+        .header("Expires", granted_s)
+        .header("Allow-Events", super::ALLOW_EVENTS)
+        // Clients compare each line as a whole.
+        .header("Supported", "adhoclist")
+        .header("Supported", "msrtc-event-categories");
+    if granted_s > 0 {
+        reply = reply.header(
+            "presence-state",
+            format_args!("register-action=\"{action}\""),
+        );
+    }
+    if request.header(Name::MsKeepAlive).is_some() {
+        //= MS-CONMGMT 2.2.1
+        //# the client is told how long it may be silent
+        let keep_alive = "UAS; tcp=no; hop-hop=yes; end-end=no; timeout=300";
+        reply = reply.header("ms-keep-alive", keep_alive);
     }
     reply.finish()
 }

@@ -2,22 +2,27 @@
 
 use bytes::Bytes;
 use shard::document::pidf;
-use shard::machine::command::{Command, Publish, Resubscribe, Subscribe};
+use shard::machine::command::{Command, Extras, Publish, Resubscribe, Subscribe};
+use shard::presence::container::Network;
 use shard::presence::publication::{EntityTag, TagPolicy};
 use shard::slot::Slot;
 use shard::subscription::dialog::{DialogKey, Format, LocalTag};
+use shard::subscription::watch::Wish;
 use transport::dialog::{DialogRoute, Target};
 use transport::sip::header::MediaType;
 use transport::sip::write::Reply;
 use transport::sip::{Name, Request, StatusCode};
 
 use super::{
-    Answer, Circumstances, Fetch, Grace, Scratch, Translated, address, foreign_address, package,
-    refusal,
+    Answer, Aside, Circumstances, Fetch, Grace, Poll, Scratch, Translated, address, enhanced,
+    foreign_address, package, refusal,
 };
 
 /// The document we take and give.
 pub const PIDF: &str = "application/pidf+xml";
+
+/// What Microsoft's older clients watch (MS-PRES 2.2.2.9).
+const MSRTC: &str = "text/xml+msrtc.pidf";
 
 /// PUBLISH: the order of the checks is the RFC's, and a client may rely on it.
 //= RFC 3903 6
@@ -60,11 +65,17 @@ pub(super) fn publish<'s>(
         content: content.then_some(scratch.content.as_slice()),
         expires_s,
         tag_policy: TagPolicy::Renew,
+        bearing: if content {
+            pidf::bearing(&scratch.content)
+        } else {
+            Default::default()
+        },
     });
     Ok(Translated::Change {
         slot,
         command,
         grace,
+        aside: Aside::Nothing,
     })
 }
 
@@ -122,6 +133,16 @@ pub(super) fn subscribe<'s>(
     circumstances: &Circumstances<'_>,
     scratch: &'s mut Scratch,
 ) -> Result<Translated<'s>, Answer> {
+    let event = request
+        .header(Name::Event)
+        .map(transport::sip::header::Event::parse);
+    if let Some(event) = event.filter(|event| enhanced::is_own(event.package)) {
+        return enhanced::subscribe(event.package, request, circumstances, scratch);
+    }
+    package(request)?;
+    if enhanced::is_for_categories(request) {
+        return enhanced::subscribe_categories(request, circumstances, scratch);
+    }
     match request.to_tag() {
         Some(tag) => resubscribe(request, tag, circumstances, scratch),
         None => first_subscribe(request, circumstances, scratch),
@@ -143,6 +164,8 @@ fn first_subscribe<'s>(
         .map_err(|error| Answer::of_parse(&error))?;
     let expires_s = policy.subscription.grant_subscription(asked)?;
 
+    let format = dressed(format, request, circumstances);
+    let extras = extras(request, format, Wish::Document, circumstances);
     let presentity = scratch.presentity.as_str();
     let slot = Slot::of(presentity);
     let local_tag = LocalTag::new(slot, circumstances.chance);
@@ -154,6 +177,12 @@ fn first_subscribe<'s>(
     //= RFC 6665 4.4.3
     //# Expires 0 outside a dialog fetches the state once
     if expires_s == 0 {
+        //= MS-PRES 3.4.5.1.2
+        //# a poll is answered in the 200 where the client can read it there
+        if let Some(extras) = extras.filter(|extras| extras.piggyback) {
+            let poll = Poll::of(slot, presentity, &scratch.watcher, format, &extras);
+            return Ok(Translated::Poll(Box::new(poll), Aside::Nothing));
+        }
         return Ok(Translated::Fetch(Fetch {
             slot,
             presentity,
@@ -175,12 +204,37 @@ fn first_subscribe<'s>(
         expires_s,
         route: &scratch.route,
         target: &scratch.target,
+        extras,
     });
     Ok(Translated::Change {
         slot,
         command,
         grace: Grace::New,
+        aside: Aside::Nothing,
     })
+}
+
+/// What a watcher of a document says that plain telephones do not; `None` for those.
+fn extras<'s>(
+    request: &'s Request,
+    format: Format,
+    wish: Wish<'s>,
+    circumstances: &Circumstances<'_>,
+) -> Option<Box<Extras<'s>>> {
+    let network = enhanced::network(request, circumstances);
+    let piggyback = format == Format::Msrtc && enhanced::piggyback(request);
+    if network == Network::SameEnterprise && format == Format::Pidf {
+        return None;
+    }
+    Some(Box::new(Extras {
+        network,
+        delivery: enhanced::delivery(request, circumstances.flow),
+        piggyback,
+        endpoint: None,
+        registered: false,
+        display_name: request.from().display,
+        wish,
+    }))
 }
 
 fn resubscribe<'s>(
@@ -208,6 +262,7 @@ fn resubscribe<'s>(
         cseq: request.cseq(),
         expires_s,
         target: &scratch.target,
+        extras: None,
     });
     let grace = if expires_s == 0 {
         Grace::End
@@ -218,26 +273,43 @@ fn resubscribe<'s>(
         slot,
         command,
         grace,
+        aside: Aside::Nothing,
     })
 }
 
 /// The document the watcher wants; PIDF when it says nothing (RFC 3856 §6.7).
-fn accepted(request: &Request) -> Result<Format, Answer> {
-    let mut any = false;
-    for element in request.values(Name::Accept) {
-        any = true;
-        if MediaType::parse(element).accepts(PIDF) {
-            return Ok(Format::Pidf);
+//= MS-PRES 1.3.3
+//# of the formats that Accept holds, MSRTC comes before PIDF
+pub(super) fn accepted(request: &Request) -> Result<Format, Answer> {
+    let (mut any, mut pidf) = (false, false);
+    for media in request.values(Name::Accept).map(MediaType::parse) {
+        // Wildcards never mean a format that only its own watchers know.
+        if media.essence.eq_ignore_ascii_case(MSRTC) {
+            return Ok(Format::Msrtc);
         }
+        any = true;
+        pidf |= media.accepts(PIDF);
     }
-    if any {
-        Err(Answer::of(refusal::NOT_ACCEPTABLE).with("Accept", PIDF))
+    if any && !pidf {
+        return Err(Answer::of(refusal::NOT_ACCEPTABLE).with("Accept", PIDF));
+    }
+    Ok(Format::Pidf)
+}
+
+/// PIDF as the watcher's own servers print it, where it comes from such (contradictions C-06 and C-69).
+fn dressed(format: Format, request: &Request, circumstances: &Circumstances<'_>) -> Format {
+    const OWN: [&str; 5] = ["UCCP/", "UCCAPI/", "OC/", "LCC/", "RTC/"];
+    let agent = request.header(Name::UserAgent).unwrap_or_default();
+    let theirs = OWN.iter().any(|name| agent.contains(name));
+    let foreign = enhanced::network(request, circumstances) != Network::SameEnterprise;
+    if format == Format::Pidf && (theirs || foreign) {
+        Format::MsPidf
     } else {
-        Ok(Format::Pidf)
+        format
     }
 }
 
-fn write_target(
+pub(super) fn write_target(
     request: &Request,
     circumstances: &Circumstances<'_>,
     out: &mut Vec<u8>,

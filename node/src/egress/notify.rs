@@ -3,36 +3,50 @@
 use std::fmt::Write as _;
 
 use bytes::{Bytes, BytesMut};
-use shard::machine::effect::SubscriptionState;
-use shard::subscription::dialog::{EndReason, Format};
+use shard::machine::effect::{Notice, SubscriptionState};
+use shard::subscription::dialog::{Delivery, EndReason, Format};
 use transport::dialog::{DialogRoute, Target, write_request};
 use transport::sip::StatusCode;
 
-use super::render::content_type;
+use crate::dialect::enhanced::answer::content_type;
 
-/// Writes a whole NOTIFY. `via` is the Via value of its transaction.
+/// Writes a whole NOTIFY or BENOTIFY. `via` is the Via value of its transaction.
 //= RFC 6665 4.2.2
 //# a NOTIFY names the event of its subscription and the subscription's state
 #[must_use]
 pub fn write(
     via: &str,
-    cseq: u32,
+    notice: &Notice,
     route: &DialogRoute<'_>,
     target: &Target<'_>,
-    state: SubscriptionState,
-    format: Format,
     document: &[u8],
 ) -> Bytes {
+    let Notice {
+        cseq,
+        state,
+        format,
+        delivery,
+        ..
+    } = *notice;
+    let method = match delivery {
+        Delivery::Notify => "NOTIFY",
+        Delivery::Benotify => "BENOTIFY",
+    };
     // The head without its addresses is some 350 bytes.
     let addresses =
         route.call_id.len() + route.local.len() + route.remote.len() + route.route_set.len();
     let mut out = BytesMut::with_capacity(512 + addresses + 2 * target.uri.len() + document.len());
-    write_request("NOTIFY", via, cseq, route, target, &mut out);
+    write_request(method, via, cseq, route, target, &mut out);
     out.extend_from_slice(b"Event: ");
     out.extend_from_slice(route.event.as_bytes());
     match state {
         SubscriptionState::Active { expires_s } => {
             let _ = write!(out, "\r\nSubscription-State: active;expires={expires_s}");
+        }
+        SubscriptionState::Terminated(_) if !is_standard(format) => {
+            //= MS-SIP 3.5
+            //# these clients are told the end by zero seconds
+            out.extend_from_slice(b"\r\nsubscription-state: terminated;expires=0\r\nExpires: 0");
         }
         SubscriptionState::Terminated(reason) => {
             let _ = write!(
@@ -42,17 +56,28 @@ pub fn write(
             );
         }
     }
-    out.extend_from_slice(b"\r\nContent-Type: ");
-    out.extend_from_slice(content_type(format).as_bytes());
+    if matches!(format, Format::Categories | Format::RoamingSelf) {
+        out.extend_from_slice(b"\r\nRequire: eventlist");
+    }
+    if !document.is_empty() {
+        out.extend_from_slice(b"\r\nContent-Type: ");
+        out.extend_from_slice(content_type(format).as_bytes());
+    }
     let _ = write!(out, "\r\nContent-Length: {}\r\n\r\n", document.len());
     out.extend_from_slice(document);
     out.freeze()
+}
+
+/// Whether watchers of this format know the reasons of RFC 6665.
+fn is_standard(format: Format) -> bool {
+    matches!(format, Format::Pidf)
 }
 
 fn reason_text(reason: EndReason) -> &'static str {
     match reason {
         EndReason::Timeout => "timeout",
         EndReason::Deactivated => "deactivated",
+        EndReason::Superseded | EndReason::Deregistered => "deactivated",
         EndReason::Rejected => "rejected",
         EndReason::Noresource | EndReason::Unreachable => "noresource",
     }

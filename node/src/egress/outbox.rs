@@ -10,7 +10,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use shard::machine::command::Ticket;
-use shard::machine::effect::{Effect, Notice};
+use shard::machine::effect::{Effect, Notice, Shown};
 use shard::machine::outcome::Outcome;
 use shard::runner::Sink;
 use shard::subscription::view::View;
@@ -35,6 +35,13 @@ pub enum Mail {
         ticket: Ticket,
         /// What was seen.
         view: Arc<View>,
+    },
+    /// What a poll saw.
+    Polled {
+        /// Who asked.
+        ticket: Ticket,
+        /// What there is.
+        shown: Box<Shown>,
     },
     /// Whether a publication that was asked about lives.
     Matched {
@@ -63,6 +70,8 @@ pub enum Deed {
         ticket: Ticket,
         /// What to tell.
         outcome: Outcome,
+        /// What to show with it.
+        shown: Option<Box<Shown>>,
     },
     /// Notify some of a view's watchers.
     Notify {
@@ -190,9 +199,17 @@ impl Sink for Outbox {
         for effect in effects.drain(..) {
             match effect {
                 Effect::Reply { ticket: NOBODY, .. } => {}
-                Effect::Reply { ticket, outcome } => {
+                Effect::Reply {
+                    ticket,
+                    outcome,
+                    shown,
+                } => {
                     let worker = worker_of(ticket).min(self.deeds.len() - 1);
-                    self.deeds[worker].push(Deed::Reply { ticket, outcome });
+                    self.deeds[worker].push(Deed::Reply {
+                        ticket,
+                        outcome,
+                        shown,
+                    });
                 }
                 Effect::Notify { view, notices } => self.spread(view, notices),
             }

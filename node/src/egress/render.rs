@@ -6,15 +6,20 @@
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
-use shard::document::pidf;
+use shard::document::contacts::UcsMode;
 use shard::subscription::dialog::Format;
 use shard::subscription::view::View;
+
+use crate::dialect::enhanced::answer;
+
+/// Formats there are, with room for their numbers.
+const FORMATS: usize = Format::MsPidf as usize + 1;
 
 /// A view and the documents made of it so far.
 #[derive(Debug)]
 pub struct Rendering {
     view: Arc<View>,
-    pidf: OnceLock<Bytes>,
+    documents: [OnceLock<Bytes>; FORMATS],
 }
 
 impl Rendering {
@@ -23,7 +28,7 @@ impl Rendering {
     pub fn new(view: Arc<View>) -> Rendering {
         Rendering {
             view,
-            pidf: OnceLock::new(),
+            documents: Default::default(),
         }
     }
 
@@ -35,27 +40,11 @@ impl Rendering {
 
     /// The document in `format`; composed at the first call.
     pub fn document(&self, format: Format) -> &Bytes {
-        match format {
-            Format::Pidf => self.pidf.get_or_init(|| {
-                let stored: usize = self
-                    .view
-                    .contents
-                    .iter()
-                    .map(|content| content.stored.len())
-                    .sum();
-                // The root element and its namespaces are some 300 bytes.
-                let mut document = Vec::with_capacity(stored + 400);
-                pidf::compose(&self.view, &mut document);
-                Bytes::from(document)
-            }),
-        }
-    }
-}
-
-/// The Content-Type of a format.
-#[must_use]
-pub fn content_type(format: Format) -> &'static str {
-    match format {
-        Format::Pidf => "application/pidf+xml",
+        self.documents[format as usize].get_or_init(|| {
+            // Most documents are smaller; a larger one grows once or twice.
+            let mut document = Vec::with_capacity(1_024);
+            answer::compose(&self.view, format, UcsMode::Unsaid, &mut document);
+            Bytes::from(document)
+        })
     }
 }

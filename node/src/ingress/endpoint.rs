@@ -4,6 +4,7 @@
 //! came for a shard goes to its log as one batch. Outcomes come back as mail and are answered through
 //! the transaction that waits; notices are written and sent. Nothing here blocks.
 
+use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -11,16 +12,19 @@ use bytes::{Bytes, BytesMut};
 use shard::machine::Machine;
 use shard::machine::codec::encode_request;
 use shard::machine::command::{self, Command, Ticket};
-use shard::machine::effect::{Notice, SubscriptionState};
-use shard::machine::outcome::{Outcome, RequestKey};
+use shard::machine::effect::{Notice, Shown, SubscriptionState};
+use shard::machine::outcome::{Outcome, Refusal, RequestKey};
 use shard::presence::limits::{ENTRY_BYTES_MAX, ENTRY_REQUESTS_MAX};
 use shard::runner::Job;
 use shard::slot::Slot;
-use shard::subscription::dialog::{DialogKey, EndReason};
+use shard::subscription::dialog::{Delivery, DialogKey, EndReason, EndpointId, Format};
 use shard::subscription::view::View;
 use transport::dialog::{DialogRoute, Target};
 use transport::flow::{Flow, Transport};
-use transport::io::worker::{Context, Ended, Incoming, TransactionId, TransactionUser, Wire};
+use transport::io::worker::{
+    Complete, Context, Ended, Incoming, TransactionId, TransactionUser, Wire,
+};
+use transport::sip::uri::Uri;
 use transport::sip::{Method, Name, Request};
 use transport::transaction::Millis;
 
@@ -29,9 +33,11 @@ use super::chance::Chance;
 use super::identity::{Identity, Verdict};
 use super::route::Routes;
 use super::waiting::{Look, Waiting, WaitingRoom, What};
+use crate::dialect::enhanced::answer::{self, Here};
+use crate::dialect::enhanced::endpoint as enhanced_endpoint;
 use crate::dialect::{
-    self, Answer, Circumstances, Grace, Identified, Policy, Scratch, Translated, refusal, register,
-    simple,
+    self, Answer, Aside, Circumstances, Grace, Identified, Policy, Scratch, Translated, Users,
+    refusal, register, simple,
 };
 use crate::egress::notify;
 use crate::egress::outbox::{Deed, Mail, NOBODY, Workers};
@@ -43,6 +49,10 @@ use crate::raft::proposer::{Batch, ProposeError};
 /// and several elections long.
 const BUDGET_MS: u64 = 5_000;
 
+/// How long an endpoint whose connection was lost may take to register over another one: a client that
+/// changes its network is back within this time.
+const GRACE_MS: u64 = 5_000;
+
 /// How soon a proposal that found no leader is tried again.
 const RETRY_MS: u64 = 50;
 
@@ -52,6 +62,8 @@ pub struct Shared {
     pub policy: Policy,
     /// Who is asking.
     pub identity: Identity,
+    /// Who is a user.
+    pub users: Arc<dyn Users>,
     /// The shards.
     pub routes: Routes,
     /// The workers' mailboxes.
@@ -72,7 +84,18 @@ pub struct Endpoint {
     /// Tickets to propose again, in the order of their time.
     again: Vec<(Millis, Ticket)>,
     contacts: Contacts,
+    /// Which endpoint speaks over which connection.
+    connected: HashMap<u64, Lost>,
+    /// Endpoints whose connection is gone, and when they are given up.
+    lost: VecDeque<(Millis, Lost)>,
     draining: bool,
+}
+
+/// An endpoint, as far as it is needed to end it when its connection is lost.
+struct Lost {
+    address: String,
+    endpoint: EndpointId,
+    target: Vec<u8>,
 }
 
 /// A batch in the making.
@@ -97,6 +120,8 @@ impl Endpoint {
             batches,
             again: Vec::new(),
             contacts: Contacts::default(),
+            connected: HashMap::new(),
+            lost: VecDeque::new(),
             draining: false,
             shared,
         }
@@ -124,7 +149,7 @@ impl Endpoint {
     fn identify(&self, request: &Request, wire: &Wire) -> Result<(), Answer> {
         if !matches!(
             request.method(),
-            Method::Register | Method::Publish | Method::Subscribe
+            Method::Register | Method::Publish | Method::Subscribe | Method::Service
         ) {
             return Ok(());
         }
@@ -156,6 +181,56 @@ impl Endpoint {
             &mut gathering.encoded,
         );
         gathering.requests.push((ticket, gathering.encoded.len()));
+    }
+
+    /// Makes known, in their own shards, who is watched from a dialog of this one.
+    fn introduce(&mut self, aside: &Aside, key: RequestKey) {
+        let Aside::Batch { introductions, .. } = aside else {
+            return;
+        };
+        for (number, introduction) in (1..).zip(introductions) {
+            let shard = self.shared.routes.shard_of(Slot::of(&introduction.address));
+            // A repeat of the request introduces nobody twice: the list knows who is in it.
+            let key = RequestKey(key.0.wrapping_add(number));
+            self.propose(shard, key, NOBODY, introduction.command());
+        }
+    }
+
+    /// Proposes the end of an endpoint whose connection was lost, and did not come back.
+    fn lose(&mut self, lost: &Lost) {
+        let shard = self.shared.routes.shard_of(Slot::of(&lost.address));
+        let key = RequestKey(u128::from(self.chance.draw()) << 64 | u128::from(self.chance.draw()));
+        let command = Command::EndEndpoint {
+            presentity: &lost.address,
+            endpoint: lost.endpoint,
+            target: &lost.target,
+        };
+        self.propose(shard, key, NOBODY, command);
+    }
+
+    /// Remembers which endpoint speaks over a connection, once it is registered.
+    fn remember(
+        &mut self,
+        request: &Request,
+        flow: &Flow,
+        endpoints: &[shard::presence::endpoint::Endpoint],
+    ) {
+        let own = enhanced_endpoint(request);
+        let registered = endpoints
+            .iter()
+            .find(|endpoint| endpoint.endpoint_id == own);
+        let (Some(own), Some(registered), true) = (own, registered, flow.transport.is_reliable())
+        else {
+            self.connected.remove(&flow.number);
+            return;
+        };
+        let to = Uri::parse(request.to().uri);
+        let lost = Lost {
+            address: to.map_or_else(|_| String::new(), |to| dialect::address_of(&to)),
+            endpoint: own,
+            target: registered.target.to_vec(),
+        };
+        self.connected.insert(flow.number, lost);
     }
 
     /// Hands what was gathered for a shard to its log.
@@ -224,7 +299,7 @@ impl Endpoint {
         incoming: &Incoming,
         scratch: &mut Scratch,
         wire: &mut Wire,
-    ) -> Result<(usize, What), Answer> {
+    ) -> Result<(usize, What, Aside), Answer> {
         if self.draining {
             return Err(Endpoint::unavailable(LEADERLESS_S));
         }
@@ -236,6 +311,9 @@ impl Endpoint {
             flow: &incoming.flow,
             contact,
             chance: self.chance.draw(),
+            map: self.shared.routes.map(),
+            trusted: self.shared.identity.is_open() && incoming.flow.peer.ip().is_loopback(),
+            users: &*self.shared.users,
         };
         match dialect::translate(request, &circumstances, scratch) {
             Translated::Answered(answer) => Err(answer),
@@ -243,26 +321,35 @@ impl Endpoint {
                 slot,
                 command,
                 grace,
+                aside,
             } => {
                 let shard = self.admit(slot, grace, wire)?;
                 let method = request.method().as_str();
                 let key = RequestKey::of(
+                    request.from().uri,
                     request.from_tag(),
                     request.call_id(),
                     request.cseq(),
                     method,
                 );
                 self.propose(shard, key, self.waiting.next_ticket(), command);
+                self.introduce(&aside, key);
                 Ok((
                     shard,
                     What::Outcome {
                         encoded: Bytes::new(),
                     },
+                    aside,
                 ))
+            }
+            Translated::Poll(poll, aside) => {
+                let shard = self.admit(poll.slot, Grace::New, wire)?;
+                Ok((shard, What::Poll(poll), aside))
             }
             Translated::Fetch(fetch) => {
                 let shard = self.admit(fetch.slot, Grace::New, wire)?;
-                Ok((shard, What::View(Box::new(Look::of(&fetch)))))
+                let look = Box::new(Look::of(&fetch));
+                Ok((shard, What::View(look), Aside::Nothing))
             }
             Translated::Doubtful {
                 slot,
@@ -281,6 +368,7 @@ impl Endpoint {
                         tag,
                         otherwise,
                     },
+                    Aside::Nothing,
                 ))
             }
         }
@@ -331,6 +419,13 @@ impl Endpoint {
                     workers.deliver(worker, Mail::Fetched { ticket, view });
                 })
             }
+            What::Poll(poll) => {
+                let poll = poll.clone();
+                Box::new(move |machine| {
+                    let shown = Box::new(poll.look(machine));
+                    workers.deliver(worker, Mail::Polled { ticket, shown });
+                })
+            }
             What::Doubt {
                 presentity,
                 package,
@@ -350,7 +445,7 @@ impl Endpoint {
     }
 
     /// Tells the one who waits.
-    fn reply(&mut self, ticket: Ticket, outcome: &Outcome, wire: &mut Wire) {
+    fn reply(&mut self, ticket: Ticket, outcome: &Outcome, shown: Option<&Shown>, wire: &mut Wire) {
         let Some(waiting) = self.leave(ticket) else {
             return;
         };
@@ -359,35 +454,110 @@ impl Endpoint {
             request,
             flow,
             since,
+            aside,
             ..
         } = waiting;
         self.shared.metrics.queue_delay_ms(wire.now().0 - since.0);
+        if let (Outcome::Registered { endpoints, .. }, Aside::Registration) = (outcome, &aside) {
+            self.remember(&request, &flow, endpoints);
+        }
+        let chance = self.chance.draw();
+        let to_tag = format!("r{chance:016x}");
+        let here = Here {
+            contact: self.contacts.of(wire.local_of(&flow), flow.transport),
+            chance,
+            ucs: self.shared.policy.enhanced.ucs,
+        };
+        let mut status = 200;
         let response = match outcome {
             Outcome::Published { tag, expires_s } => {
-                let to_tag = format!("r{:016x}", self.chance.draw());
                 simple::published(&request, &to_tag, *tag, *expires_s)
             }
             Outcome::Subscribed {
                 local_tag,
                 expires_s,
-            } => {
-                let contact = self.contacts.of(wire.local_of(&flow), flow.transport);
-                simple::subscribed(&request, *local_tag, *expires_s, contact)
+            } if aside == Aside::Nothing && is_plain(&request) => {
+                simple::subscribed(&request, *local_tag, *expires_s, here.contact)
             }
-            Outcome::Registered { endpoints, at } => {
-                let to_tag = format!("r{:016x}", self.chance.draw());
+            Outcome::Subscribed {
+                local_tag,
+                expires_s,
+            }
+            | Outcome::Piggybacked {
+                local_tag,
+                expires_s,
+                ..
+            } => {
+                let local_tag = local_tag.to_string();
+                answer::subscribed(&request, &local_tag, *expires_s, shown, &aside, here)
+            }
+            Outcome::Registered {
+                endpoints,
+                at,
+                refreshed,
+            } if aside == Aside::Registration => {
+                let to = Uri::parse(request.to().uri);
+                let address = to.map_or_else(|_| String::new(), |to| dialect::address_of(&to));
+                let to_tag = &to_tag;
+                register::registered_enhanced(
+                    &request, to_tag, endpoints, *at, *refreshed, &address,
+                )
+            }
+            Outcome::Registered { endpoints, at, .. } => {
                 register::registered(&request, &to_tag, endpoints, *at)
             }
+            Outcome::InstancesPublished(_) | Outcome::DelegatesSet | Outcome::Done => {
+                answer::done(&request, &to_tag, shown)
+            }
+            Outcome::ContactsChanged(group) => answer::contacts_changed(&request, &to_tag, *group),
+            Outcome::Conflict(conflicts) => {
+                status = 409;
+                let source = &self.shared.policy.domains[0];
+                answer::conflict(&request, &to_tag, conflicts, shown, source)
+            }
             Outcome::Refused(refusal) => {
-                return self.answer(
-                    transaction,
-                    &request,
-                    &Answer::of(refusal::of(*refusal)),
-                    wire,
-                );
+                let answer = self.refused(&request, *refusal);
+                return self.answer(transaction, &request, &answer, wire);
             }
             Outcome::Ended => return,
         };
+        self.shared.metrics.request(request.method(), status);
+        wire.respond(transaction, status, response);
+    }
+
+    /// What the machine refused, with its diagnosis for those who read it.
+    fn refused(&self, request: &Request, refusal: Refusal) -> Answer {
+        let answer = Answer::of(refusal::of(refusal, request.method()));
+        match refusal::diagnosis(refusal) {
+            Some(diagnosis) => {
+                let source = &self.shared.policy.domains[0];
+                answer.with("ms-diagnostics", diagnosis.header(source))
+            }
+            None => answer,
+        }
+    }
+
+    /// Answers a poll: everything is in the 200.
+    fn show_poll(&mut self, ticket: Ticket, shown: &Shown, wire: &mut Wire) {
+        let Some(Waiting {
+            transaction,
+            request,
+            flow,
+            aside,
+            what: What::Poll(_),
+            ..
+        }) = self.leave(ticket)
+        else {
+            return;
+        };
+        let chance = self.chance.draw();
+        let here = Here {
+            contact: self.contacts.of(wire.local_of(&flow), flow.transport),
+            chance,
+            ucs: self.shared.policy.enhanced.ucs,
+        };
+        let to_tag = format!("r{chance:016x}");
+        let response = answer::subscribed(&request, &to_tag, 0, Some(shown), &aside, here);
         self.shared.metrics.request(request.method(), 200);
         wire.respond(transaction, 200, response);
     }
@@ -414,6 +584,8 @@ impl Endpoint {
                 &look.local_tag.to_string(),
                 request.from_tag(),
             ),
+            slot: look.local_tag.slot(),
+            delivery: Delivery::Notify,
             cseq: 1,
             format: look.format,
             state: SubscriptionState::Terminated(EndReason::Timeout),
@@ -434,25 +606,28 @@ impl Endpoint {
         };
         let document = rendering.document(notice.format);
         let (branch, via) = wire.via(&target.flow);
-        let message = notify::write(
-            &via,
-            notice.cseq,
-            &route,
-            &target,
-            notice.state,
-            notice.format,
-            document,
-        );
+        let message = notify::write(&via, notice, &route, &target, document);
         let view = rendering.view();
         self.shared
             .metrics
             .notify_lag_ms(wire.wall_ms().saturating_sub(view.taken_at.0));
         let context = NoticeContext {
             dialog: notice.dialog,
-            slot: view.presentity.slot(),
+            slot: notice.slot,
             ends: matches!(notice.state, SubscriptionState::Terminated(_)),
         };
-        wire.send_request(&target.flow, branch, message, context.pack());
+        //= MS-SIP 3.5
+        //# BENOTIFY is never answered, and nobody waits for an answer
+        if notice.delivery == Delivery::Benotify {
+            wire.send(&target.flow, message);
+            return;
+        }
+        // A document is the whole state; what other formats tell may be a part of it.
+        let complete = match notice.format {
+            Format::Pidf | Format::MsPidf | Format::Msrtc => Complete::Yes,
+            Format::Categories | Format::RoamingSelf | Format::RoamingContacts => Complete::No,
+        };
+        wire.send_request(&target.flow, branch, message, context.pack(), complete);
     }
 
     /// Proposes the end of a dialog whose watcher is not there any more.
@@ -469,6 +644,14 @@ impl Endpoint {
         };
         self.propose(shard, key, NOBODY, command);
     }
+}
+
+/// Whether a SUBSCRIBE is one of RFC 6665, and nothing of an enhanced client's.
+fn is_plain(request: &Request) -> bool {
+    let event = request
+        .header(Name::Event)
+        .map(transport::sip::header::Event::parse);
+    event.is_none_or(|event| event.package.eq_ignore_ascii_case("presence"))
 }
 
 /// What is remembered of a NOTIFY until it is answered.
@@ -512,7 +695,7 @@ impl TransactionUser for Endpoint {
         } = incoming;
         match considered {
             Err(answer) => self.answer(transaction, &request, &answer, wire),
-            Ok((shard, what)) => {
+            Ok((shard, what, aside)) => {
                 let asks = !matches!(what, What::Outcome { .. });
                 let since = wire.now();
                 if self.waiting.is_empty() {
@@ -525,6 +708,7 @@ impl TransactionUser for Endpoint {
                     shard,
                     since,
                     what,
+                    aside,
                 });
                 if asks {
                     self.ask(ticket, wire);
@@ -554,7 +738,11 @@ impl TransactionUser for Endpoint {
             Mail::Effects(deeds) => {
                 for deed in deeds {
                     match deed {
-                        Deed::Reply { ticket, outcome } => self.reply(ticket, &outcome, wire),
+                        Deed::Reply {
+                            ticket,
+                            outcome,
+                            shown,
+                        } => self.reply(ticket, &outcome, shown.as_deref(), wire),
                         Deed::Notify { rendering, notices } => {
                             for notice in &notices {
                                 self.notify(&rendering, notice, wire);
@@ -564,6 +752,7 @@ impl TransactionUser for Endpoint {
                 }
             }
             Mail::Fetched { ticket, view } => self.show(ticket, view, wire),
+            Mail::Polled { ticket, shown } => self.show_poll(ticket, &shown, wire),
             Mail::Matched { ticket, lives } => {
                 let Some(Waiting {
                     transaction,
@@ -593,8 +782,15 @@ impl TransactionUser for Endpoint {
         }
     }
 
-    fn on_closed(&mut self, _flow: Flow, _wire: &mut Wire) {
-        // A dialog outlives its connection: the watcher comes back and refreshes, or it expires.
+    //= MS-SIPREGE 3.2.2.5
+    //# an endpoint whose connection is gone is as good as expired, after a while
+    fn on_closed(&mut self, flow: Flow, wire: &mut Wire) {
+        // A plain telephone's dialog outlives its connection: it comes back and refreshes, or it expires.
+        if let Some(lost) = self.connected.remove(&flow.number) {
+            let at = Millis(wire.now().0 + GRACE_MS);
+            self.lost.push_back((at, lost));
+            wire.wake_at(at);
+        }
     }
 
     fn on_wake(&mut self, wire: &mut Wire) {
@@ -605,6 +801,14 @@ impl TransactionUser for Endpoint {
                 break;
             }
             self.give_up(ticket, wire);
+        }
+        while self.lost.front().is_some_and(|(at, _)| *at <= now) {
+            if let Some((_, lost)) = self.lost.pop_front() {
+                self.lose(&lost);
+            }
+        }
+        if let Some((at, _)) = self.lost.front() {
+            wire.wake_at(*at);
         }
         let due = self.again.partition_point(|(at, _)| *at <= now);
         let tickets: Vec<Ticket> = self.again.drain(..due).map(|(_, ticket)| ticket).collect();
@@ -625,7 +829,7 @@ impl TransactionUser for Endpoint {
                     };
                     self.submit_batch(shard, batch, wire);
                 }
-                What::View(_) | What::Doubt { .. } => self.ask(ticket, wire),
+                What::View(_) | What::Poll(_) | What::Doubt { .. } => self.ask(ticket, wire),
             }
         }
     }

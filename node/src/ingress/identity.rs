@@ -109,6 +109,12 @@ impl Identity {
         Identity { digest: None }
     }
 
+    /// Whether nobody is asked.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.digest.is_none()
+    }
+
     /// Digest with the users of a file: a line each, `user:realm:algorithm:ha1`, `#` begins a comment.
     /// HA1 is the hash of `user:realm:password` by that algorithm, in hexadecimal.
     ///

@@ -47,6 +47,12 @@ impl Routes {
         usize::from(self.map.shard_of(slot))
     }
 
+    /// Which shard holds what.
+    #[must_use]
+    pub fn map(&self) -> &PoolMap {
+        &self.map
+    }
+
     /// The link to a shard.
     #[must_use]
     pub fn link(&self, shard: usize) -> &ShardLink {

@@ -14,7 +14,7 @@ use transport::io::worker::TransactionId;
 use transport::sip::Request;
 use transport::transaction::Millis;
 
-use crate::dialect::{Answer, Fetch};
+use crate::dialect::{Answer, Aside, Fetch, Poll};
 
 /// A request that waits.
 #[derive(Debug)]
@@ -31,6 +31,8 @@ pub struct Waiting {
     pub since: Millis,
     /// What it waits for.
     pub what: What,
+    /// What was kept of it for the answer.
+    pub aside: Aside,
 }
 
 /// What a request waits for.
@@ -43,6 +45,8 @@ pub enum What {
     },
     /// A view of a presentity.
     View(Box<Look>),
+    /// What an enhanced client asked to see once.
+    Poll(Box<Poll>),
     /// Whether a publication lives: 412 if not, else this.
     Doubt {
         /// Whose publication.

@@ -148,8 +148,11 @@ fn note(last: &mut BTreeMap<String, u32>, notify: &transport::sip::Request) {
     *known = notify.cseq();
 }
 
-/// The newest segment and the place behind its last byte that is not zero.
+/// The newest segment and the place behind its last whole batch. A batch says how long it is; it may
+/// well end in zeros, as the unused rest of the file does.
 fn log_end(data: &std::path::Path) -> (std::path::PathBuf, u64) {
+    const MAGIC: u32 = 0x4c4c_4257;
+    const HEAD: usize = 28;
     let mut segments: Vec<_> = fs::read_dir(data.join("log"))
         .expect("a log")
         .flatten()
@@ -159,10 +162,17 @@ fn log_end(data: &std::path::Path) -> (std::path::PathBuf, u64) {
     segments.sort();
     let newest = segments.pop().expect("a segment");
     let bytes = fs::read(&newest).expect("readable");
-    let end = bytes
-        .iter()
-        .rposition(|byte| *byte != 0)
-        .map_or(0, |last| last + 1);
+    let word = |at: usize| {
+        let bytes = bytes.get(at..at + 4).expect("within the file");
+        u32::from_le_bytes(bytes.try_into().expect("four bytes"))
+    };
+    let mut end = bytes
+        .windows(4)
+        .position(|four| four == MAGIC.to_le_bytes())
+        .expect("a batch");
+    while bytes.len() > end + HEAD && word(end) == MAGIC {
+        end += HEAD + usize::try_from(word(end + 20)).expect("a length");
+    }
     (newest, end as u64)
 }
 

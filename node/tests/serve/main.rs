@@ -1,7 +1,9 @@
 //! The real binary, real sockets, a real disk: what a phone and an operator see, and what survives.
 
 mod admin;
+mod bodies;
 mod durability;
+mod enhanced;
 mod phone;
 mod presence;
 mod server;

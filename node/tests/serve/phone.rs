@@ -99,11 +99,23 @@ impl Phone {
                     }
                 },
             };
+            super::bodies::collect(&bytes);
             return Some(Message::parse(bytes).expect("the server writes what we can read"));
         }
     }
 
+    /// Puts requests back that somebody else may wait for.
+    pub fn keep(&mut self, requests: Vec<Request>) {
+        self.kept.extend(requests);
+    }
+
     fn answer(&mut self, request: &Request) {
+        //= MS-SIP 3.5
+        //= type=test
+        //# a BENOTIFY is never answered
+        if request.method().as_str() == "BENOTIFY" {
+            return;
+        }
         let reply = Reply::new(request, self.answers, Some("phone")).finish();
         self.send(&reply);
     }

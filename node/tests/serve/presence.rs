@@ -151,7 +151,10 @@ fn publish_is_checked_in_the_order_of_the_standard() {
             String::new(),
             &good,
             489,
-            Some((Name::AllowEvents, "presence")),
+            Some((
+                Name::AllowEvents,
+                "presence,vnd-microsoft-roaming-contacts,vnd-microsoft-roaming-self,vnd-microsoft-provisioning-v2",
+            )),
         ),
         (
             "unknown event, two tags",

@@ -39,7 +39,7 @@ fn every_method_gets_its_answer() {
         (
             "SUBSCRIBE",
             alice,
-            "Event: presence\r\nRequire: eventlist, path\r\n",
+            "Event: presence\r\nRequire: sec-agree, path\r\n",
             420,
             Some(Name::Unsupported),
         ),

@@ -29,14 +29,14 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
+use super::DocumentError;
+use super::legacy;
 use super::rpid::{self, RPID};
 use super::stored::{self, Kind};
+use crate::presence::bearing::{Bearing, Device, Doing};
 use crate::presence::publication::Content;
-use crate::subscription::view::View;
-use crate::xml::{Document, Element, XmlError, escape, is_ncname};
-
-/// Why a body is not a presence document (400 with a Warning that says where).
-pub type DocumentError = XmlError;
+use crate::subscription::view::{Seen, View};
+use crate::xml::{Document, Element, escape, is_ncname};
 
 const PIDF: &str = "urn:ietf:params:xml:ns:pidf";
 const DATA_MODEL: &str = "urn:ietf:params:xml:ns:pidf:data-model";
@@ -50,6 +50,58 @@ const BEGIN: &[u8] = b"<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n\
     xmlns:dm=\"urn:ietf:params:xml:ns:pidf:data-model\" \
     xmlns:rpid=\"urn:ietf:params:xml:ns:pidf:rpid\" \
     xmlns:c=\"urn:ietf:params:xml:ns:pidf:cipid\" entity=\"";
+
+/// What a body that [`parse`] has read means to enhanced watchers (contradictions C-04 and C-60).
+#[must_use]
+pub fn bearing(stored: &[u8]) -> Bearing {
+    let mut bearing = Bearing::default();
+    let is = |item: &stored::Item<'_>, text: &str| item.xml.contains(text);
+    for item in stored::items(stored) {
+        match item.kind {
+            Kind::Tuple if bearing.device == Device::Absent && is(&item, "<basic>open</basic>") => {
+                bearing.device = Device::Online;
+            }
+            Kind::Person => {
+                for (element, doing) in [
+                    ("on-the-phone", Doing::OnThePhone),
+                    ("presentation", Doing::Presentation),
+                    ("meeting", Doing::Meeting),
+                    ("appointment", Doing::Meeting),
+                    ("busy", Doing::Busy),
+                ] {
+                    if bearing.doing == Doing::Nothing && names(item.xml, element) {
+                        bearing.doing = doing;
+                    }
+                }
+                let away = names(item.xml, "away");
+                let idle = names(item.xml, "user-input") && item.xml.contains(">idle<");
+                if bearing.device != Device::Absent && away {
+                    bearing.device = Device::Away;
+                } else if bearing.device == Device::Online && idle {
+                    bearing.device = Device::Idle;
+                }
+            }
+            _ => {}
+        }
+    }
+    bearing
+}
+
+/// Whether a fragment has an element of this local name, whatever its prefix.
+fn names(xml: &str, element: &str) -> bool {
+    xml.match_indices(element).any(|(at, _)| {
+        let before = xml[..at].chars().next_back();
+        let after = xml[at + element.len()..].chars().next();
+        let begins = match before {
+            Some('<') => true,
+            Some(':') => xml[..at]
+                .rfind('<')
+                .is_some_and(|open| !xml[open..at].contains([' ', '>', '/'])),
+            _ => false,
+        };
+        begins && matches!(after, Some('/' | '>' | ' '))
+    })
+}
 
 /// Reads a published body into its stored form: the canonical, schema-valid elements that [`compose`]
 /// puts together. The bytes are opaque to everybody else. They are at most as long as the body, plus
@@ -322,7 +374,12 @@ fn write_timestamp(timestamp: Element<'_, '_>, name: &str, out: &mut Vec<u8>) {
 //= RFC 3863 4.1
 //# a presence document names its presentity and holds tuples, notes, then extensions
 pub fn compose(view: &View, out: &mut Vec<u8>) {
-    let mut newest: SmallVec<[&Arc<Content>; 4]> = view.contents.iter().collect();
+    let contents: &[Arc<Content>] = match &view.seen {
+        Seen::Publications(contents) => contents,
+        Seen::Legacy(legacy) => return legacy::compose_pidf(&view.presentity, legacy, out),
+        _ => &[],
+    };
+    let mut newest: SmallVec<[&Arc<Content>; 4]> = contents.iter().collect();
     newest.sort_by_key(|content| std::cmp::Reverse((content.published_at, content.number)));
     out.extend_from_slice(BEGIN);
     if !view.presentity.as_str().starts_with("tel:") {

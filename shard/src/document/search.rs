@@ -126,7 +126,7 @@ pub fn parse(body: &[u8]) -> Result<Search<'_>, DocumentError> {
     }
     let inside = |local| called.children().find(|child| child.is(METHODS, local));
     let href = inside("filter")
-        .and_then(|filter| filter.attribute_of(METHODS, "href"))
+        .and_then(|filter| attribute(filter, "href"))
         .ok_or_else(|| wrong(called, "a search without a filter"))?;
     // The schema has a bare IDREF, every example a fragment.
     let id = href.trim();
@@ -138,9 +138,7 @@ pub fn parse(body: &[u8]) -> Result<Search<'_>, DocumentError> {
         .children()
         .filter(|child| child.is(METHODS, "Array"))
         .find(|array| {
-            array
-                .attribute_of(METHODS, "id")
-                .is_some_and(|own| own.trim() == id)
+            attribute(*array, "id").is_some_and(|own| own.trim() == id)
         })
         .ok_or_else(|| wrong(called, "a filter that names no Array"))?;
     let mut filters = Vec::new();
@@ -148,10 +146,8 @@ pub fn parse(body: &[u8]) -> Result<Search<'_>, DocumentError> {
         if filters.len() == FILTERS_MAX {
             return Err(wrong(row, "too many filters"));
         }
-        let (Some(attribute), Some(value)) = (
-            row.attribute_of(METHODS, "attrib"),
-            row.attribute_of(METHODS, "value"),
-        ) else {
+        let (Some(attribute), Some(value)) = (attribute(row, "attrib"), attribute(row, "value"))
+        else {
             return Err(wrong(row, "a filter without attribute or value"));
         };
         filters.push(Filter { attribute, value });
@@ -160,6 +156,13 @@ pub fn parse(body: &[u8]) -> Result<Search<'_>, DocumentError> {
         filters,
         max_results,
     })
+}
+
+/// An attribute, qualified as every example has it, or not, as the schemas of section 8 say.
+fn attribute<'a>(element: Element<'_, 'a>, local: &str) -> Option<Cow<'a, str>> {
+    element
+        .attribute_of(METHODS, local)
+        .or_else(|| element.attribute(local))
 }
 
 /// The `Body` of an envelope. One schema of the specification drops the namespace's last slash.

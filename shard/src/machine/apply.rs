@@ -17,24 +17,26 @@ use crate::machine::replies::Replies;
 use crate::machine::snapshot::{self, Snapshot, SnapshotError, Standing};
 use crate::machine::store::{Due, Store};
 use crate::presence::endpoint::Endpoint;
+use crate::presence::enhanced::{Changes, Enhanced};
 use crate::presence::limits::{REPLY_MEMORY_MS, WATCHERS_MAX};
 use crate::presence::publication::{EntityTag, Publication, Publish};
 use crate::slot::{Aor, Slot};
 use crate::subscription::dialog::{Dialog, DialogKey, EndReason, Package};
 use crate::subscription::view::View;
+use crate::subscription::watch::Watch;
 use crate::time::Timestamp;
 
 /// The state of one shard. A plain struct: drivable by a thread, a test, a bench and a simulator.
 #[derive(Default)]
 pub struct Machine {
-    now: Timestamp,
-    applied: u64,
+    pub(super) now: Timestamp,
+    pub(super) applied: u64,
     salt: Option<u32>,
     history: History,
-    store: Store,
+    pub(super) store: Store,
     replies: Replies,
     /// Empty between entries.
-    notices: Notices,
+    pub(super) notices: Notices,
 }
 
 impl fmt::Debug for Machine {
@@ -56,6 +58,10 @@ pub struct Report {
     pub endpoints: Vec<Endpoint>,
     /// Its watchers' dialogs.
     pub watchers: Vec<(DialogKey, Dialog)>,
+    /// Batched dialogs that watch it as one of many.
+    pub batches: Vec<(DialogKey, Dialog)>,
+    /// Its enhanced presence.
+    pub enhanced: Option<Box<Enhanced>>,
 }
 
 /// How much the machine holds.
@@ -114,9 +120,11 @@ impl Machine {
                 for (position, request) in requests.iter().enumerate() {
                     let outcome = self.answer(position, request);
                     self.history.reply(&outcome);
+                    let shown = self.shown(&request.command, &outcome);
                     effects.push(Effect::Reply {
                         ticket: request.ticket,
                         outcome,
+                        shown,
                     });
                 }
             }
@@ -149,13 +157,15 @@ impl Machine {
             match due {
                 Due::Presentity(aor) => {
                     let notices = &mut self.notices;
-                    self.store.change(aor.as_str(), |presentity, watchers| {
-                        presentity.expire(at, index, |package| {
-                            if !watchers.is_empty() {
-                                notices.everyone(&aor, package);
-                            }
-                        });
+                    let ended = self.store.change(aor.as_str(), |presentity, _| {
+                        let mut changes = Changes::default();
+                        let ended = presentity.expire(at, index, &mut changes);
+                        notices.changed(&aor, changes);
+                        ended
                     });
+                    if !ended.is_empty() {
+                        self.end_dialogs_of(aor.as_str(), &ended);
+                    }
                 }
                 Due::Dialog(slot, key) => {
                     let ends = |dialog: &mut Dialog| dialog.expires_at <= at;
@@ -170,9 +180,22 @@ impl Machine {
     /// What a new leader does for those whom the old one may not have reached any more: every dialog
     /// notified in the last 32 s before `before` is notified again (house D8).
     fn notify_again(&mut self, before: Timestamp) {
+        let recent = |at: Timestamp| at.0.saturating_add(REPLY_MEMORY_MS) >= before.0;
         for (key, dialog) in self.store.dialogs() {
-            if dialog.notified_at.0.saturating_add(REPLY_MEMORY_MS) >= before.0 {
-                self.notices.one(&dialog.presentity, dialog.package, key);
+            if !recent(dialog.notified_at) {
+                continue;
+            }
+            match dialog.watch.as_deref().and_then(Watch::batch) {
+                None => self.notices.one(&dialog.presentity, key),
+                Some(batch) => {
+                    let told = batch
+                        .members
+                        .iter()
+                        .filter(|(_, member)| recent(member.notified_at));
+                    for (address, _) in told {
+                        self.notices.member(address, dialog.slot(), key);
+                    }
+                }
             }
         }
     }
@@ -206,20 +229,33 @@ impl Machine {
                     .ok_or(Refusal::UnknownDialog)?;
                 Ok(Outcome::Ended)
             }
+            Command::PublishInstances(publish) => self.publish_instances(publish),
+            part => self.change_part(part),
         }
     }
 
     fn register(&mut self, register: &Register<'_>) -> Result<Outcome, Refusal> {
-        let at = self.now;
-        self.store.change(register.aor, |presentity, _| {
-            presentity.endpoints.register(register, at)?;
+        let (at, index, notices) = (self.now, self.applied, &mut self.notices);
+        let (outcome, ended) = self.store.change(register.aor, |presentity, _| {
+            let mut changes = Changes::default();
+            let registered = presentity.register(register, at, &mut changes)?;
+            if !changes.is_empty() {
+                presentity.revision = index;
+                notices.changed(&presentity.aor, changes);
+            }
             //= RFC 3261 10.3
             //# the answer lists all current bindings
-            Ok(Outcome::Registered {
+            let outcome = Outcome::Registered {
                 endpoints: presentity.endpoints.share(),
                 at,
-            })
-        })
+                refreshed: registered.refreshed,
+            };
+            Ok((outcome, registered.ended))
+        })?;
+        if !ended.is_empty() {
+            self.end_dialogs_of(register.aor, &ended);
+        }
+        Ok(outcome)
     }
 
     fn publish(&mut self, position: u16, publish: &Publish<'_>) -> Result<Outcome, Refusal> {
@@ -232,9 +268,15 @@ impl Machine {
         };
         self.store
             .change(publish.presentity, |presentity, watchers| {
-                let published = presentity.publish(publish, fresh, now)?;
-                if published.visible && !watchers.is_empty() {
-                    notices.everyone(&presentity.aor, publish.package);
+                let mut changes = Changes::default();
+                let published = presentity.publish(publish, fresh, now, &mut changes)?;
+                if published.visible && watchers.are_plain() && presentity.enhanced.is_none() {
+                    // The way of plain telephones, which are told in every case.
+                    if watchers.any() {
+                        notices.everyone(&presentity.aor);
+                    }
+                } else {
+                    notices.changed(&presentity.aor, changes);
                 }
                 Ok(Outcome::Published {
                     tag: published.tag,
@@ -261,14 +303,18 @@ impl Machine {
                 cseq,
                 expires_s,
                 target,
+                extras: subscribe.extras.clone(),
             });
         }
         let watchers = self
             .store
             .watched(presentity)
-            .map_or(0, |watched| watched.watchers().len());
+            .map_or(0, |watched| watched.watcher_count());
         if watchers >= WATCHERS_MAX {
             return Err(Refusal::TooManyWatchers);
+        }
+        if let Some(extras) = &subscribe.extras {
+            return self.open_enhanced(subscribe, extras);
         }
         let aor = Aor::from_canonical(presentity);
         let dialog = Dialog::open(subscribe, aor, self.now);
@@ -278,7 +324,7 @@ impl Machine {
         if expires_s == 0 {
             self.notices.gone(key, dialog, EndReason::Timeout, self.now);
         } else {
-            self.notices.one(&dialog.presentity, dialog.package, key);
+            self.notices.one(&dialog.presentity, key);
             self.store.insert_dialog(key, dialog);
         }
         Ok(Outcome::Subscribed {
@@ -288,6 +334,9 @@ impl Machine {
     }
 
     fn resubscribe(&mut self, request: &Resubscribe<'_>) -> Result<Outcome, Refusal> {
+        if let Some(extras) = &request.extras {
+            return self.refresh_enhanced(request, extras);
+        }
         let (now, notices) = (self.now, &mut self.notices);
         let Resubscribe {
             slot,
@@ -298,7 +347,7 @@ impl Machine {
         let refreshed = self.store.change_dialog(slot, key, |dialog| {
             dialog.refresh(request, now)?;
             if expires_s > 0 {
-                notices.one(&dialog.presentity, dialog.package, key);
+                notices.one(&dialog.presentity, key);
             }
             Ok(dialog.local_tag)
         });
@@ -315,9 +364,14 @@ impl Machine {
     }
 
     /// Ends a dialog, with a final notice unless nobody can be reached; `None` when it is unknown.
-    fn end_dialog(&mut self, slot: Slot, key: DialogKey, reason: EndReason) -> Option<()> {
+    pub(super) fn end_dialog(
+        &mut self,
+        slot: Slot,
+        key: DialogKey,
+        reason: EndReason,
+    ) -> Option<()> {
         let dialog = self.store.remove_dialog(slot, key)?;
-        if reason != EndReason::Unreachable {
+        if reason.is_told() {
             self.notices.gone(key, dialog, reason, self.now);
         }
         Some(())
@@ -374,6 +428,12 @@ impl Machine {
             publications: watched.presentity.publications.iter().cloned().collect(),
             endpoints: watched.presentity.endpoints.iter().cloned().collect(),
             watchers: watched.watchers().iter().filter_map(dialog).collect(),
+            batches: watched
+                .batches()
+                .iter()
+                .filter_map(|(slot, key)| Some((*key, self.store.dialog(*slot, *key)?.clone())))
+                .collect(),
+            enhanced: watched.presentity.enhanced.clone(),
         })
     }
 

@@ -12,9 +12,13 @@
 //!                  cseq:u32 expires:u32 route target
 //!   4 resubscribe  slot:u16 dialog:u128 cseq:u32 expires:u32 target
 //!   5 end dialog   slot:u16 dialog:u128 reason:u8
+//!   6 and up: enhanced presence, see `codec_enhanced.rs`
 //! binding  := length:u32 binding:u64 contact instance q:u16 path expires:u32 target
 //! tag      := salt:u32 index:u64 position:u16
 //! ```
+//!
+//! Appended since the first release: to a register its optional profile, to a binding its optional
+//! endpoint, to a publish its bearing, to a subscribe and a resubscribe their optional extras.
 //!
 //! Numbers are little-endian; text and opaque bytes stand behind their length in 32 bits. House D19:
 //! numbers of acts, commands and flags are never used again for something else; a later release
@@ -23,12 +27,15 @@
 
 use bytes::{BufMut, BytesMut};
 
+use crate::machine::codec_enhanced;
 use crate::machine::command::{
-    Act, Binding, Bindings, Command, Entry, Leader, Publish, Register, Request, Resubscribe,
-    Subscribe, Ticket,
+    Act, Binding, Bindings, Command, Entry, Extras, Leader, Publish, Register, Request,
+    Resubscribe, Subscribe, Ticket,
 };
 use crate::machine::cursor::{Cursor, Unreadable, put_slice};
 use crate::machine::outcome::RequestKey;
+use crate::machine::values;
+use crate::presence::bearing::Bearing;
 use crate::presence::publication::{EntityTag, TagPolicy};
 use crate::slot::Slot;
 use crate::subscription::dialog::{DialogKey, EndReason, Format, LocalTag, Package};
@@ -100,6 +107,7 @@ pub fn encode_request(request: &Request<'_>, out: &mut BytesMut) {
         }
         Command::Resubscribe(resubscribe) => 64 + resubscribe.target.len(),
         Command::EndDialog { .. } => 64,
+        _ => 1_024,
     });
     behind_length(out, |out| {
         out.put_u8(match request.command {
@@ -108,6 +116,7 @@ pub fn encode_request(request: &Request<'_>, out: &mut BytesMut) {
             Command::Subscribe(_) => command::SUBSCRIBE,
             Command::Resubscribe(_) => command::RESUBSCRIBE,
             Command::EndDialog { .. } => command::END_DIALOG,
+            ref enhanced => codec_enhanced::number_of(enhanced),
         });
         out.put_u128_le(request.key.0);
         out.put_u64_le(request.ticket.0);
@@ -121,6 +130,11 @@ pub fn encode_request(request: &Request<'_>, out: &mut BytesMut) {
                 out.put_u32_le(resubscribe.cseq);
                 out.put_u32_le(resubscribe.expires_s);
                 put_slice(resubscribe.target, out);
+                values::put_option(
+                    resubscribe.extras.as_deref(),
+                    out,
+                    codec_enhanced::put_extras,
+                );
             }
             Command::EndDialog {
                 slot,
@@ -131,6 +145,7 @@ pub fn encode_request(request: &Request<'_>, out: &mut BytesMut) {
                 out.put_u128_le(dialog.0);
                 out.put_u8(*reason as u8);
             }
+            enhanced => codec_enhanced::put(enhanced, out),
         }
     });
 }
@@ -154,10 +169,12 @@ fn encode_register(register: &Register<'_>, out: &mut BytesMut) {
                     put_slice(binding.path.as_bytes(), out);
                     out.put_u32_le(binding.expires_s);
                     put_slice(binding.target, out);
+                    values::put_endpoint(binding.endpoint_id, out);
                 });
             }
         }
     }
+    values::put_option(register.profile.as_ref(), out, values::put_profile);
 }
 
 fn encode_publish(publish: &Publish<'_>, out: &mut BytesMut) {
@@ -178,6 +195,8 @@ fn encode_publish(publish: &Publish<'_>, out: &mut BytesMut) {
     if let Some(content) = publish.content {
         put_slice(content, out);
     }
+    out.put_u8(publish.bearing.device as u8);
+    out.put_u8(publish.bearing.doing as u8);
 }
 
 fn encode_subscribe(subscribe: &Subscribe<'_>, out: &mut BytesMut) {
@@ -192,6 +211,7 @@ fn encode_subscribe(subscribe: &Subscribe<'_>, out: &mut BytesMut) {
     out.put_u32_le(subscribe.expires_s);
     put_slice(subscribe.route, out);
     put_slice(subscribe.target, out);
+    values::put_option(subscribe.extras.as_deref(), out, codec_enhanced::put_extras);
 }
 
 /// Appends what `write` writes, behind its length.
@@ -313,6 +333,7 @@ fn request<'a>(cursor: &mut Cursor<'a>) -> Result<Request<'a>, Unreadable> {
             cseq: cursor.u32()?,
             expires_s: cursor.u32()?,
             target: cursor.slice()?,
+            extras: appended(cursor, extras)?.flatten(),
         }),
         command::END_DIALOG => Command::EndDialog {
             slot: slot(cursor)?,
@@ -322,7 +343,7 @@ fn request<'a>(cursor: &mut Cursor<'a>) -> Result<Request<'a>, Unreadable> {
                 None => return cursor.wrong("a reason's number before here"),
             },
         },
-        _ => return cursor.wrong("a command's number"),
+        _ => codec_enhanced::read(number, cursor)?,
     };
     Ok(Request {
         key,
@@ -363,7 +384,21 @@ fn register<'a>(cursor: &mut Cursor<'a>) -> Result<Register<'a>, Unreadable> {
             }
             _ => return cursor.wrong("what to do with the bindings"),
         },
+        profile: appended(cursor, |cursor| values::option(cursor, values::profile))?.flatten(),
     })
+}
+
+fn extras<'a>(cursor: &mut Cursor<'a>) -> Result<Option<Box<Extras<'a>>>, Unreadable> {
+    let extras = values::option(cursor, codec_enhanced::extras)?;
+    Ok(extras.map(Box::new))
+}
+
+/// What was appended since the first release, if it is there.
+fn appended<'a, T>(
+    cursor: &mut Cursor<'a>,
+    read: impl FnOnce(&mut Cursor<'a>) -> Result<T, Unreadable>,
+) -> Result<Option<T>, Unreadable> {
+    (cursor.left() > 0).then(|| read(cursor)).transpose()
 }
 
 fn binding<'a>(cursor: &mut Cursor<'a>) -> Result<Binding<'a>, Unreadable> {
@@ -375,6 +410,7 @@ fn binding<'a>(cursor: &mut Cursor<'a>) -> Result<Binding<'a>, Unreadable> {
         path: cursor.text()?,
         expires_s: cursor.u32()?,
         target: cursor.slice()?,
+        endpoint_id: appended(cursor, values::endpoint)?.flatten(),
     })
 }
 
@@ -401,6 +437,12 @@ fn publication<'a>(cursor: &mut Cursor<'a>) -> Result<Publish<'a>, Unreadable> {
     } else {
         None
     };
+    let bearing = appended(cursor, |cursor| {
+        match Bearing::from_numbers(cursor.u8()?, cursor.u8()?) {
+            Some(bearing) => Ok(bearing),
+            None => cursor.wrong("a bearing's numbers before here"),
+        }
+    })?;
     let tag_policy = if is(publish::KEEPS_TAG) {
         TagPolicy::Keep
     } else {
@@ -413,6 +455,7 @@ fn publication<'a>(cursor: &mut Cursor<'a>) -> Result<Publish<'a>, Unreadable> {
         content,
         expires_s,
         tag_policy,
+        bearing: bearing.unwrap_or_default(),
     })
 }
 
@@ -431,5 +474,6 @@ fn subscription<'a>(cursor: &mut Cursor<'a>) -> Result<Subscribe<'a>, Unreadable
         expires_s: cursor.u32()?,
         route: cursor.slice()?,
         target: cursor.slice()?,
+        extras: appended(cursor, extras)?.flatten(),
     })
 }

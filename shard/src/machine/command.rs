@@ -3,12 +3,19 @@
 
 use crate::machine::outcome::RequestKey;
 use crate::slot::Slot;
-use crate::subscription::dialog::{DialogKey, EndReason};
+use crate::subscription::dialog::{DialogKey, EndReason, EndpointId};
 use crate::time::Timestamp;
 
+use crate::presence::contacts::{ContactChange, Custody};
+use crate::presence::container::{ContainerChange, Network};
+use crate::presence::delegate::{Delegate, DelegateAct};
+use crate::presence::enhanced::Profile;
+
+pub use crate::category::mwi::Waiting;
 pub use crate::presence::endpoint::{Binding, Bindings, Register};
+pub use crate::presence::instance::PublishInstances;
 pub use crate::presence::publication::Publish;
-pub use crate::subscription::dialog::{Resubscribe, Subscribe};
+pub use crate::subscription::dialog::{Extras, Resubscribe, Subscribe};
 
 /// Who performs effects from here on: one life of one node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,5 +93,94 @@ pub enum Command<'a> {
         dialog: DialogKey,
         /// Why it ends.
         reason: EndReason,
+    },
+    /// SERVICE with a publish document (MS-PRES 3.2).
+    PublishInstances(PublishInstances<'a>),
+    /// SERVICE with container members (MS-PRES 3.5).
+    SetMembers {
+        /// Whose containers.
+        presentity: &'a str,
+        /// What to do, in order.
+        changes: Vec<ContainerChange>,
+        /// Members over all containers: the operator's limit.
+        members_max: u32,
+    },
+    /// SERVICE that acknowledges a subscriber (MS-PRES 3.6).
+    Acknowledge {
+        /// Whose list.
+        presentity: &'a str,
+        /// Who was seen: a canonical address.
+        subscriber: &'a str,
+        /// Whether so.
+        acknowledged: bool,
+    },
+    /// SERVICE that changes a delegate (MS-PRES 3.9).
+    SetDelegate {
+        /// Whose delegates.
+        presentity: &'a str,
+        /// The version that the client knows.
+        version: u32,
+        /// What to do.
+        act: DelegateAct,
+        /// With whom.
+        delegate: Delegate,
+        /// The operator's limit.
+        delegates_max: u32,
+    },
+    /// SERVICE that changes the contact list (MS-SIP 3.7).
+    ChangeContacts {
+        /// Whose list.
+        presentity: &'a str,
+        /// The number that the client knows.
+        delta_num: u32,
+        /// What to do.
+        change: ContactChange,
+        /// The operator's limit.
+        contacts_max: u32,
+    },
+    /// The contact list moves to another keeper (MS-PRES 3.10).
+    HandContactsOver {
+        /// Whose list.
+        presentity: &'a str,
+        /// From whom.
+        from: Custody,
+        /// To whom.
+        to: Custody,
+    },
+    /// An endpoint's connection is lost, and it has not come back on another one.
+    EndEndpoint {
+        /// Whose endpoint.
+        presentity: &'a str,
+        /// Which.
+        endpoint: EndpointId,
+        /// Its target as it was registered: one that registered anew has another.
+        target: &'a [u8],
+    },
+    /// Somebody watches, in a dialog of another shard, and wants it known (MS-PRES 3.4.5.1.3).
+    Introduce {
+        /// Who is watched.
+        presentity: &'a str,
+        /// Who watches.
+        watcher: &'a str,
+        /// From where.
+        network: Network,
+        /// The watcher's name; empty when it gave none.
+        display_name: &'a str,
+        /// What it says about why: XML that stands alone, possibly nothing.
+        context: &'a [u8],
+    },
+    /// What the directory says of a user (MS-PRES 3.2.6.2).
+    SetProfile {
+        /// Of whom.
+        presentity: &'a str,
+        /// What.
+        profile: Profile,
+    },
+    /// What a mail system says of a user's voice mail (MS-PRES 3.2.5.7).
+    SetWaiting {
+        /// Of whom.
+        presentity: &'a str,
+        /// What.
+        waiting: Waiting,
     },
 }

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use crate::machine::command::Ticket;
 use crate::machine::outcome::Outcome;
-use crate::subscription::dialog::{Dialog, DialogKey, EndReason, Format};
+use crate::presence::instance::Instance;
+use crate::slot::{Aor, Slot};
+use crate::subscription::dialog::{Delivery, Dialog, DialogKey, EndReason, Format};
 use crate::subscription::view::View;
 
 /// One thing the leader must do.
@@ -16,6 +18,8 @@ pub enum Effect {
         ticket: Ticket,
         /// What to tell.
         outcome: Outcome,
+        /// What to show with it.
+        shown: Option<Box<Shown>>,
     },
     /// Send one view to the dialogs entitled to it.
     Notify {
@@ -26,11 +30,28 @@ pub enum Effect {
     },
 }
 
+/// What rides in a response.
+#[derive(Clone, Debug, Default)]
+pub struct Shown {
+    /// The CSeq that the notification would have had (`ms-piggyback-cseq`); 0 for none.
+    pub cseq: u32,
+    /// What is seen: of a batch, one view for each resource, in the order of the request.
+    pub views: Vec<Arc<View>>,
+    /// Resources that have too many watchers.
+    pub over_quota: Vec<Aor>,
+    /// Of a version conflict: the current instances, as far as there are any.
+    pub current: Vec<Option<Arc<Instance>>>,
+}
+
 /// One NOTIFY to send.
 #[derive(Clone, Debug)]
 pub struct Notice {
     /// Which dialog.
     pub dialog: DialogKey,
+    /// The slot that the dialog lives in.
+    pub slot: Slot,
+    /// NOTIFY or BENOTIFY.
+    pub delivery: Delivery,
     /// Its CSeq, used for nothing else.
     pub cseq: u32,
     /// Which document.
@@ -61,6 +82,8 @@ impl Notice {
     pub fn of(key: DialogKey, dialog: &Dialog, state: SubscriptionState) -> Notice {
         Notice {
             dialog: key,
+            slot: dialog.slot(),
+            delivery: dialog.delivery,
             cseq: dialog.local_cseq,
             format: dialog.format,
             state,

@@ -2,10 +2,12 @@
 
 pub mod apply;
 pub mod codec;
+mod codec_enhanced;
 pub mod command;
 mod cursor;
 mod digest;
 pub mod effect;
+mod enhanced;
 mod expiry;
 mod notices;
 pub mod outcome;
@@ -14,5 +16,6 @@ mod section;
 pub mod snapshot;
 mod store;
 mod table;
+mod values;
 
 pub use apply::Machine;

@@ -4,41 +4,77 @@
 //! CSeq and gets one notification with the newest state, however many requests of the entry changed
 //! it. As the entry's replies come first, a SUBSCRIBE is answered before it is notified, and what a
 //! watcher is told last is what there is.
+//!
+//! Watchers who see the same share a view: those of a document by the container they resolve to, those
+//! of categories by their categories and containers, a user's own endpoints by what they asked for.
 
 use std::sync::Arc;
 
+use crate::category::Category;
 use crate::machine::digest::History;
 use crate::machine::effect::{Effect, Notice, SubscriptionState};
 use crate::machine::store::Store;
-use crate::slot::Aor;
+use crate::machine::table::Watched;
+use crate::presence::container::{Network, Watcher};
+use crate::presence::enhanced::Changes;
+use crate::slot::{Aor, Slot};
 use crate::subscription::dialog::{Dialog, DialogKey, EndReason, Package};
 use crate::subscription::view::View;
+use crate::subscription::watch::{Scope, Watch};
 use crate::time::Timestamp;
 
 /// Whom a presentity is shown to.
 #[derive(Debug)]
 enum Whom {
+    /// Every watcher of its document.
     Everyone,
+    /// Whoever can see what changed.
+    Changed(Box<Changes>),
+    /// One who asked, about the presentity that its dialog lives with.
     One(DialogKey),
+    /// One who asked, about one of the many that its dialog watches.
+    Member(Slot, DialogKey),
     /// One whose dialog is gone: its final notice.
-    Gone(Notice),
+    Gone(Box<Gone>),
+}
+
+/// A dialog that is gone.
+#[derive(Debug)]
+struct Gone {
+    notice: Notice,
+    package: Package,
+    watcher: Aor,
+    network: Network,
 }
 
 /// What an entry has made due.
 #[derive(Debug, Default)]
 pub(super) struct Notices {
-    due: Vec<(Aor, Package, Whom)>,
+    due: Vec<(Aor, Whom)>,
 }
 
 impl Notices {
-    /// The presentity changed for all its watchers.
-    pub(super) fn everyone(&mut self, presentity: &Aor, package: Package) {
-        self.due.push((presentity.clone(), package, Whom::Everyone));
+    /// The presentity's document changed for all its watchers.
+    pub(super) fn everyone(&mut self, presentity: &Aor) {
+        self.due.push((presentity.clone(), Whom::Everyone));
+    }
+
+    /// This of the presentity changed.
+    pub(super) fn changed(&mut self, presentity: &Aor, changes: Changes) {
+        if !changes.is_empty() {
+            let whom = Whom::Changed(Box::new(changes));
+            self.due.push((presentity.clone(), whom));
+        }
     }
 
     /// One dialog asked for the state.
-    pub(super) fn one(&mut self, presentity: &Aor, package: Package, key: DialogKey) {
-        self.due.push((presentity.clone(), package, Whom::One(key)));
+    pub(super) fn one(&mut self, presentity: &Aor, key: DialogKey) {
+        self.due.push((presentity.clone(), Whom::One(key)));
+    }
+
+    /// One dialog asked for the state of one of those that it watches.
+    pub(super) fn member(&mut self, presentity: &Aor, slot: Slot, key: DialogKey) {
+        self.due.push((presentity.clone(), Whom::Member(slot, key)));
     }
 
     /// A dialog has ended and was taken out of the store.
@@ -53,8 +89,20 @@ impl Notices {
     ) {
         dialog.take_cseq(now);
         let notice = Notice::of(key, &dialog, SubscriptionState::Terminated(reason));
-        self.due
-            .push((dialog.presentity, dialog.package, Whom::Gone(notice)));
+        let Dialog {
+            presentity,
+            package,
+            watcher,
+            network,
+            ..
+        } = dialog;
+        let gone = Gone {
+            notice,
+            package,
+            watcher,
+            network,
+        };
+        self.due.push((presentity, Whom::Gone(Box::new(gone))));
     }
 
     /// Turns what is due into effects, presentity by presentity in the order of their addresses.
@@ -66,28 +114,34 @@ impl Notices {
         effects: &mut Vec<Effect>,
     ) {
         // Stable, so that final notices keep the order in which the dialogs ended.
-        self.due
-            .sort_by(|(a, p, _), (b, q, _)| a.cmp(b).then(p.cmp(q)));
+        self.due.sort_by(|(a, _), (b, _)| a.cmp(b));
         let mut due = self.due.drain(..).peekable();
-        while let Some((presentity, package, whom)) = due.next() {
+        while let Some((presentity, whom)) = due.next() {
             let mut group = Group::default();
             group.add(whom);
-            while let Some((_, _, whom)) =
-                due.next_if(|(other, of, _)| *other == presentity && *of == package)
-            {
+            while let Some((_, whom)) = due.next_if(|(other, _)| *other == presentity) {
                 group.add(whom);
             }
-            let view = match store.watched(presentity.as_str()) {
-                Some(watched) => View::of(&watched.presentity, package, now),
-                None => View::of_nothing(presentity, package, now),
+            group.settle();
+            let watched = store.share_watched(presentity.as_str());
+            let mut telling = Telling {
+                presentity: &presentity,
+                watched: watched.as_deref(),
+                store,
+                now,
+                history,
+                effects,
+                worn_out: Vec::new(),
             };
-            let notices = group.take(store, &view, now);
-            if !notices.is_empty() {
-                history.notify(&view, &notices);
-                effects.push(Effect::Notify {
-                    view: Arc::new(view),
-                    notices,
-                });
+            telling.ends(&mut group);
+            telling.documents(&mut group);
+            telling.own(&group);
+            telling.contacts(&group);
+            telling.batches(&group);
+            let worn_out = telling.worn_out;
+            drop(watched);
+            for (slot, key) in worn_out {
+                store.remove_dialog(slot, key);
             }
         }
     }
@@ -97,55 +151,288 @@ impl Notices {
 #[derive(Default)]
 struct Group {
     everyone: bool,
+    changes: Changes,
     some: Vec<DialogKey>,
-    notices: Vec<Notice>,
+    members: Vec<(Slot, DialogKey)>,
+    gone: Vec<Gone>,
 }
 
 impl Group {
     fn add(&mut self, whom: Whom) {
         match whom {
             Whom::Everyone => self.everyone = true,
+            Whom::Changed(changes) => self.changes.merge(*changes),
             Whom::One(key) => self.some.push(key),
-            Whom::Gone(notice) => self.notices.push(notice),
+            Whom::Member(slot, key) => self.members.push((slot, key)),
+            Whom::Gone(gone) => self.gone.push(*gone),
         }
     }
 
-    /// The final notices, then one for each living dialog concerned, which takes its next CSeq.
-    fn take(self, store: &mut Store, view: &View, now: Timestamp) -> Vec<Notice> {
-        let Group {
-            everyone,
-            mut some,
-            mut notices,
-        } = self;
-        let mut worn_out = Vec::new();
-        let mut tell = |key: DialogKey, dialog: &mut Dialog| {
-            dialog.take_cseq(now);
-            let state = if dialog.is_worn_out() {
-                worn_out.push(key);
-                //= RFC 6665 4.1.3
-                //# deactivated: the watcher may subscribe anew at once
-                SubscriptionState::Terminated(EndReason::Deactivated)
-            } else {
-                SubscriptionState::Active {
-                    expires_s: dialog.expires_at.seconds_after(now),
-                }
+    fn settle(&mut self) {
+        self.changes.settle();
+        self.everyone |= self.changes.standard || self.changes.claimed;
+        self.some.sort_unstable();
+        self.some.dedup();
+        self.members.sort_unstable();
+        self.members.dedup();
+    }
+
+    /// Whether a dialog asked.
+    fn asked(&self, key: DialogKey) -> bool {
+        self.some.binary_search(&key).is_ok()
+    }
+}
+
+/// Who sees the same, and the notices they get.
+struct Classes<K>(Vec<(K, Vec<Notice>)>);
+
+impl<K: PartialEq> Classes<K> {
+    fn new() -> Classes<K> {
+        Classes(Vec::new())
+    }
+
+    fn add(&mut self, class: K, notice: Notice) {
+        match self.0.iter_mut().find(|(known, _)| *known == class) {
+            Some((_, notices)) => notices.push(notice),
+            None => self.0.push((class, vec![notice])),
+        }
+    }
+}
+
+/// One presentity's watchers being told.
+struct Telling<'t> {
+    presentity: &'t Aor,
+    watched: Option<&'t Watched>,
+    store: &'t mut Store,
+    now: Timestamp,
+    history: &'t mut History,
+    effects: &'t mut Vec<Effect>,
+    worn_out: Vec<(Slot, DialogKey)>,
+}
+
+/// The notice that a living dialog gets now.
+fn notice(
+    key: DialogKey,
+    dialog: &mut Dialog,
+    now: Timestamp,
+    worn_out: &mut Vec<(Slot, DialogKey)>,
+) -> Notice {
+    dialog.take_cseq(now);
+    let state = if dialog.is_worn_out() {
+        worn_out.push((dialog.slot(), key));
+        //= RFC 6665 4.1.3
+        //# deactivated: the watcher may subscribe anew at once
+        SubscriptionState::Terminated(EndReason::Deactivated)
+    } else {
+        SubscriptionState::Active {
+            expires_s: dialog.expires_at.seconds_after(now),
+        }
+    };
+    Notice::of(key, dialog, state)
+}
+
+impl Telling<'_> {
+    fn say(&mut self, view: View, notices: Vec<Notice>) {
+        if !notices.is_empty() {
+            self.history.notify(&view, &notices);
+            self.effects.push(Effect::Notify {
+                view: Arc::new(view),
+                notices,
+            });
+        }
+    }
+
+    /// The ends of dialogs that are about no document: nothing is shown with them.
+    fn ends(&mut self, group: &mut Group) {
+        for package in [
+            Package::Categories,
+            Package::RoamingSelf,
+            Package::RoamingContacts,
+        ] {
+            let ended = group.gone.extract_if(.., |gone| gone.package == package);
+            let notices: Vec<Notice> = ended.map(|gone| gone.notice).collect();
+            let view = View::of_an_end(self.presentity.clone(), package, self.now);
+            self.say(view, notices);
+        }
+    }
+
+    /// Watchers of the presentity's document: the final notices, then one for each living dialog.
+    fn documents(&mut self, group: &mut Group) {
+        let mut classes = Classes::new();
+        let claimed = self
+            .watched
+            .and_then(|watched| watched.presentity.claimed());
+        let legacy = Category::LegacyInterop;
+        for gone in group.gone.drain(..) {
+            let address = gone.watcher.as_str();
+            let watcher = Watcher {
+                address,
+                network: gone.network,
             };
-            notices.push(Notice::of(key, dialog, state));
+            let container = claimed.and_then(|enhanced| enhanced.resolve(watcher, &legacy));
+            classes.add(container, gone.notice);
+        }
+        let (changes, now) = (&group.changes, self.now);
+        let visible = !changes.containers.is_empty()
+            || changes
+                .touched
+                .iter()
+                .any(|(of, _)| *of == legacy || *of == Category::ContactCard);
+        let worn_out = &mut self.worn_out;
+        let mut tell = |key: DialogKey, dialog: &mut Dialog| {
+            let container = match claimed {
+                None => None,
+                Some(enhanced) => enhanced.resolve(dialog.watching(), &legacy),
+            };
+            //= MS-PRES 3.7.5.4
+            //# told when legacyInterop of the container it resolves to changes
+            let changed = |(of, at): &(Category, u16)| {
+                (*of == legacy || *of == Category::ContactCard) && Some(*at) == container
+            };
+            let told = group.asked(key)
+                || group.everyone && (claimed.is_none() || changes.claimed)
+                || claimed.is_some()
+                    && (dialog.resolved != container || changes.touched.iter().any(changed));
+            dialog.resolved = container;
+            if told {
+                classes.add(container, notice(key, dialog, now, worn_out));
+            }
         };
-        if everyone {
-            store.for_each_watcher(view.presentity.as_str(), view.package, tell);
+        if group.everyone || visible {
+            let address = self.presentity.as_str();
+            self.store
+                .for_each_watcher(address, Package::Presence, tell);
         } else {
-            some.sort_unstable();
-            some.dedup();
-            for key in some {
+            for key in &group.some {
                 // One that ended in the same entry has had its final notice.
-                store.change_dialog(view.presentity.slot(), key, |dialog| tell(key, dialog));
+                self.store
+                    .change_dialog(self.presentity.slot(), *key, |dialog| {
+                        if dialog.package == Package::Presence {
+                            tell(*key, dialog);
+                        }
+                    });
             }
         }
-        for key in worn_out {
-            store.remove_dialog(view.presentity.slot(), key);
+        for (container, notices) in classes.0 {
+            let view = match self.watched {
+                Some(watched) if claimed.is_some() => {
+                    View::legacy(&watched.presentity, container, now)
+                }
+                Some(watched) => View::of(&watched.presentity, Package::Presence, now),
+                None => View::of_nothing(self.presentity.clone(), Package::Presence, now),
+            };
+            self.say(view, notices);
         }
-        notices
+    }
+
+    /// The user's own endpoints.
+    //= MS-PRES 3.3.5.2
+    //# each self subscription whose scope holds something that changed is told, that of the one who
+    //# changed it too
+    fn own(&mut self, group: &Group) {
+        let Some(watched) = self.watched else { return };
+        if group.changes.is_empty() && group.some.is_empty() {
+            return;
+        }
+        // The parts that are told, and whether they are told whole.
+        let mut classes: Classes<(Scope, bool)> = Classes::new();
+        let (now, worn_out) = (self.now, &mut self.worn_out);
+        let address = self.presentity.as_str();
+        self.store
+            .for_each_watcher(address, Package::RoamingSelf, |key, dialog| {
+                let Some(Watch::Own { scope, .. }) = dialog.watch.as_deref() else {
+                    return;
+                };
+                let whole = group.asked(key);
+                let told = if whole {
+                    *scope
+                } else {
+                    scope.changed(&group.changes)
+                };
+                if told != Scope::default() {
+                    classes.add((told, whole), notice(key, dialog, now, worn_out));
+                }
+            });
+        for ((scope, whole), notices) in classes.0 {
+            let changes = (!whole).then_some(&group.changes);
+            self.say(View::own(&watched.presentity, scope, changes, now), notices);
+        }
+    }
+
+    /// The user's own contacts: each change is a notification of its own (MS-SIP 9.1).
+    fn contacts(&mut self, group: &Group) {
+        let Some(watched) = self.watched else { return };
+        if group.changes.contacts.is_empty() && group.some.is_empty() {
+            return;
+        }
+        let (now, address) = (self.now, self.presentity.as_str());
+        for delta in &group.changes.contacts {
+            let mut notices = Vec::new();
+            let worn_out = &mut self.worn_out;
+            self.store
+                .for_each_watcher(address, Package::RoamingContacts, |key, dialog| {
+                    if !group.asked(key) {
+                        notices.push(notice(key, dialog, now, worn_out));
+                    }
+                });
+            self.say(View::contact_step(&watched.presentity, delta, now), notices);
+        }
+        let mut notices = Vec::new();
+        let worn_out = &mut self.worn_out;
+        self.store
+            .for_each_watcher(address, Package::RoamingContacts, |key, dialog| {
+                if group.asked(key) {
+                    notices.push(notice(key, dialog, now, worn_out));
+                }
+            });
+        self.say(View::contacts(&watched.presentity, now), notices);
+    }
+
+    /// Those who watch it as one of many.
+    //= MS-PRES 3.2.5.3
+    //# one notification for all categories that a dialog is affected in
+    fn batches(&mut self, group: &Group) {
+        let Some(watched) = self.watched else { return };
+        let everybody = !group.changes.is_empty() || group.everyone;
+        if watched.batches().is_empty() || !everybody && group.members.is_empty() {
+            return;
+        }
+        let claimed = watched.presentity.claimed();
+        let mut changes = group.changes.clone();
+        changes.standard |= group.everyone;
+        let mut classes = Classes::new();
+        let (now, aor) = (self.now, self.presentity);
+        let worn_out = &mut self.worn_out;
+        let concerned = if everybody {
+            watched.batches()
+        } else {
+            &group.members
+        };
+        for (slot, key) in concerned {
+            self.store.change_dialog(*slot, *key, |dialog| {
+                let address = dialog.watcher.clone();
+                let watcher = Watcher {
+                    address: address.as_str(),
+                    network: dialog.network,
+                };
+                let batch = dialog.watch.as_deref_mut().and_then(Watch::batch_mut);
+                let Some(member) = batch.and_then(|batch| batch.members.get_mut(aor)) else {
+                    return;
+                };
+                let asked = group.members.binary_search(&(*slot, *key)).is_ok();
+                let affected = member.affected(claimed, watcher, (!asked).then_some(&changes));
+                if !affected.is_empty() {
+                    member.notified_at = now;
+                    classes.add(affected, notice(*key, dialog, now, worn_out));
+                }
+            });
+        }
+        for (resolved, notices) in classes.0 {
+            self.say(
+                View::categories(&watched.presentity, &resolved, now),
+                notices,
+            );
+        }
     }
 }
 
@@ -169,6 +456,7 @@ mod tests {
             expires_s: 600,
             route: b"route",
             target: b"target",
+            extras: None,
         };
         Dialog {
             local_cseq,
@@ -194,8 +482,8 @@ mod tests {
         let alice = dialog(0).presentity;
         let (one, two) = (DialogKey(1), DialogKey(2));
         type Happens<'a> = &'a dyn Fn(&mut Store, &mut Notices);
-        let everyone: Happens<'_> = &|_, notices| notices.everyone(&alice, Package::Presence);
-        let asks: Happens<'_> = &|_, notices| notices.one(&alice, Package::Presence, one);
+        let everyone: Happens<'_> = &|_, notices| notices.everyone(&alice);
+        let asks: Happens<'_> = &|_, notices| notices.one(&alice, one);
         let ends: Happens<'_> = &|store, notices| {
             if let Some(dialog) = store.remove_dialog(alice.slot(), one) {
                 notices.gone(one, dialog, EndReason::Timeout, NOW);
@@ -244,7 +532,7 @@ mod tests {
         let (mut store, mut notices) = (Store::default(), Notices::default());
         store.insert_dialog(DialogKey(1), dialog(CSEQ_MAX - 1));
         store.insert_dialog(DialogKey(2), dialog(CSEQ_MAX - 2));
-        notices.everyone(&dialog(0).presentity, Package::Presence);
+        notices.everyone(&dialog(0).presentity);
         let ended = SubscriptionState::Terminated(EndReason::Deactivated);
         let active = SubscriptionState::Active { expires_s: 600 };
         assert_eq!(

@@ -4,23 +4,30 @@ use std::sync::Arc;
 
 use xxhash_rust::xxh3::xxh3_128;
 
+use crate::category::Category;
+use crate::presence::container::Conflict;
 use crate::presence::endpoint::Endpoint;
 use crate::presence::publication::EntityTag;
-use crate::subscription::dialog::LocalTag;
+use crate::subscription::dialog::{DialogKey, LocalTag};
 use crate::time::Timestamp;
 
 pub use crate::presence::refusal::Refusal;
 
 /// Recognises a repeated request: From tag, Call-ID and CSeq (RFC 3261 §8.2.2.2; not the branch,
-/// which a proxy changes when it tries the next node). House D9.
+/// which a proxy changes when it tries the next node). House D9. The address in From is part of it,
+/// because real clients draw the others from a generator that they seed with the second: two that are
+/// started together choose alike.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RequestKey(pub u128);
 
 impl RequestKey {
     /// The key of the request with these identifiers.
     #[must_use]
-    pub fn of(from_tag: &str, call_id: &str, cseq: u32, method: &str) -> RequestKey {
-        let mut text = Vec::with_capacity(from_tag.len() + call_id.len() + method.len() + 6);
+    pub fn of(from: &str, from_tag: &str, call_id: &str, cseq: u32, method: &str) -> RequestKey {
+        let length = from.len() + from_tag.len() + call_id.len() + method.len();
+        let mut text = Vec::with_capacity(length + 7);
+        text.extend_from_slice(from.as_bytes());
+        text.push(0);
         text.extend_from_slice(from_tag.as_bytes());
         text.push(0);
         text.extend_from_slice(call_id.as_bytes());
@@ -41,6 +48,8 @@ pub enum Outcome {
         endpoints: Arc<[Endpoint]>,
         /// Entry time, for the remaining seconds.
         at: Timestamp,
+        /// Whether a binding of the request was there before.
+        refreshed: bool,
     },
     /// 200 to PUBLISH.
     Published {
@@ -56,6 +65,25 @@ pub enum Outcome {
         /// Expires.
         expires_s: u32,
     },
+    /// 200 to SUBSCRIBE, with the first notification in it.
+    Piggybacked {
+        /// To tag.
+        local_tag: LocalTag,
+        /// Expires.
+        expires_s: u32,
+        /// Which dialog: a repeat is shown what there is then.
+        dialog: DialogKey,
+    },
+    /// 200 to SERVICE with a publish document: the instances of these categories are shown.
+    InstancesPublished(Arc<[Category]>),
+    /// 409: what was named is not what there is.
+    Conflict(Arc<[Conflict]>),
+    /// 200 to SERVICE that changed the delegates, which are shown.
+    DelegatesSet,
+    /// 200 to SERVICE that changed contacts; the number of the group that was added.
+    ContactsChanged(Option<u8>),
+    /// 200 to anything else.
+    Done,
     /// A dialog was ended on our own wish; nobody waits.
     Ended,
     /// Nothing was changed.

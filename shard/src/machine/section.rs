@@ -13,11 +13,20 @@ use crate::machine::outcome::{Outcome, Refusal, RequestKey};
 use crate::machine::replies::Chunk;
 use crate::machine::store::Store;
 use crate::machine::table::SlotTable;
+use crate::machine::values;
+use crate::presence::bearing::Bearing;
+use crate::presence::contacts::Contacts;
+use crate::presence::container::{Conflict, Containers, Network};
+use crate::presence::delegate::Delegates;
 use crate::presence::endpoint::{Endpoint, Endpoints};
+use crate::presence::enhanced::Enhanced;
+use crate::presence::instance::Instances;
 use crate::presence::presentity::Presentity;
 use crate::presence::publication::{Content, EntityTag, Publication, Publications};
+use crate::presence::subscriber::Subscribers;
 use crate::slot::{Aor, Slot};
-use crate::subscription::dialog::{Dialog, DialogKey, Format, LocalTag, Package};
+use crate::subscription::dialog::{Delivery, Dialog, DialogKey, Format, LocalTag, Package};
+use crate::subscription::watch::{Batch, BatchMember, Scope, Watch};
 use crate::time::Timestamp;
 
 // What each thing takes at least, all its texts being empty: a count of more than fits is damage.
@@ -30,8 +39,10 @@ const OUTCOME_BYTES_MIN: usize = 16 + 1;
 /// Appends a slot's state.
 pub(super) fn encode_slot(slot: Slot, table: &SlotTable, out: &mut Vec<u8>) {
     out.put_u16_le(slot.number());
-    out.put_u32_le(table.len() as u32);
-    for watched in table.iter() {
+    // Who is kept only because batched dialogs watch it is found again through those.
+    let kept = || table.iter().filter(|watched| !watched.is_derived());
+    out.put_u32_le(kept().count() as u32);
+    for watched in kept() {
         let presentity = &watched.presentity;
         put_slice(presentity.aor.as_str().as_bytes(), out);
         out.put_u64_le(presentity.revision);
@@ -44,6 +55,9 @@ pub(super) fn encode_slot(slot: Slot, table: &SlotTable, out: &mut Vec<u8>) {
             out.put_u32_le(publication.content.number);
             out.put_u64_le(publication.content.published_at.0);
             put_slice(&publication.content.stored, out);
+            out.put_u64_le(publication.first_at.0);
+            out.put_u8(publication.content.bearing.device as u8);
+            out.put_u8(publication.content.bearing.doing as u8);
         }
         encode_endpoints(presentity.endpoints.iter().as_slice(), out);
         out.put_u32_le(watched.watchers().len() as u32);
@@ -52,11 +66,51 @@ pub(super) fn encode_slot(slot: Slot, table: &SlotTable, out: &mut Vec<u8>) {
             out.put_u128_le(key.0);
             encode_dialog(dialog, out);
         }
+        values::put_option(presentity.enhanced.as_deref(), out, put_enhanced);
     }
 }
 
-/// Reads a slot's state into an empty slot of `store`.
-pub(super) fn decode_slot(cursor: &mut Cursor<'_>, store: &mut Store) -> Result<Slot, Unreadable> {
+fn put_enhanced(enhanced: &Enhanced, out: &mut Vec<u8>) {
+    values::put_option(enhanced.profile.as_ref(), out, values::put_profile);
+    values::put_list(enhanced.instances.iter(), out, |instance, out| {
+        values::put_instance(instance, out);
+    });
+    values::put_list(enhanced.containers.iter(), out, values::put_container);
+    values::put_list(enhanced.subscribers.iter(), out, values::put_subscriber);
+    out.put_u32_le(enhanced.delegates.version);
+    values::put_list(enhanced.delegates.iter(), out, values::put_delegate);
+    values::put_option(enhanced.contacts.kept(), out, values::put_contacts);
+}
+
+fn enhanced(cursor: &mut Cursor<'_>) -> Result<Enhanced, Unreadable> {
+    let profile = values::option(cursor, values::profile)?;
+    let instances = values::list(cursor, 24, values::instance)?;
+    if !Instances::are_ordered(&instances) {
+        return cursor.wrong("instances in order");
+    }
+    let containers = values::list(cursor, 10, values::container)?;
+    if !containers.is_sorted_by(|one, other| one.id < other.id) {
+        return cursor.wrong("containers in order");
+    }
+    Ok(Enhanced {
+        profile,
+        instances: Instances::from_ordered(instances),
+        containers: Containers::from_ordered(containers),
+        subscribers: Subscribers::from_list(values::list(cursor, 15, values::subscriber)?),
+        delegates: Delegates::from_parts(cursor.u32()?, values::list(cursor, 6, values::delegate)?),
+        contacts: Contacts::from_list(values::option(cursor, values::contacts)?),
+    })
+}
+
+/// The version of a snapshot that knows of enhanced presence.
+pub(super) const ENHANCED: u16 = 2;
+
+/// Reads a slot's state, as a snapshot of `version` holds it, into an empty slot of `store`.
+pub(super) fn decode_slot(
+    cursor: &mut Cursor<'_>,
+    version: u16,
+    store: &mut Store,
+) -> Result<Slot, Unreadable> {
     let Some(slot) = Slot::new(cursor.u16()?) else {
         return cursor.wrong("a slot's number");
     };
@@ -67,20 +121,25 @@ pub(super) fn decode_slot(cursor: &mut Cursor<'_>, store: &mut Store) -> Result<
         let next_number = cursor.u32()?;
         let mut publications: Vec<(Package, Publication)> = Vec::new();
         for _ in 0..cursor.count(PUBLICATION_BYTES_MIN)? {
-            publications.push(decode_publication(cursor)?);
+            publications.push(decode_publication(cursor, version)?);
         }
         let publications = Publications::from_parts(publications, next_number);
-        let endpoints = Endpoints::from_ordered(decode_endpoints(cursor)?);
+        let endpoints = Endpoints::from_ordered(decode_endpoints(cursor, version)?);
         let mut dialogs = Vec::new();
         for _ in 0..cursor.count(DIALOG_BYTES_MIN)? {
             let key = DialogKey(cursor.u128()?);
-            dialogs.push((key, decode_dialog(cursor, slot, &aor)?));
+            dialogs.push((key, decode_dialog(cursor, version, slot, &aor)?));
         }
+        let enhanced = match version {
+            ENHANCED.. => values::option(cursor, enhanced)?.map(Box::new),
+            _ => None,
+        };
         let presentity = Presentity {
             aor,
             revision,
             publications,
             endpoints,
+            enhanced,
         };
         if !store.restore(slot, presentity, dialogs) {
             return cursor.wrong("addresses and dialogs of this slot, in order");
@@ -111,22 +170,36 @@ fn decode_package(cursor: &mut Cursor<'_>) -> Result<Package, Unreadable> {
     }
 }
 
-fn decode_publication(cursor: &mut Cursor<'_>) -> Result<(Package, Publication), Unreadable> {
+fn decode_publication(
+    cursor: &mut Cursor<'_>,
+    version: u16,
+) -> Result<(Package, Publication), Unreadable> {
     let package = decode_package(cursor)?;
     let tag = decode_tag(cursor)?;
     let expires_at = Timestamp(cursor.u64()?);
     let number = cursor.u32()?;
     let published_at = Timestamp(cursor.u64()?);
+    let stored = cursor.slice()?.into();
+    let (mut first_at, mut bearing) = (published_at, Bearing::default());
+    if version >= ENHANCED {
+        first_at = Timestamp(cursor.u64()?);
+        bearing = match Bearing::from_numbers(cursor.u8()?, cursor.u8()?) {
+            Some(bearing) => bearing,
+            None => return cursor.wrong("a bearing's numbers"),
+        };
+    }
     let content = Arc::new(Content {
-        stored: cursor.slice()?.into(),
+        stored,
         published_at,
         number,
+        bearing,
     });
     Ok((
         package,
         Publication {
             tag,
             expires_at,
+            first_at,
             content,
         },
     ))
@@ -144,10 +217,11 @@ fn encode_endpoints(endpoints: &[Endpoint], out: &mut Vec<u8>) {
         out.put_u32_le(endpoint.cseq);
         out.put_u64_le(endpoint.expires_at.0);
         put_slice(&endpoint.target, out);
+        values::put_endpoint(endpoint.endpoint_id, out);
     }
 }
 
-fn decode_endpoints(cursor: &mut Cursor<'_>) -> Result<Vec<Endpoint>, Unreadable> {
+fn decode_endpoints(cursor: &mut Cursor<'_>, version: u16) -> Result<Vec<Endpoint>, Unreadable> {
     let mut endpoints: Vec<Endpoint> = Vec::new();
     for _ in 0..cursor.count(ENDPOINT_BYTES_MIN)? {
         endpoints.push(Endpoint {
@@ -160,6 +234,10 @@ fn decode_endpoints(cursor: &mut Cursor<'_>) -> Result<Vec<Endpoint>, Unreadable
             cseq: cursor.u32()?,
             expires_at: Timestamp(cursor.u64()?),
             target: cursor.slice()?.into(),
+            endpoint_id: match version {
+                ENHANCED.. => values::endpoint(cursor)?,
+                _ => None,
+            },
         });
     }
     if !endpoints.is_sorted_by(|a, b| a.binding < b.binding) {
@@ -179,10 +257,80 @@ fn encode_dialog(dialog: &Dialog, out: &mut Vec<u8>) {
     out.put_u64_le(dialog.notified_at.0);
     put_slice(&dialog.route, out);
     put_slice(&dialog.target, out);
+    out.put_u8(dialog.network as u8);
+    out.put_u8(dialog.delivery as u8);
+    values::put_option(dialog.resolved, out, |container, out| {
+        out.put_u16_le(container)
+    });
+    values::put_option(dialog.watch.as_deref(), out, put_watch);
+}
+
+fn put_watch(watch: &Watch, out: &mut Vec<u8>) {
+    match watch {
+        Watch::Own { scope, endpoint } => {
+            out.put_u8(1);
+            out.put_u8(scope.0);
+            values::put_endpoint(*endpoint, out);
+        }
+        Watch::Contacts { ucs, endpoint } => {
+            out.put_u8(2);
+            values::put_flag(*ucs, out);
+            values::put_endpoint(*endpoint, out);
+        }
+        Watch::Batch(batch) => {
+            out.put_u8(3);
+            values::put_endpoint(batch.endpoint, out);
+            values::put_list(batch.members.iter(), out, |(address, member), out| {
+                values::put_text(address.as_str(), out);
+                out.put_u64_le(member.notified_at.0);
+                values::put_list(member.categories.iter(), out, |(category, seen), out| {
+                    values::put_category(category, out);
+                    values::put_option(*seen, out, |container, out| out.put_u16_le(container));
+                });
+            });
+        }
+    }
+}
+
+fn watch(cursor: &mut Cursor<'_>) -> Result<Watch, Unreadable> {
+    Ok(match cursor.u8()? {
+        1 => Watch::Own {
+            scope: Scope(cursor.u8()?),
+            endpoint: values::endpoint(cursor)?,
+        },
+        2 => Watch::Contacts {
+            ucs: values::flag(cursor)?,
+            endpoint: values::endpoint(cursor)?,
+        },
+        3 => {
+            let endpoint = values::endpoint(cursor)?;
+            let members = values::list(cursor, 16, |cursor| {
+                let address = Aor::from_canonical(cursor.text()?);
+                let notified_at = Timestamp(cursor.u64()?);
+                let categories = values::list(cursor, 5, |cursor| {
+                    Ok((
+                        values::category(cursor)?,
+                        values::option(cursor, Cursor::u16)?,
+                    ))
+                })?;
+                Ok((
+                    address,
+                    BatchMember {
+                        categories,
+                        notified_at,
+                    },
+                ))
+            })?;
+            let members = members.into_iter().collect();
+            Watch::Batch(Batch { endpoint, members })
+        }
+        _ => return cursor.wrong("a watch's number"),
+    })
 }
 
 fn decode_dialog(
     cursor: &mut Cursor<'_>,
+    version: u16,
     slot: Slot,
     presentity: &Aor,
 ) -> Result<Dialog, Unreadable> {
@@ -191,7 +339,7 @@ fn decode_dialog(
     let Some(format) = Format::from_number(cursor.u8()?) else {
         return cursor.wrong("a format's number");
     };
-    Ok(Dialog {
+    let mut dialog = Dialog {
         presentity: presentity.clone(),
         watcher,
         package,
@@ -203,16 +351,32 @@ fn decode_dialog(
         notified_at: Timestamp(cursor.u64()?),
         route: cursor.slice()?.into(),
         target: cursor.slice()?.into(),
-    })
+        network: Network::SameEnterprise,
+        delivery: Delivery::Notify,
+        resolved: None,
+        watch: None,
+    };
+    if version >= ENHANCED {
+        dialog.network = values::network(cursor)?;
+        dialog.delivery = values::numbered(cursor, "a delivery's number", Delivery::from_number)?;
+        dialog.resolved = values::option(cursor, Cursor::u16)?;
+        dialog.watch = values::option(cursor, watch)?.map(Box::new);
+    }
+    Ok(dialog)
 }
 
 /// Appends an outcome.
 pub(super) fn encode_outcome(outcome: &Outcome, out: &mut Vec<u8>) {
     match outcome {
-        Outcome::Registered { endpoints, at } => {
+        Outcome::Registered {
+            endpoints,
+            at,
+            refreshed,
+        } => {
             out.put_u8(1);
             out.put_u64_le(at.0);
             encode_endpoints(endpoints, out);
+            values::put_flag(*refreshed, out);
         }
         Outcome::Published { tag, expires_s } => {
             out.put_u8(2);
@@ -233,37 +397,87 @@ pub(super) fn encode_outcome(outcome: &Outcome, out: &mut Vec<u8>) {
             out.put_u8(5);
             out.put_u8(*refusal as u8);
         }
+        Outcome::Piggybacked {
+            local_tag,
+            expires_s,
+            dialog,
+        } => {
+            out.put_u8(6);
+            out.put_u16_le(local_tag.slot().number());
+            out.put_u64_le(local_tag.chance());
+            out.put_u32_le(*expires_s);
+            out.put_u128_le(dialog.0);
+        }
+        Outcome::InstancesPublished(categories) => {
+            out.put_u8(7);
+            values::put_list(categories.iter(), out, values::put_category);
+        }
+        Outcome::Conflict(conflicts) => {
+            out.put_u8(8);
+            values::put_list(conflicts.iter(), out, |conflict, out| {
+                out.put_u32_le(conflict.index);
+                out.put_u32_le(conflict.version);
+                out.put_u32_le(conflict.current);
+            });
+        }
+        Outcome::DelegatesSet => out.put_u8(9),
+        Outcome::ContactsChanged(group) => {
+            out.put_u8(10);
+            values::put_option(*group, out, |group, out| out.put_u8(group));
+        }
+        Outcome::Done => out.put_u8(11),
     }
 }
 
-fn decode_outcome(cursor: &mut Cursor<'_>) -> Result<Outcome, Unreadable> {
+fn local_tag(cursor: &mut Cursor<'_>) -> Result<LocalTag, Unreadable> {
+    let Some(slot) = Slot::new(cursor.u16()?) else {
+        return cursor.wrong("a slot's number");
+    };
+    Ok(LocalTag::new(slot, cursor.u64()?))
+}
+
+fn decode_outcome(cursor: &mut Cursor<'_>, version: u16) -> Result<Outcome, Unreadable> {
     Ok(match cursor.u8()? {
         1 => {
             let at = Timestamp(cursor.u64()?);
             Outcome::Registered {
-                endpoints: decode_endpoints(cursor)?.into(),
+                endpoints: decode_endpoints(cursor, version)?.into(),
                 at,
+                refreshed: version >= ENHANCED && values::flag(cursor)?,
             }
         }
         2 => Outcome::Published {
             tag: decode_tag(cursor)?,
             expires_s: cursor.u32()?,
         },
-        3 => {
-            let Some(slot) = Slot::new(cursor.u16()?) else {
-                return cursor.wrong("a slot's number");
-            };
-            let local_tag = LocalTag::new(slot, cursor.u64()?);
-            Outcome::Subscribed {
-                local_tag,
-                expires_s: cursor.u32()?,
-            }
-        }
+        3 => Outcome::Subscribed {
+            local_tag: local_tag(cursor)?,
+            expires_s: cursor.u32()?,
+        },
         4 => Outcome::Ended,
         5 => match Refusal::from_number(cursor.u8()?) {
             Some(refusal) => Outcome::Refused(refusal),
             None => return cursor.wrong("a refusal's number"),
         },
+        6 => Outcome::Piggybacked {
+            local_tag: local_tag(cursor)?,
+            expires_s: cursor.u32()?,
+            dialog: DialogKey(cursor.u128()?),
+        },
+        7 => Outcome::InstancesPublished(values::list(cursor, 4, values::category)?.into()),
+        8 => {
+            let conflicts = values::list(cursor, 12, |cursor| {
+                Ok(Conflict {
+                    index: cursor.u32()?,
+                    version: cursor.u32()?,
+                    current: cursor.u32()?,
+                })
+            })?;
+            Outcome::Conflict(conflicts.into())
+        }
+        9 => Outcome::DelegatesSet,
+        10 => Outcome::ContactsChanged(values::option(cursor, Cursor::u8)?),
+        11 => Outcome::Done,
         _ => return cursor.wrong("an outcome's number"),
     })
 }
@@ -279,13 +493,13 @@ pub(super) fn encode_chunk(chunk: &Chunk, out: &mut Vec<u8>) {
 }
 
 /// Reads a chunk of remembered outcomes.
-pub(super) fn decode_chunk(cursor: &mut Cursor<'_>) -> Result<Chunk, Unreadable> {
+pub(super) fn decode_chunk(cursor: &mut Cursor<'_>, version: u16) -> Result<Chunk, Unreadable> {
     let second = cursor.u64()?;
     let count = cursor.count(OUTCOME_BYTES_MIN)?;
     let mut given = Vec::with_capacity(count);
     for _ in 0..count {
         let key = RequestKey(cursor.u128()?);
-        given.push((key, decode_outcome(cursor)?));
+        given.push((key, decode_outcome(cursor, version)?));
     }
     cursor.end()?;
     Ok(Chunk { second, given })

@@ -32,7 +32,7 @@ use crate::time::Timestamp;
 const MAGIC: &[u8; 8] = b"LAMPLGHT";
 
 /// The version that this release writes, and the newest that it reads.
-const VERSION: u16 = 1;
+const VERSION: u16 = section::ENHANCED;
 
 /// Kinds of sections. The numbers are never used again for something else.
 mod kind {
@@ -197,7 +197,7 @@ pub(super) fn read(reader: &mut dyn io::Read) -> Result<Machine, SnapshotError> 
         return Err(SnapshotError::Damaged { section: 0 });
     }
     let found = u16::from_le_bytes([version[0], version[1]]);
-    if found != VERSION {
+    if !(1..=VERSION).contains(&found) {
         return Err(SnapshotError::Version {
             found,
             known: VERSION,
@@ -214,21 +214,24 @@ pub(super) fn read(reader: &mut dyn io::Read) -> Result<Machine, SnapshotError> 
             (None, kind::MACHINE) => {
                 restored = Some(Restored::begin(&mut cursor).map_err(damaged)?)
             }
-            (Some(restored), kind::SLOT) => restored.slot(&mut cursor).map_err(damaged)?,
-            (Some(restored), kind::REPLIES) => restored.replies(&mut cursor).map_err(damaged)?,
+            (Some(restored), kind::SLOT) => restored.slot(&mut cursor, found).map_err(damaged)?,
+            (Some(restored), kind::REPLIES) => {
+                restored.replies(&mut cursor, found).map_err(damaged)?;
+            }
             (Some(_), kind::END) if cursor.u32() == Ok(number) && cursor.left() == 0 => break,
             _ => return Err(SnapshotError::Damaged { section: number }),
         }
     }
     let Some(Restored {
         standing,
-        store,
+        mut store,
         replies,
         ..
     }) = restored
     else {
         return Err(SnapshotError::Damaged { section: 0 });
     };
+    store.index_batches();
     Ok(Machine::from_parts(standing, store, replies))
 }
 
@@ -278,8 +281,8 @@ impl Restored {
         })
     }
 
-    fn slot(&mut self, cursor: &mut Cursor<'_>) -> Result<(), Unreadable> {
-        let slot = section::decode_slot(cursor, &mut self.store)?;
+    fn slot(&mut self, cursor: &mut Cursor<'_>, version: u16) -> Result<(), Unreadable> {
+        let slot = section::decode_slot(cursor, version, &mut self.store)?;
         if self
             .last_slot
             .replace(slot)
@@ -290,8 +293,8 @@ impl Restored {
         Ok(())
     }
 
-    fn replies(&mut self, cursor: &mut Cursor<'_>) -> Result<(), Unreadable> {
-        let chunk = section::decode_chunk(cursor)?;
+    fn replies(&mut self, cursor: &mut Cursor<'_>, version: u16) -> Result<(), Unreadable> {
+        let chunk = section::decode_chunk(cursor, version)?;
         if chunk.second > self.standing.now.second() || !self.replies.restore(chunk) {
             return cursor.wrong("outcomes in order");
         }
@@ -327,6 +330,7 @@ mod tests {
             path: "",
             expires_s: 60,
             target: b"flow",
+            endpoint_id: None,
         };
         let bindings = Bindings::Each(vec![binding]);
         [
@@ -335,6 +339,7 @@ mod tests {
                 call_id: 7,
                 cseq: 1,
                 bindings,
+                profile: None,
             }),
             Command::Publish(Publish {
                 presentity,
@@ -343,6 +348,7 @@ mod tests {
                 content: Some(b"content"),
                 expires_s: 90,
                 tag_policy: TagPolicy::Renew,
+                bearing: Default::default(),
             }),
             Command::Subscribe(Subscribe {
                 presentity,
@@ -355,6 +361,7 @@ mod tests {
                 expires_s: 120,
                 route: b"route",
                 target: b"target",
+                extras: None,
             }),
         ]
     }
@@ -428,11 +435,11 @@ mod tests {
             assert!(read(&mut &damaged[..]).is_err(), "byte {at}");
         }
         let mut newer = bytes.clone();
-        newer[8] = 2;
+        newer[8] = 3;
         let refused = read(&mut &newer[..]);
         assert!(matches!(
             refused,
-            Err(SnapshotError::Version { found: 2, known: 1 })
+            Err(SnapshotError::Version { found: 3, known: 2 })
         ));
         let mut endless = bytes[..10].to_vec();
         endless.extend_from_slice(&[kind::MACHINE, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0, 1, 2, 3]);

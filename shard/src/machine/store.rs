@@ -13,6 +13,7 @@ use crate::presence::package::Package;
 use crate::presence::presentity::Presentity;
 use crate::slot::{self, Aor, SLOTS, Slot};
 use crate::subscription::dialog::{Dialog, DialogKey};
+use crate::subscription::watch::Watch;
 use crate::time::Timestamp;
 
 /// A dialog in the queue of deadlines: 18 bytes, where the plain types would take 32.
@@ -44,6 +45,27 @@ pub(super) enum Due {
     Presentity(Aor),
     /// A dialog.
     Dialog(Slot, DialogKey),
+}
+
+/// Who watches an address.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Watching {
+    /// Dialogs of its own.
+    dialogs: bool,
+    /// Batched dialogs.
+    batches: bool,
+}
+
+impl Watching {
+    /// Whether dialogs of its own do.
+    pub(super) fn any(self) -> bool {
+        self.dialogs
+    }
+
+    /// Whether no batched dialog does.
+    pub(super) fn are_plain(self) -> bool {
+        !self.batches
+    }
 }
 
 /// All slots, with their deadlines and counts.
@@ -122,6 +144,16 @@ impl Store {
         self.slots.find(address)
     }
 
+    /// What is kept for an address, to be looked at while its dialogs change.
+    pub(super) fn share_watched(&self, address: &str) -> Option<Arc<Watched>> {
+        let hash = slot::hash(address);
+        let table = self.slots.of(Slot::of_hash(hash));
+        table
+            .find(hash, address)
+            .ok()
+            .map(|place| table.share(place))
+    }
+
     /// A dialog of a slot.
     pub(super) fn dialog(&self, slot: Slot, key: DialogKey) -> Option<&Dialog> {
         self.table(slot).dialog(key)
@@ -133,12 +165,12 @@ impl Store {
         each.map(|(key, held)| (*key, &held.dialog))
     }
 
-    /// Lets `change` change the presentity of an address; the slice names its watchers. The presentity
-    /// is made first if there is none, and forgotten afterwards if nothing is left.
+    /// Lets `change` change the presentity of an address, and tells it who watches. The presentity is
+    /// made first if there is none, and forgotten afterwards if nothing is left.
     pub(super) fn change<R>(
         &mut self,
         address: &str,
-        change: impl FnOnce(&mut Presentity, &[DialogKey]) -> R,
+        change: impl FnOnce(&mut Presentity, Watching) -> R,
     ) -> R {
         let hash = slot::hash(address);
         let slot = Slot::of_hash(hash);
@@ -147,7 +179,7 @@ impl Store {
             Ok(place) => place,
             Err(place) => {
                 let mut presentity = Presentity::new(Aor::from_canonical(address));
-                let result = change(&mut presentity, &[]);
+                let result = change(&mut presentity, Watching::default());
                 if !presentity.is_empty() {
                     self.counts.presentities += 1;
                     add(&mut self.counts, &presentity);
@@ -161,8 +193,11 @@ impl Store {
         let watched = table.at_mut(place);
         let before = watched.queued_for;
         subtract(&mut self.counts, &watched.presentity);
-        let (presentity, watchers) = watched.parts();
-        let result = change(presentity, watchers);
+        let watching = Watching {
+            dialogs: !watched.watchers().is_empty(),
+            batches: !watched.batches().is_empty(),
+        };
+        let result = change(&mut watched.presentity, watching);
         add(&mut self.counts, &watched.presentity);
         queue(&mut self.presentity_ends, watched);
         let moved = watched.queued_for != before && before != NEVER;
@@ -239,8 +274,61 @@ impl Store {
         Some(result)
     }
 
+    /// A dialog begins to watch an address as one of many. Its own list of them is the caller's business.
+    pub(super) fn join_batch(&mut self, address: &Aor, dialog: (Slot, DialogKey)) {
+        let hash = slot::hash(address.as_str());
+        let table = self.slots.own(Slot::of_hash(hash));
+        let place = table.find(hash, address.as_str()).unwrap_or_else(|place| {
+            self.counts.presentities += 1;
+            table.insert(place, hash, Watched::new(Presentity::new(address.clone())));
+            place
+        });
+        table.at_mut(place).add_batch(dialog);
+    }
+
+    /// The contrary.
+    pub(super) fn leave_batch(&mut self, address: &Aor, dialog: (Slot, DialogKey)) {
+        let hash = slot::hash(address.as_str());
+        let slot = Slot::of_hash(hash);
+        let table = self.slots.own(slot);
+        let Ok(place) = table.find(hash, address.as_str()) else {
+            return;
+        };
+        let watched = table.at_mut(place);
+        watched.remove_batch(dialog);
+        if watched.is_empty() {
+            self.forget_presentity(slot, place);
+        }
+    }
+
+    /// Joins all batches again, which a snapshot does not hold.
+    pub(super) fn index_batches(&mut self) {
+        let mut joins = Vec::new();
+        for table in &self.slots.0 {
+            for (key, held) in &table.dialogs {
+                if let Some(batch) = held.dialog.watch.as_deref().and_then(Watch::batch) {
+                    let slot = held.dialog.slot();
+                    joins.extend(batch.members.keys().map(|aor| (aor.clone(), (slot, *key))));
+                }
+            }
+        }
+        for (aor, dialog) in joins {
+            self.join_batch(&aor, dialog);
+        }
+    }
+
     /// Forgets a dialog and gives it back; its presentity too, if nothing else is kept for it.
     pub(super) fn remove_dialog(&mut self, slot: Slot, key: DialogKey) -> Option<Dialog> {
+        let dialog = self.take_dialog(slot, key)?;
+        if let Some(batch) = dialog.watch.as_deref().and_then(Watch::batch) {
+            for address in batch.members.keys() {
+                self.leave_batch(address, (slot, key));
+            }
+        }
+        Some(dialog)
+    }
+
+    fn take_dialog(&mut self, slot: Slot, key: DialogKey) -> Option<Dialog> {
         let table = self.slots.own(slot);
         let held = table.dialogs.remove(&key)?;
         let address = held.dialog.presentity.as_str();
@@ -438,6 +526,7 @@ mod tests {
             content: Some(b"content"),
             expires_s,
             tag_policy: TagPolicy::Renew,
+            bearing: Default::default(),
         };
         let fresh = EntityTag {
             salt: 0,
@@ -445,7 +534,7 @@ mod tests {
             position: 0,
         };
         let done = store.change(address, |presentity, _| {
-            presentity.publish(&publish, fresh, now)
+            presentity.publish(&publish, fresh, now, &mut Default::default())
         });
         assert!(done.is_ok(), "{done:?}");
     }
@@ -462,6 +551,7 @@ mod tests {
             expires_s,
             route: b"route",
             target: b"target",
+            extras: None,
         };
         Dialog::open(&request, Aor::from_canonical(address), now)
     }

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::presence::presentity::Presentity;
+use crate::slot::Slot;
 use crate::subscription::dialog::{Dialog, DialogKey};
 use crate::time::Timestamp;
 
@@ -21,6 +22,13 @@ pub(super) struct Watched {
     pub(super) presentity: Presentity,
     /// In ascending order.
     watchers: Vec<DialogKey>,
+    /// Batched dialogs that watch it, wherever they live, in ascending order; derived from the dialogs.
+    /// Boxed, because few presentities have any.
+    #[expect(
+        clippy::box_collection,
+        reason = "eight bytes in each of a million presentities, not 24"
+    )]
+    batches: Option<Box<Vec<(Slot, DialogKey)>>>,
     /// For when the first end of a publication or endpoint is queued; derived.
     pub(super) queued_for: Timestamp,
 }
@@ -30,6 +38,7 @@ impl Watched {
         Watched {
             presentity,
             watchers: Vec::new(),
+            batches: None,
             queued_for: NEVER,
         }
     }
@@ -37,11 +46,6 @@ impl Watched {
     /// Its dialogs, in ascending order.
     pub(super) fn watchers(&self) -> &[DialogKey] {
         &self.watchers
-    }
-
-    /// The presentity, to be changed, and its dialogs.
-    pub(super) fn parts(&mut self) -> (&mut Presentity, &[DialogKey]) {
-        (&mut self.presentity, &self.watchers)
     }
 
     /// Adds a dialog that is not there.
@@ -66,8 +70,43 @@ impl Watched {
         }
     }
 
+    /// Batched dialogs that watch it, in ascending order.
+    pub(super) fn batches(&self) -> &[(Slot, DialogKey)] {
+        self.batches.as_deref().map_or(&[], Vec::as_slice)
+    }
+
+    /// Adds a batched dialog, unless it is there.
+    pub(super) fn add_batch(&mut self, dialog: (Slot, DialogKey)) {
+        let batches = self.batches.get_or_insert_default();
+        if let Err(place) = batches.binary_search(&dialog) {
+            batches.insert(place, dialog);
+        }
+    }
+
+    /// Takes a batched dialog out, if it is there.
+    pub(super) fn remove_batch(&mut self, dialog: (Slot, DialogKey)) {
+        if let Some(batches) = &mut self.batches {
+            if let Ok(place) = batches.binary_search(&dialog) {
+                batches.remove(place);
+            }
+            if batches.is_empty() {
+                self.batches = None;
+            }
+        }
+    }
+
+    /// How many watch it, in whatever way.
+    pub(super) fn watcher_count(&self) -> usize {
+        self.watchers.len() + self.batches().len()
+    }
+
     /// Nothing is kept for it.
     pub(super) fn is_empty(&self) -> bool {
+        self.is_derived() && self.batches.is_none()
+    }
+
+    /// Nothing is kept for it but that batched dialogs watch it, which they know themselves.
+    pub(super) fn is_derived(&self) -> bool {
         self.watchers.is_empty() && self.presentity.is_empty()
     }
 }
@@ -115,6 +154,11 @@ impl SlotTable {
     /// What stands at a place that was found.
     pub(super) fn at(&self, place: usize) -> &Watched {
         &self.presentities[place].1
+    }
+
+    /// The same, to be kept while the table changes elsewhere.
+    pub(super) fn share(&self, place: usize) -> Arc<Watched> {
+        Arc::clone(&self.presentities[place].1)
     }
 
     /// The same, to be changed.

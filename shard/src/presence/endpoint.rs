@@ -5,6 +5,8 @@
 
 use std::sync::Arc;
 
+use crate::presence::endpoint_id::EndpointId;
+use crate::presence::enhanced::Profile;
 use crate::presence::limits::ENDPOINTS_MAX;
 use crate::presence::refusal::Refusal;
 use crate::time::Timestamp;
@@ -20,6 +22,8 @@ pub struct Register<'a> {
     pub cseq: u32,
     /// What to change; [`Bindings::Nothing`] asks for the list.
     pub bindings: Bindings<'a>,
+    /// Who the user is, from a client of enhanced presence; `None` from a plain telephone.
+    pub profile: Option<Profile>,
 }
 
 /// What a REGISTER does to the list of endpoints.
@@ -50,6 +54,8 @@ pub struct Binding<'a> {
     pub expires_s: u32,
     /// Where to send.
     pub target: &'a [u8],
+    /// The endpoint's identity, where it has one.
+    pub endpoint_id: Option<EndpointId>,
 }
 
 /// One binding of an address of record to a contact.
@@ -73,6 +79,8 @@ pub struct Endpoint {
     pub expires_at: Timestamp,
     /// Where to send: transport's business, opaque here.
     pub target: Box<[u8]>,
+    /// Its identity, to which publications and dialogs are bound.
+    pub endpoint_id: Option<EndpointId>,
 }
 
 impl Endpoint {
@@ -88,6 +96,7 @@ impl Endpoint {
             cseq: register.cseq,
             expires_at: now.plus_s(binding.expires_s),
             target: binding.target.into(),
+            endpoint_id: binding.endpoint_id,
         }
     }
 
@@ -113,6 +122,12 @@ impl Endpoints {
     /// Each endpoint, by ascending binding number.
     pub fn iter(&self) -> std::slice::Iter<'_, Endpoint> {
         self.0.as_deref().unwrap_or_default().iter()
+    }
+
+    /// Whether an endpoint of this identity is registered.
+    #[must_use]
+    pub fn holds(&self, id: EndpointId) -> bool {
+        self.iter().any(|endpoint| endpoint.endpoint_id == Some(id))
     }
 
     /// How many there are.
@@ -191,6 +206,16 @@ impl Endpoints {
         Ok(list)
     }
 
+    /// Ends the endpoint that was registered with this target, if it still is.
+    pub fn lose(&mut self, id: EndpointId, target: &[u8]) {
+        let lost =
+            |endpoint: &Endpoint| endpoint.endpoint_id == Some(id) && *endpoint.target == *target;
+        if self.iter().any(lost) {
+            let others = self.iter().filter(|endpoint| !lost(endpoint));
+            *self = Endpoints::from_ordered(others.cloned().collect());
+        }
+    }
+
     /// Ends the bindings that are due at `now`.
     pub fn expire(&mut self, now: Timestamp) {
         if self.iter().any(|endpoint| endpoint.expires_at <= now) {
@@ -215,6 +240,7 @@ mod tests {
             path: "",
             expires_s,
             target: b"flow",
+            endpoint_id: None,
         }
     }
 
@@ -224,6 +250,7 @@ mod tests {
             call_id,
             cseq,
             bindings,
+            profile: None,
         }
     }
 

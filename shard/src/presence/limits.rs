@@ -26,3 +26,19 @@ pub const REPLY_MEMORY_MS: u64 = 32_000;
 /// Outcomes remembered at most: 48 bytes each and some 30 to find it are 80 MB, and enough for 30,000
 /// requests a second. The oldest go first.
 pub const REPLIES_MAX: usize = 1_000_000;
+
+/// Category instances of one publisher: some 20 the server computes, 15 for each endpoint, and room for a
+/// calendar's. 1,024 of 500 bytes are half a megabyte.
+pub const INSTANCES_MAX: usize = 1_024;
+
+/// Resources in one batched dialog, and categories of each: twice what any client was seen to ask for.
+pub const BATCH_RESOURCES_MAX: usize = 2_000;
+
+/// Categories of one resource in a batched dialog.
+pub const BATCH_CATEGORIES_MAX: usize = 32;
+
+/// Entries of one subscriber list.
+pub const SUBSCRIBERS_MAX: usize = 1_000;
+
+/// Bytes of all contexts in one subscriber list.
+pub const CONTEXT_BYTES_MAX: usize = 64 * 1024;

@@ -4,14 +4,37 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
 pub enum Package {
-    /// `presence` (RFC 3856).
+    /// `presence` (RFC 3856): one presentity's document.
     Presence = 1,
+    /// `presence` as MS-PRES 3.4 has it: categories of any number of presentities.
+    Categories = 2,
+    /// `vnd-microsoft-roaming-self` (MS-PRES 3.3).
+    RoamingSelf = 3,
+    /// `vnd-microsoft-roaming-contacts` (MS-SIP 3.7).
+    RoamingContacts = 4,
 }
 
 impl Package {
     /// The package with this number in the log.
     #[must_use]
     pub fn from_number(number: u8) -> Option<Package> {
-        (number == 1).then_some(Package::Presence)
+        [
+            Package::Presence,
+            Package::Categories,
+            Package::RoamingSelf,
+            Package::RoamingContacts,
+        ]
+        .into_iter()
+        .find(|package| *package as u8 == number)
+    }
+
+    /// Its name in an Event header.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Package::Presence | Package::Categories => "presence",
+            Package::RoamingSelf => "vnd-microsoft-roaming-self",
+            Package::RoamingContacts => "vnd-microsoft-roaming-contacts",
+        }
     }
 }

@@ -1,8 +1,11 @@
-//! Everything of presence that is kept for one address: its publications and its endpoints.
+//! Everything of presence that is kept for one address: its publications, its endpoints, and its enhanced
+//! presence where it has any.
 //!
 //! Who watches it is the subscriptions' business and stands beside it, in the machine's store.
 
-use crate::presence::endpoint::Endpoints;
+use crate::presence::endpoint::{Bindings, Endpoints, Register};
+use crate::presence::endpoint_id::EndpointId;
+use crate::presence::enhanced::{Changes, Enhanced, Profile};
 use crate::presence::package::Package;
 use crate::presence::publication::{EntityTag, Publications, Publish, Published};
 use crate::presence::refusal::Refusal;
@@ -21,6 +24,17 @@ pub struct Presentity {
     pub publications: Publications,
     /// Where it can be reached.
     pub endpoints: Endpoints,
+    /// Enhanced presence; nothing for a plain telephone, which then costs one pointer.
+    pub enhanced: Option<Box<Enhanced>>,
+}
+
+/// What a REGISTER did besides changing the list of endpoints.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Registered {
+    /// Whether a binding of the request was there before.
+    pub refreshed: bool,
+    /// Endpoints that are not registered any more: their dialogs end.
+    pub ended: Vec<EndpointId>,
 }
 
 impl Presentity {
@@ -32,7 +46,131 @@ impl Presentity {
             revision: 0,
             publications: Publications::default(),
             endpoints: Endpoints::default(),
+            enhanced: None,
         }
+    }
+
+    /// Its enhanced presence, if containers rule what is seen of it.
+    #[must_use]
+    pub fn claimed(&self) -> Option<&Enhanced> {
+        self.enhanced
+            .as_deref()
+            .filter(|enhanced| enhanced.is_claimed())
+    }
+
+    /// Its enhanced presence, to be changed; made if there is none.
+    pub fn enhanced_mut(&mut self) -> &mut Enhanced {
+        self.enhanced.get_or_insert_default()
+    }
+
+    /// Registers as [`Endpoints::register`]; ends what was bound to endpoints that are gone.
+    ///
+    /// # Errors
+    /// A [`Refusal`], with nothing changed.
+    pub fn register(
+        &mut self,
+        request: &Register<'_>,
+        now: Timestamp,
+        changes: &mut Changes,
+    ) -> Result<Registered, Refusal> {
+        let before = self.endpoints.clone();
+        self.endpoints.register(request, now)?;
+        let known = |binding: u64| before.iter().any(|endpoint| endpoint.binding == binding);
+        let refreshed = match &request.bindings {
+            Bindings::Each(each) => each.iter().any(|b| b.expires_s > 0 && known(b.binding)),
+            Bindings::Nothing | Bindings::RemoveAll => false,
+        };
+        if let Some(profile) = &request.profile {
+            self.claim(profile.clone(), now, changes);
+        }
+        let ended = self.end_endpoints(&before, now, changes);
+        Ok(Registered { refreshed, ended })
+    }
+
+    /// An endpoint's connection is lost; tells whether it was registered with it.
+    pub fn lose(
+        &mut self,
+        id: EndpointId,
+        target: &[u8],
+        now: Timestamp,
+        changes: &mut Changes,
+    ) -> Vec<EndpointId> {
+        let before = self.endpoints.clone();
+        self.endpoints.lose(id, target);
+        self.end_endpoints(&before, now, changes)
+    }
+
+    /// Its own client, or the directory, says who it is.
+    pub fn claim(&mut self, profile: Profile, now: Timestamp, changes: &mut Changes) {
+        let Presentity {
+            enhanced,
+            publications,
+            ..
+        } = self;
+        let enhanced = enhanced.get_or_insert_default();
+        let first = !enhanced.is_claimed();
+        enhanced.publish_profile(profile, now, changes);
+        if first {
+            enhanced.compute_all(publications, now, changes);
+        }
+    }
+
+    /// Ends what was bound to endpoints that stood in `before` and are gone; tells which.
+    fn end_endpoints(
+        &mut self,
+        before: &Endpoints,
+        now: Timestamp,
+        changes: &mut Changes,
+    ) -> Vec<EndpointId> {
+        let registered = |id: EndpointId| self.endpoints.holds(id);
+        let ids = before.iter().filter_map(|endpoint| endpoint.endpoint_id);
+        let ended: Vec<EndpointId> = ids.filter(|id| !registered(*id)).collect();
+        if let Some(enhanced) = &mut self.enhanced
+            && !ended.is_empty()
+        {
+            let last = !self
+                .endpoints
+                .iter()
+                .any(|endpoint| endpoint.endpoint_id.is_some());
+            for endpoint in &ended {
+                enhanced.end_endpoint(*endpoint, last, changes);
+            }
+            // What is bound to the user goes with its last endpoint and is computed anew in one step
+            // (contradiction C-51).
+            if enhanced.is_claimed() {
+                enhanced.compute_all(&self.publications, now, changes);
+            }
+        }
+        ended
+    }
+
+    /// Lets `change` change its enhanced presence, and computes what depends on it.
+    ///
+    /// # Errors
+    /// What `change` says, which then has changed nothing.
+    pub fn change<R, E>(
+        &mut self,
+        now: Timestamp,
+        index: u64,
+        changes: &mut Changes,
+        change: impl FnOnce(&mut Enhanced, &mut Changes) -> Result<R, E>,
+    ) -> Result<R, E> {
+        let new = self.enhanced.is_none();
+        let Presentity {
+            enhanced,
+            publications,
+            ..
+        } = self;
+        let enhanced = enhanced.get_or_insert_default();
+        let result = change(enhanced, changes);
+        enhanced.compute(publications, now, changes);
+        if new && result.is_err() {
+            self.enhanced = None;
+        }
+        if !changes.is_empty() {
+            self.revision = index;
+        }
+        result
     }
 
     /// Publishes as [`Publications::publish`]; `fresh` is this request's own tag.
@@ -44,26 +182,53 @@ impl Presentity {
         request: &Publish<'_>,
         fresh: EntityTag,
         now: Timestamp,
+        changes: &mut Changes,
     ) -> Result<Published, Refusal> {
         let published = self.publications.publish(request, fresh, now)?;
         if published.visible {
             self.revision = fresh.index;
+            self.recompute(request.package, now, changes);
         }
         Ok(published)
     }
 
-    /// Ends what is due at `now`, as a consequence of the entry at log position `index`; tells the
-    /// package of each publication that ended.
-    pub fn expire(&mut self, now: Timestamp, index: u64, mut ended: impl FnMut(Package)) {
-        let revision = &mut self.revision;
-        self.publications.expire(now, |package| {
-            *revision = index;
-            ended(package);
-        });
-        self.endpoints.expire(now);
+    /// Standard publications take part in what is computed for enhanced watchers.
+    fn recompute(&mut self, package: Package, now: Timestamp, changes: &mut Changes) {
+        if package == Package::Presence {
+            changes.standard = true;
+            if let Some(enhanced) = &mut self.enhanced {
+                enhanced.compute(&self.publications, now, changes);
+            }
+        }
     }
 
-    /// When the next of its publications and endpoints ends.
+    /// Ends what is due at `now`, as a consequence of the entry at log position `index`; tells which
+    /// endpoints ended.
+    pub fn expire(&mut self, now: Timestamp, index: u64, changes: &mut Changes) -> Vec<EndpointId> {
+        let mut ended = Vec::new();
+        self.publications.expire(now, |package| ended.push(package));
+        for package in ended {
+            self.revision = index;
+            self.recompute(package, now, changes);
+        }
+        let before = self.endpoints.clone();
+        self.endpoints.expire(now);
+        let ended = if before == self.endpoints {
+            Vec::new()
+        } else {
+            self.end_endpoints(&before, now, changes)
+        };
+        if let Some(enhanced) = &mut self.enhanced {
+            enhanced.expire(now, changes);
+            enhanced.compute(&self.publications, now, changes);
+        }
+        if !changes.is_empty() {
+            self.revision = index;
+        }
+        ended
+    }
+
+    /// When the next of its publications, endpoints and instances ends.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Timestamp> {
         let publications = self
@@ -71,12 +236,19 @@ impl Presentity {
             .iter()
             .map(|(_, publication)| publication.expires_at);
         let endpoints = self.endpoints.iter().map(|endpoint| endpoint.expires_at);
-        publications.chain(endpoints).min()
+        let instances = self.enhanced.as_ref();
+        let instances = instances.and_then(|enhanced| enhanced.instances.next_deadline());
+        publications.chain(endpoints).chain(instances).min()
     }
 
-    /// Nothing published, nobody registered.
+    /// Nothing published, nobody registered, nothing kept for enhanced clients.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.publications.is_empty() && self.endpoints.is_empty()
+        let plain = self.publications.is_empty() && self.endpoints.is_empty();
+        plain
+            && self
+                .enhanced
+                .as_ref()
+                .is_none_or(|enhanced| enhanced.is_empty())
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
+use crate::presence::bearing::Bearing;
 use crate::presence::limits::{CONTENT_BYTES_MAX, PUBLICATIONS_MAX};
 use crate::presence::package::Package;
 use crate::presence::refusal::Refusal;
@@ -67,15 +68,23 @@ pub struct Content {
     pub published_at: Timestamp,
     /// Names the publication within its presentity for as long as it lives, refreshed or modified.
     pub number: u32,
+    /// What it means to enhanced watchers.
+    pub bearing: Bearing,
 }
 
 impl Content {
     /// The one copy of what the log entry says: a slice would keep the whole entry alive.
-    fn store(stored: &[u8], published_at: Timestamp, number: u32) -> Arc<Content> {
+    fn store(
+        stored: &[u8],
+        bearing: Bearing,
+        published_at: Timestamp,
+        number: u32,
+    ) -> Arc<Content> {
         Arc::new(Content {
             stored: stored.into(),
             published_at,
             number,
+            bearing,
         })
     }
 }
@@ -87,6 +96,8 @@ pub struct Publication {
     pub tag: EntityTag,
     /// When it ends.
     pub expires_at: Timestamp,
+    /// When it was made, however often it was modified since.
+    pub first_at: Timestamp,
     /// What it says.
     pub content: Arc<Content>,
 }
@@ -106,6 +117,8 @@ pub struct Publish<'a> {
     pub expires_s: u32,
     /// What a refresh does to the tag.
     pub tag_policy: TagPolicy,
+    /// What the content means to enhanced watchers.
+    pub bearing: Bearing,
 }
 
 /// What a successful PUBLISH did.
@@ -188,12 +201,13 @@ impl Publications {
             //# without a tag, a publication of its own is made beside the others
             Step::Create(stored) => {
                 let number = self.take_number();
-                let content = Content::store(stored, now, number);
+                let content = Content::store(stored, request.bearing, now, number);
                 self.held.push((
                     request.package,
                     Publication {
                         tag,
                         expires_at,
+                        first_at: now,
                         content,
                     },
                 ));
@@ -215,10 +229,12 @@ impl Publications {
             //# a modification replaces the state and extends the life
             Step::Modify(at, stored) => {
                 let publication = &mut self.held[at].1;
-                let content = Content::store(stored, now, publication.content.number);
+                let number = publication.content.number;
+                let content = Content::store(stored, request.bearing, now, number);
                 *publication = Publication {
                     tag,
                     expires_at,
+                    first_at: publication.first_at,
                     content,
                 };
                 true
@@ -333,6 +349,7 @@ mod tests {
             content,
             expires_s,
             tag_policy: TagPolicy::Renew,
+            bearing: Bearing::default(),
         }
     }
 

@@ -5,10 +5,13 @@ use std::sync::Arc;
 
 use xxhash_rust::xxh3::xxh3_128;
 
+use crate::presence::container::{Network, Watcher};
 use crate::presence::refusal::Refusal;
 use crate::slot::{Aor, Slot};
+use crate::subscription::watch::{Watch, Wish};
 use crate::time::Timestamp;
 
+pub use crate::presence::endpoint_id::EndpointId;
 pub use crate::presence::package::Package;
 
 /// Names a dialog: a hash of Call-ID and both tags. 128 bits, so that no two are ever equal.
@@ -107,13 +110,53 @@ impl fmt::Debug for LocalTag {
 pub enum Format {
     /// `application/pidf+xml` (RFC 3863).
     Pidf = 1,
+    /// `text/xml+msrtc.pidf` (MS-PRES 2.2.2.9).
+    Msrtc = 2,
+    /// `application/msrtc-event-categories+xml` (MS-PRES 2.2.2.1).
+    Categories = 3,
+    /// `application/vnd-microsoft-roaming-self+xml` (MS-PRES 2.2.2.3).
+    RoamingSelf = 4,
+    /// `application/vnd-microsoft-roaming-contacts+xml` (MS-SIP 2.2.4).
+    RoamingContacts = 5,
+    /// `application/pidf+xml` as Microsoft's servers print it (MS-PRES 2.2.2.8).
+    MsPidf = 6,
 }
 
 impl Format {
     /// The format with this number in the log.
     #[must_use]
     pub fn from_number(number: u8) -> Option<Format> {
-        (number == 1).then_some(Format::Pidf)
+        [
+            Format::Pidf,
+            Format::Msrtc,
+            Format::Categories,
+            Format::RoamingSelf,
+            Format::RoamingContacts,
+            Format::MsPidf,
+        ]
+        .into_iter()
+        .find(|format| *format as u8 == number)
+    }
+}
+
+/// How a notification is delivered. The numbers are the log's, for ever.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Delivery {
+    /// NOTIFY, which is answered.
+    #[default]
+    Notify = 1,
+    /// BENOTIFY, which is not (MS-SIP 3.5).
+    Benotify = 2,
+}
+
+impl Delivery {
+    /// The delivery with this number in the log.
+    #[must_use]
+    pub fn from_number(number: u8) -> Option<Delivery> {
+        [Delivery::Notify, Delivery::Benotify]
+            .into_iter()
+            .find(|delivery| *delivery as u8 == number)
     }
 }
 
@@ -131,6 +174,10 @@ pub enum EndReason {
     Noresource = 4,
     /// A NOTIFY was refused or never answered; nothing more is sent.
     Unreachable = 5,
+    /// The same endpoint opened another dialog for the same thing.
+    Superseded = 6,
+    /// The endpoint is not registered any more; nothing more is sent.
+    Deregistered = 7,
 }
 
 impl EndReason {
@@ -143,16 +190,24 @@ impl EndReason {
             EndReason::Rejected,
             EndReason::Noresource,
             EndReason::Unreachable,
+            EndReason::Superseded,
+            EndReason::Deregistered,
         ]
         .into_iter()
         .find(|reason| *reason as u8 == number)
+    }
+
+    /// Whether the watcher is told.
+    #[must_use]
+    pub fn is_told(self) -> bool {
+        !matches!(self, EndReason::Unreachable | EndReason::Deregistered)
     }
 }
 
 /// SUBSCRIBE outside a dialog.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Subscribe<'a> {
-    /// What is watched.
+    /// What is watched; the dialog's home, for a batch.
     pub presentity: &'a str,
     /// Who watches.
     pub watcher: &'a str,
@@ -172,6 +227,27 @@ pub struct Subscribe<'a> {
     pub route: &'a [u8],
     /// Opaque, replaced by each refresh.
     pub target: &'a [u8],
+    /// What an enhanced client adds; nothing from a plain telephone.
+    pub extras: Option<Box<Extras<'a>>>,
+}
+
+/// What a SUBSCRIBE of an enhanced client says besides.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Extras<'a> {
+    /// From which network the watcher comes.
+    pub network: Network,
+    /// How it wants to be told.
+    pub delivery: Delivery,
+    /// Whether the first notification rides in the 200 (MS-SIP 3.4).
+    pub piggyback: bool,
+    /// Which endpoint asks.
+    pub endpoint: Option<EndpointId>,
+    /// Whether that endpoint must be registered at the dialog's home.
+    pub registered: bool,
+    /// The watcher's name, for the subscriber list; empty when there was none.
+    pub display_name: &'a str,
+    /// What is wanted.
+    pub wish: Wish<'a>,
 }
 
 /// SUBSCRIBE inside a dialog.
@@ -187,6 +263,8 @@ pub struct Resubscribe<'a> {
     pub expires_s: u32,
     /// Remote target and flow from here on.
     pub target: &'a [u8],
+    /// What an enhanced client adds.
+    pub extras: Option<Box<Extras<'a>>>,
 }
 
 /// The greatest CSeq there is.
@@ -219,6 +297,14 @@ pub struct Dialog {
     pub route: Arc<[u8]>,
     /// Remote target and flow, as transport wrote them: replaced by each refresh.
     pub target: Arc<[u8]>,
+    /// From which network the watcher comes.
+    pub network: Network,
+    /// How it is told.
+    pub delivery: Delivery,
+    /// The container that a document's watcher saw last, where containers rule what is seen.
+    pub resolved: Option<u16>,
+    /// What is watched besides a document.
+    pub watch: Option<Box<Watch>>,
 }
 
 impl Dialog {
@@ -239,7 +325,38 @@ impl Dialog {
             // The one copy of what the log entry says: a slice would keep the whole entry alive.
             route: request.route.into(),
             target: request.target.into(),
+            network: request
+                .extras
+                .as_ref()
+                .map_or(Network::SameEnterprise, |e| e.network),
+            delivery: request
+                .extras
+                .as_ref()
+                .map_or(Delivery::Notify, |e| e.delivery),
+            resolved: None,
+            watch: request.extras.as_deref().and_then(Watch::of).map(Box::new),
         }
+    }
+
+    /// The slot it lives in.
+    #[must_use]
+    pub fn slot(&self) -> Slot {
+        self.local_tag.slot()
+    }
+
+    /// Who watches, and from where.
+    #[must_use]
+    pub fn watching(&self) -> Watcher<'_> {
+        Watcher {
+            address: self.watcher.as_str(),
+            network: self.network,
+        }
+    }
+
+    /// The endpoint that it belongs to.
+    #[must_use]
+    pub fn endpoint(&self) -> Option<EndpointId> {
+        self.watch.as_deref().and_then(Watch::endpoint)
     }
 
     /// Takes over what a SUBSCRIBE inside the dialog says: its number, its lifetime, where to send.
@@ -296,6 +413,7 @@ mod tests {
             expires_s: 600,
             route: b"route",
             target: b"target",
+            extras: None,
         };
         Dialog::open(&request, presentity.clone(), NOW)
     }
@@ -358,6 +476,7 @@ mod tests {
                 cseq,
                 expires_s: 60,
                 target: b"elsewhere",
+                extras: None,
             };
             assert_eq!(refreshed.refresh(&request, NOW), expected, "{name}");
             if expected.is_ok() {
@@ -394,6 +513,8 @@ mod tests {
             EndReason::Rejected,
             EndReason::Noresource,
             EndReason::Unreachable,
+            EndReason::Superseded,
+            EndReason::Deregistered,
         ] {
             assert_eq!(EndReason::from_number(reason as u8), Some(reason));
         }

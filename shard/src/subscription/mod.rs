@@ -2,3 +2,4 @@
 
 pub mod dialog;
 pub mod view;
+pub mod watch;

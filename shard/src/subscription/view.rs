@@ -4,10 +4,20 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
+use crate::category::legacy_interop::LegacyInterop;
+use crate::category::{Category, Computed};
+use crate::presence::aggregate;
+use crate::presence::contacts::{Delta, List};
+use crate::presence::container::{Containers, WELL_KNOWN};
+use crate::presence::delegate::Delegates;
+use crate::presence::enhanced::{Changes, Enhanced, Profile};
+use crate::presence::instance::{Body, Instance, Lifetime, Place};
 use crate::presence::presentity::Presentity;
 use crate::presence::publication::Content;
+use crate::presence::subscriber::Subscribers;
 use crate::slot::Aor;
 use crate::subscription::dialog::Package;
+use crate::subscription::watch::Scope;
 use crate::time::Timestamp;
 
 /// What one class of watchers may see of one presentity, at one revision. Cheap to make: it points to
@@ -23,39 +33,289 @@ pub struct View {
     pub revision: u64,
     /// Entry time at which it was taken.
     pub taken_at: Timestamp,
-    /// The live publications, oldest first.
-    pub contents: SmallVec<[Arc<Content>; 2]>,
+    /// What is seen.
+    pub seen: Seen,
+}
+
+/// What is seen.
+#[derive(Clone, Debug)]
+pub enum Seen {
+    /// The live publications, oldest first: a composed document.
+    Publications(SmallVec<[Arc<Content>; 2]>),
+    /// What enhanced presence looks like to watchers of standard formats.
+    Legacy(Box<Legacy>),
+    /// Categories with the instances that the watcher sees; none where it sees nothing.
+    Categories(Vec<(Category, SmallVec<[Arc<Instance>; 2]>)>),
+    /// One's own data.
+    Own(Box<Own>),
+    /// One's own contacts.
+    Contacts(Arc<List>),
+    /// A change of one's own contacts.
+    ContactStep(Box<Delta>),
+    /// Nothing: the end of a dialog.
+    Nothing,
+}
+
+/// Enhanced presence in the terms of standard formats.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Legacy {
+    /// Availability and activity; `None` for who sees nothing.
+    pub interop: Option<LegacyInterop>,
+    /// Who it is; nothing for who sees nothing.
+    pub profile: Profile,
+}
+
+/// One's own data, as far as a notification has it.
+#[derive(Clone, Debug, Default)]
+pub struct Own {
+    /// Instances, by category, container and number.
+    pub categories: Option<Vec<Arc<Instance>>>,
+    /// Categories of containers that hold nothing any more.
+    pub cleared: Vec<Place>,
+    /// Memberships, by descending number.
+    pub containers: Option<Vec<(u16, u32, Vec<crate::presence::container::Member>)>>,
+    /// The subscriber list.
+    pub subscribers: Option<Subscribers>,
+    /// The delegates.
+    pub delegates: Option<Delegates>,
 }
 
 impl View {
-    /// What is to be seen of `presentity` at `now`.
+    fn new(presentity: &Presentity, package: Package, now: Timestamp, seen: Seen) -> View {
+        View {
+            presentity: presentity.aor.clone(),
+            package,
+            revision: presentity.revision,
+            taken_at: now,
+            seen,
+        }
+    }
+
+    /// The composed document of `presentity` at `now`.
     #[must_use]
     pub fn of(presentity: &Presentity, package: Package, now: Timestamp) -> View {
         let shown = presentity
             .publications
             .iter()
             .filter(|(of, _)| *of == package);
-        View {
-            presentity: presentity.aor.clone(),
+        let contents = shown.map(|(_, publication)| Arc::clone(&publication.content));
+        View::new(
+            presentity,
             package,
-            revision: presentity.revision,
-            taken_at: now,
-            contents: shown
-                .map(|(_, publication)| Arc::clone(&publication.content))
-                .collect(),
-        }
+            now,
+            Seen::Publications(contents.collect()),
+        )
     }
 
     /// What is to be seen of an address of which nothing is kept.
     #[must_use]
     pub fn of_nothing(presentity: Aor, package: Package, now: Timestamp) -> View {
-        let contents = SmallVec::new();
         View {
             presentity,
             package,
             revision: 0,
             taken_at: now,
-            contents,
+            seen: Seen::Publications(SmallVec::new()),
         }
     }
+
+    /// The end of a dialog about `presentity`.
+    #[must_use]
+    pub fn of_an_end(presentity: Aor, package: Package, now: Timestamp) -> View {
+        View {
+            seen: Seen::Nothing,
+            ..View::of_nothing(presentity, package, now)
+        }
+    }
+
+    /// What a watcher of a standard format sees in a container.
+    //= MS-PRES 3.7.5.1
+    //# generated from legacyInterop of the container that the watcher resolves to
+    #[must_use]
+    pub fn legacy(presentity: &Presentity, container: Option<u16>, now: Timestamp) -> View {
+        let seen = presentity
+            .claimed()
+            .map_or_else(Legacy::default, |enhanced| {
+                let instances = enhanced.seen(&Category::LegacyInterop, container);
+                let computed = instances
+                    .iter()
+                    .rev()
+                    .find_map(|instance| match &instance.body {
+                        Body::Computed(Computed::LegacyInterop(interop)) => Some(interop.clone()),
+                        _ => None,
+                    });
+                let profile = enhanced.profile.clone().filter(|_| computed.is_some());
+                Legacy {
+                    interop: computed,
+                    profile: profile.unwrap_or_default(),
+                }
+            });
+        View::new(
+            presentity,
+            Package::Presence,
+            now,
+            Seen::Legacy(Box::new(seen)),
+        )
+    }
+
+    /// What a watcher of categories sees, each in the container that it resolves to.
+    #[must_use]
+    pub fn categories(
+        presentity: &Presentity,
+        resolved: &[(Category, Option<u16>)],
+        now: Timestamp,
+    ) -> View {
+        let each = resolved.iter().map(|(category, container)| {
+            let seen = match presentity.claimed() {
+                Some(enhanced) => enhanced
+                    .seen(category, *container)
+                    .iter()
+                    .cloned()
+                    .collect(),
+                None => standard(presentity, category, now).into_iter().collect(),
+            };
+            (category.clone(), seen)
+        });
+        View::new(
+            presentity,
+            Package::Categories,
+            now,
+            Seen::Categories(each.collect()),
+        )
+    }
+
+    /// One's own data: all of `scope`, or what of it changed.
+    #[must_use]
+    pub fn own(
+        presentity: &Presentity,
+        scope: Scope,
+        changes: Option<&Changes>,
+        now: Timestamp,
+    ) -> View {
+        let empty = Enhanced::default();
+        let enhanced = presentity.enhanced.as_deref().unwrap_or(&empty);
+        let mut own = Own::default();
+        if scope.holds(Scope::CATEGORIES) {
+            own_categories(enhanced, changes, &mut own);
+        }
+        if scope.holds(Scope::CONTAINERS) {
+            own.containers = Some(own_containers(enhanced, changes));
+        }
+        if scope.holds(Scope::SUBSCRIBERS) {
+            own.subscribers = Some(enhanced.subscribers.clone());
+        }
+        if scope.holds(Scope::DELEGATES) {
+            own.delegates = Some(enhanced.delegates.clone());
+        }
+        View::new(
+            presentity,
+            Package::RoamingSelf,
+            now,
+            Seen::Own(Box::new(own)),
+        )
+    }
+
+    /// One's own contacts.
+    #[must_use]
+    pub fn contacts(presentity: &Presentity, now: Timestamp) -> View {
+        let list = presentity
+            .enhanced
+            .as_deref()
+            .map(|enhanced| enhanced.contacts.share());
+        let seen = Seen::Contacts(list.unwrap_or_else(|| Enhanced::default().contacts.share()));
+        View::new(presentity, Package::RoamingContacts, now, seen)
+    }
+
+    /// A change of one's own contacts.
+    #[must_use]
+    pub fn contact_step(presentity: &Presentity, delta: &Delta, now: Timestamp) -> View {
+        let seen = Seen::ContactStep(Box::new(delta.clone()));
+        View::new(presentity, Package::RoamingContacts, now, seen)
+    }
+}
+
+/// What enhanced watchers see of somebody who has a plain telephone only.
+fn standard(presentity: &Presentity, category: &Category, now: Timestamp) -> Option<Arc<Instance>> {
+    if *category != Category::State {
+        return None;
+    }
+    let newest = presentity
+        .publications
+        .iter()
+        .map(|(_, held)| held.content.published_at)
+        .max()?;
+    let state = aggregate::from_standard(&presentity.publications, now);
+    Some(Arc::new(Instance {
+        category: Category::State,
+        container: 0,
+        number: 1,
+        version: 1,
+        published_at: newest,
+        lifetime: Lifetime::User,
+        body: Body::Computed(Computed::State(Box::new(state))),
+    }))
+}
+
+/// All instances, or all of the categories that changed: a client forgets what it knows of a category that
+/// it is told of, and believes what it is told (contradiction C-67).
+//= MS-PRES 3.2.5.2
+//# the complete set of instances of each category entry that was modified
+fn own_categories(enhanced: &Enhanced, changes: Option<&Changes>, own: &mut Own) {
+    let Some(changes) = changes else {
+        own.categories = Some(enhanced.instances.iter().cloned().collect());
+        return;
+    };
+    let mut categories: Vec<&Category> = changes
+        .touched
+        .iter()
+        .map(|(category, _)| category)
+        .collect();
+    categories.sort_unstable();
+    categories.dedup();
+    let instances = categories
+        .iter()
+        .flat_map(|category| enhanced.instances.of(category));
+    own.categories = Some(instances.cloned().collect());
+    //= MS-PRES 1.3.1.5
+    //# when the last instance of a category in a container is deleted, an empty one is told
+    let cleared = changes
+        .touched
+        .iter()
+        .filter(|(category, container)| enhanced.instances.at(category, *container).is_empty());
+    own.cleared = cleared.cloned().collect();
+    own.cleared.sort_unstable();
+    own.cleared.dedup();
+}
+
+/// The memberships of all containers there are, or of those that changed.
+fn own_containers(
+    enhanced: &Enhanced,
+    changes: Option<&Changes>,
+) -> Vec<(u16, u32, Vec<crate::presence::container::Member>)> {
+    let containers: &Containers = &enhanced.containers;
+    let mut ids: Vec<u16> = match changes {
+        Some(changes) => changes.containers.clone(),
+        None => {
+            let published = enhanced.instances.iter().map(|instance| instance.container);
+            let kept = containers.iter().map(|container| container.id);
+            WELL_KNOWN
+                .into_iter()
+                .chain(published)
+                .chain(kept)
+                .collect()
+        }
+    };
+    ids.sort_unstable_by(|one, other| other.cmp(one));
+    ids.dedup();
+    let each = ids.into_iter().map(|id| {
+        let container = containers.get(id);
+        let version = container.map_or(0, |container| container.version);
+        let mut members = container.map_or_else(Vec::new, |container| container.members.clone());
+        // Contradiction C-28: the default container is shown with everyone in it.
+        if id == 0 {
+            members.push(crate::presence::container::Member::Everyone);
+        }
+        (id, version, members)
+    });
+    each.collect()
 }

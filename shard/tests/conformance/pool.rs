@@ -15,7 +15,7 @@ use shard::presence::endpoint::Endpoint;
 use shard::presence::publication::{EntityTag, TagPolicy};
 use shard::slot::{Aor, Slot};
 use shard::subscription::dialog::{DialogKey, EndReason, Format, LocalTag, Package};
-use shard::subscription::view::View;
+use shard::subscription::view::{Seen, View};
 use shard::time::Timestamp;
 
 pub const ALICE: &str = "alice@example.com";
@@ -144,7 +144,10 @@ impl Pool {
 /// The contents of a view, as they were published.
 pub fn contents(view: &View) -> Vec<String> {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    view.contents
+    let Seen::Publications(contents) = &view.seen else {
+        return Vec::new();
+    };
+    contents
         .iter()
         .map(|content| text(&content.stored))
         .collect()
@@ -163,6 +166,7 @@ pub fn publish<'a>(
         content: content.map(str::as_bytes),
         expires_s,
         tag_policy: TagPolicy::Renew,
+        bearing: Default::default(),
     })
 }
 
@@ -187,6 +191,7 @@ pub fn subscribe(dialog: u128, cseq: u32, expires_s: u32) -> Command<'static> {
         expires_s,
         route: b"route",
         target: b"target",
+        extras: None,
     })
 }
 
@@ -200,6 +205,7 @@ pub fn resubscribe(dialog: u128, cseq: u32, expires_s: u32) -> Command<'static> 
         cseq,
         expires_s,
         target: b"elsewhere",
+        extras: None,
     })
 }
 
@@ -227,6 +233,7 @@ pub fn register(call_id: u64, cseq: u32, bindings: Bindings<'static>) -> Command
         call_id,
         cseq,
         bindings,
+        profile: None,
     })
 }
 
@@ -240,13 +247,14 @@ pub fn bind(binding: u64, expires_s: u32) -> Binding<'static> {
         path: "<sip:edge.example.com;lr>",
         expires_s,
         target: b"flow",
+        endpoint_id: None,
     }
 }
 
 /// The bindings that a REGISTER was answered with: number and seconds left.
 pub fn bound(outcome: &Outcome) -> Vec<(u64, u32)> {
     match outcome {
-        Outcome::Registered { endpoints, at } => {
+        Outcome::Registered { endpoints, at, .. } => {
             let left = |e: &Endpoint| (e.binding, e.expires_at.seconds_after(*at));
             endpoints.iter().map(left).collect()
         }

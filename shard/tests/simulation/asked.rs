@@ -4,6 +4,7 @@ use shard::machine::command::{
     Binding, Bindings, Command, Publish, Register, Request, Resubscribe, Subscribe, Ticket,
 };
 use shard::machine::outcome::RequestKey;
+use shard::presence::bearing::Bearing;
 use shard::presence::publication::{EntityTag, TagPolicy};
 use shard::slot::Slot;
 use shard::subscription::dialog::{DialogKey, EndReason, Format, LocalTag, Package};
@@ -94,6 +95,7 @@ impl What {
                     Some(each) if each.is_empty() => Bindings::Nothing,
                     Some(each) => Bindings::Each(each.iter().map(Bound::binding).collect()),
                 },
+                profile: None,
             }),
             What::Publish {
                 presentity,
@@ -108,6 +110,7 @@ impl What {
                 content: content.as_deref(),
                 expires_s: *expires_s,
                 tag_policy: *tag_policy,
+                bearing: Bearing::default(),
             }),
             What::Subscribe {
                 presentity,
@@ -129,6 +132,7 @@ impl What {
                 expires_s: *expires_s,
                 route,
                 target,
+                extras: None,
             }),
             What::Resubscribe {
                 slot,
@@ -142,6 +146,7 @@ impl What {
                 cseq: *cseq,
                 expires_s: *expires_s,
                 target,
+                extras: None,
             }),
             What::EndDialog {
                 slot,
@@ -166,6 +171,7 @@ impl Bound {
             path: "",
             expires_s: self.expires_s,
             target: &self.target,
+            endpoint_id: None,
         }
     }
 }

@@ -217,6 +217,7 @@ impl Model {
                     Err(Refusal::UnknownDialog)
                 }
             }
+            enhanced => unreachable!("the author does not write {enhanced:?}"),
         };
         self.forget_empty();
         let outcome = outcome.unwrap_or_else(Outcome::Refused);
@@ -232,6 +233,7 @@ impl Model {
         };
         let stale = |e: &Endpoint| e.call_id == register.call_id && e.cseq >= register.cseq;
         let mut endpoints = mine(&self.endpoints);
+        let mut refreshed = false;
         match &register.bindings {
             Bindings::Nothing => {}
             Bindings::RemoveAll => {
@@ -249,6 +251,10 @@ impl Model {
                         return Err(Refusal::OutOfOrder);
                     }
                 }
+                refreshed = bindings.iter().any(|binding| {
+                    let known = endpoints.iter().any(|e| e.binding == binding.binding);
+                    known && binding.expires_s > 0
+                });
                 for binding in bindings {
                     endpoints.retain(|endpoint| endpoint.binding != binding.binding);
                     if binding.expires_s > 0 {
@@ -264,6 +270,7 @@ impl Model {
                                 self.now_ms + u64::from(binding.expires_s) * 1_000,
                             ),
                             target: binding.target.into(),
+                            endpoint_id: None,
                         });
                     }
                 }
@@ -282,6 +289,7 @@ impl Model {
         Ok(Outcome::Registered {
             endpoints: endpoints.into(),
             at: Timestamp(self.now_ms),
+            refreshed,
         })
     }
 

@@ -13,7 +13,7 @@ use shard::machine::effect::Effect;
 use shard::machine::snapshot::Snapshot;
 use shard::slot::{SLOTS, Slot};
 use shard::subscription::dialog::Package;
-use shard::subscription::view::View;
+use shard::subscription::view::{Seen, View};
 use shard::time::Timestamp;
 
 use crate::asked::Asked;
@@ -309,7 +309,10 @@ fn digests(machine: &Machine) -> Vec<Act<'static>> {
 
 /// What a view shows, as the model says it.
 pub fn shown(view: &View) -> Vec<Shown> {
-    let shown = view.contents.iter();
+    let Seen::Publications(contents) = &view.seen else {
+        return Vec::new();
+    };
+    let shown = contents.iter();
     shown
         .map(|c| (c.number, c.published_at.0, c.stored.to_vec()))
         .collect()
@@ -320,7 +323,9 @@ fn said(effects: &[Effect]) -> Result<Said, String> {
     let mut said = Said::default();
     for effect in effects {
         match effect {
-            Effect::Reply { ticket, outcome } => {
+            Effect::Reply {
+                ticket, outcome, ..
+            } => {
                 if !said.notified.is_empty() {
                     return Err("a reply stands behind a notification".to_owned());
                 }

@@ -1,7 +1,9 @@
 //! Sockets: the only part with tokio.
 
 mod mailbox;
+mod socket;
 mod stream;
+pub mod tls;
 mod udp;
 mod wire;
 pub mod worker;

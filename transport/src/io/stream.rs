@@ -7,10 +7,12 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
+use socket2::{Domain, Protocol, TcpKeepalive, Type};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use super::socket::Socket;
+use super::tls::Certificates;
 use super::worker::{Core, Shared, TransactionUser};
 use crate::flow::{Flow, Transport};
 use crate::sip::frame::{Frame, FrameError, Framer, MESSAGE_BYTES_MAX};
@@ -27,6 +29,9 @@ const STUCK: Duration = Duration::from_secs(10);
 /// How long a message may take to arrive once it has begun: 64·T1.
 const HALF: Duration = Duration::from_secs(32);
 
+/// How long a peer may take to shake hands.
+const HANDSHAKE: Duration = Duration::from_secs(5);
+
 /// How long a stream may be silent: the longest refresh of the documents is two hours, and some more.
 const SILENT: Duration = Duration::from_secs(7_500);
 
@@ -39,7 +44,7 @@ const READ_BYTES: usize = 4_096;
 /// Opens a listener that other workers may share.
 pub(super) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     const BACKLOG: i32 = 4_096;
-    let socket = Socket::new(
+    let socket = socket2::Socket::new(
         Domain::for_address(address),
         Type::STREAM,
         Some(Protocol::TCP),
@@ -57,10 +62,14 @@ pub(super) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 }
 
 /// Takes connections for as long as the worker listens.
-pub(super) async fn accept<U: TransactionUser>(core: Shared<U>, listener: tokio::net::TcpListener) {
+pub(super) async fn accept<U: TransactionUser>(
+    core: Shared<U>,
+    listener: tokio::net::TcpListener,
+    tls: Option<Certificates>,
+) {
     loop {
         match listener.accept().await {
-            Ok((socket, peer)) => adopt(&core, socket, peer),
+            Ok((socket, peer)) => adopt(&core, socket, peer, tls.as_ref()),
             // Out of descriptors, or a peer that was gone already: others may do better in a moment.
             Err(error) => {
                 tracing::debug!(%error, "a connection could not be taken");
@@ -70,7 +79,12 @@ pub(super) async fn accept<U: TransactionUser>(core: Shared<U>, listener: tokio:
     }
 }
 
-fn adopt<U: TransactionUser>(core: &Shared<U>, socket: TcpStream, peer: SocketAddr) {
+fn adopt<U: TransactionUser>(
+    core: &Shared<U>,
+    socket: TcpStream,
+    peer: SocketAddr,
+    tls: Option<&Certificates>,
+) {
     let flow = {
         let wire = &mut core.borrow_mut().wire;
         if wire.streams.len() >= STREAMS_MAX {
@@ -82,28 +96,43 @@ fn adopt<U: TransactionUser>(core: &Shared<U>, socket: TcpStream, peer: SocketAd
         };
         let flow = Flow {
             worker: wire.worker,
-            transport: Transport::Tcp,
+            transport: if tls.is_some() {
+                Transport::Tls
+            } else {
+                Transport::Tcp
+            },
             number: wire.next_stream_number(),
             peer,
         };
         prepare(&socket);
+        let socket = match tls {
+            None => Socket::Plain(socket),
+            Some(tls) => match tls.session() {
+                Some(session) => Socket::tls(socket, session),
+                None => return,
+            },
+        };
         wire.add_stream(Some(Rc::new(socket)), flow, local);
         flow
     };
     live(core, flow);
 }
 
-/// Opens a stream for what waits in its queue.
+/// Opens a stream for what waits in its queue. Not one under TLS: whom to expect there only the peer
+/// knows, and it comes back by itself.
 pub(super) fn open<U: TransactionUser>(core: &Shared<U>, flow: Flow) {
     let core = Rc::clone(core);
     tokio::task::spawn_local(async move {
+        if flow.transport == Transport::Tls {
+            return remove(&core, flow);
+        }
         match timeout(CONNECT, TcpStream::connect(flow.peer)).await {
             Ok(Ok(socket)) => {
                 prepare(&socket);
                 let local = socket.local_addr().unwrap_or(flow.peer);
                 let found = match core.borrow_mut().wire.streams.get_mut(&flow.number) {
                     Some(stream) => {
-                        stream.socket = Some(Rc::new(socket));
+                        stream.socket = Some(Rc::new(Socket::Plain(socket)));
                         stream.local = local;
                         stream.bell.notify_one();
                         true
@@ -164,6 +193,7 @@ async fn read<U: TransactionUser>(core: &Shared<U>, flow: Flow) {
     let mut half_since = tokio::time::Instant::now();
     loop {
         let patience = match &buffer[..] {
+            [] if socket.is_handshaking() => HANDSHAKE.saturating_sub(half_since.elapsed()),
             [] => SILENT,
             b"\r\n" => PONG,
             _ => HALF.saturating_sub(half_since.elapsed()),
@@ -175,18 +205,38 @@ async fn read<U: TransactionUser>(core: &Shared<U>, flow: Flow) {
                 framer.idle(&mut buffer);
                 continue;
             }
-            // Silent for hours, or a message that does not get on.
-            Err(_) => return,
+            // Silent for hours, or a message or a handshake that does not get on.
+            Err(_) => {
+                count_handshake(core, &socket);
+                return;
+            }
         }
-        if buffer.is_empty() {
+        let shaking = socket.is_handshaking();
+        if buffer.is_empty() && !shaking {
             half_since = tokio::time::Instant::now();
         }
         buffer.reserve(READ_BYTES);
-        match socket.try_read_buf(&mut buffer) {
-            Ok(0) => return,
+        match socket.try_read(&mut buffer) {
+            Ok(0) => {
+                count_handshake(core, &socket);
+                return;
+            }
             Ok(_) => {}
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
-            Err(_) => return,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                // What the session has to say, or what waited for the handshake, may leave now.
+                if socket.holds_back() || shaking && !socket.is_handshaking() {
+                    ring(core, &flow);
+                }
+                continue;
+            }
+            Err(error) => {
+                tracing::debug!(%error, peer = %flow.peer, "a stream broke");
+                count_handshake(core, &socket);
+                return;
+            }
+        }
+        if socket.holds_back() || shaking {
+            ring(core, &flow);
         }
         let mut goes_on = true;
         Core::turn(core, |core| {
@@ -204,6 +254,24 @@ async fn read<U: TransactionUser>(core: &Shared<U>, flow: Flow) {
             half_since = tokio::time::Instant::now();
         }
         tokio::task::yield_now().await;
+    }
+}
+
+/// Notes a stream that ends before the hands were shaken.
+fn count_handshake<U: TransactionUser>(core: &Shared<U>, socket: &Socket) {
+    if socket.is_handshaking() {
+        core.borrow()
+            .wire
+            .counters
+            .handshakes_failed
+            .fetch_add(1, Relaxed);
+    }
+}
+
+/// Wakes a stream's writer.
+fn ring<U: TransactionUser>(core: &Shared<U>, flow: &Flow) {
+    if let Some(stream) = core.borrow().wire.streams.get(&flow.number) {
+        stream.bell.notify_one();
     }
 }
 
@@ -263,7 +331,9 @@ async fn write<U: TransactionUser>(core: &Shared<U>, flow: Flow) {
         )
     };
     loop {
-        if outbound.borrow().bytes == 0 {
+        // Before the hands are shaken nothing of ours can leave but what the session has to say.
+        let nothing = outbound.borrow().bytes == 0 || socket.is_handshaking();
+        if nothing && !socket.holds_back() {
             if core
                 .borrow()
                 .wire
@@ -283,6 +353,9 @@ async fn write<U: TransactionUser>(core: &Shared<U>, flow: Flow) {
                 counters.streams_closed_slow.fetch_add(1, Relaxed);
                 return;
             }
+        }
+        if socket.try_flush().is_err() {
+            return;
         }
         if outbound.borrow_mut().write_to(&socket, &counters).is_err() {
             return;

@@ -10,6 +10,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use bytes::Bytes;
 use tokio::sync::Notify;
 
+use super::socket::Socket;
 use super::udp;
 use super::worker::{Counters, Ended};
 use crate::flow::{Flow, Transport};
@@ -34,6 +35,15 @@ const ADDRESSES_MAX: usize = 4_096;
 /// a newer message replaces while both wait for a slow stream.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Context(pub u128, pub u64);
+
+/// Whether a request says all that those before it said, so that it may take their place unsent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Complete {
+    /// It does.
+    Yes,
+    /// It says a part of its own.
+    No,
+}
 
 /// One datagram socket.
 pub(super) struct Datagrams {
@@ -65,7 +75,7 @@ pub(super) struct Outgoing {
 /// One stream, open or being opened.
 pub(super) struct Stream {
     /// `None` while it is being opened.
-    pub(super) socket: Option<Rc<tokio::net::TcpStream>>,
+    pub(super) socket: Option<Rc<Socket>>,
     pub(super) flow: Flow,
     pub(super) local: SocketAddr,
     pub(super) outbound: Rc<RefCell<Outbound>>,
@@ -216,8 +226,16 @@ impl Wire {
     /// Sends a request and sees to its retransmission; `on_ended` tells its end.
     ///
     /// A stream that is closed is opened anew to the flow's peer. While a stream is behind, a newer
-    /// request with the same first number in its context takes the place of an unsent one.
-    pub fn send_request(&mut self, flow: &Flow, branch: Branch, message: Bytes, context: Context) {
+    /// request that is `complete` in itself takes the place of an unsent one with the same first number
+    /// in its context.
+    pub fn send_request(
+        &mut self,
+        flow: &Flow,
+        branch: Branch,
+        message: Bytes,
+        context: Context,
+        complete: Complete,
+    ) {
         if !self
             .client
             .begin(branch, *flow, message.clone(), context, self.now)
@@ -226,7 +244,8 @@ impl Wire {
             self.ended.push((context, Ended::Timeout));
         }
         if flow.transport.is_reliable() {
-            self.queue_for_stream(flow, message, Some((context.0, branch)), true);
+            let replaceable = (complete == Complete::Yes).then_some((context.0, branch));
+            self.queue_for_stream(flow, message, replaceable, true);
         } else {
             self.queue_datagram(flow, message);
         }
@@ -395,12 +414,7 @@ impl Wire {
         self.stream_numbers
     }
 
-    pub(super) fn add_stream(
-        &mut self,
-        socket: Option<Rc<tokio::net::TcpStream>>,
-        flow: Flow,
-        local: SocketAddr,
-    ) {
+    pub(super) fn add_stream(&mut self, socket: Option<Rc<Socket>>, flow: Flow, local: SocketAddr) {
         self.by_peer.insert(flow.peer, flow.number);
         let stream = Stream {
             socket,
@@ -462,7 +476,7 @@ impl Wire {
                 .outbound
                 .borrow_mut()
                 .write_to(socket, &self.counters);
-            if stream.outbound.borrow().bytes > 0 {
+            if stream.outbound.borrow().bytes > 0 || socket.holds_back() {
                 stream.bell.notify_one();
             }
         }
@@ -515,11 +529,7 @@ impl Outbound {
     ///
     /// # Errors
     /// What the kernel says; never `WouldBlock`.
-    pub(super) fn write_to(
-        &mut self,
-        socket: &tokio::net::TcpStream,
-        counters: &Counters,
-    ) -> std::io::Result<()> {
+    pub(super) fn write_to(&mut self, socket: &Socket, counters: &Counters) -> std::io::Result<()> {
         const SLICES: usize = 32;
         while !self.queue.is_empty() {
             let mut slices = [std::io::IoSlice::new(&[]); SLICES];
@@ -529,7 +539,7 @@ impl Outbound {
                 slices[place] = std::io::IoSlice::new(&out.message[begin..]);
                 count += 1;
             }
-            match socket.try_write_vectored(&slices[..count]) {
+            match socket.try_write(&slices[..count]) {
                 Ok(sent) => self.advance(sent, counters),
                 Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return Ok(()),
                 Err(error) => return Err(error),

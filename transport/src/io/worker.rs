@@ -23,8 +23,9 @@ use tokio::task::{LocalSet, yield_now};
 
 use super::mailbox::Mailbox;
 use super::stream;
+use super::tls::Certificates;
 use super::udp::{self, Arena};
-pub use super::wire::{Context, Wire};
+pub use super::wire::{Complete, Context, Wire};
 use crate::flow::{Flow, Transport};
 use crate::sip::write::Reply;
 use crate::sip::{Message, ParseError, Request, Response, StatusCode};
@@ -135,6 +136,7 @@ counters! {
     send_failures "Messages that the kernel or a closed stream refused.",
     dropped_full "Messages dropped because a queue was full.",
     streams_closed_slow "Streams closed because the peer did not read.",
+    handshakes_failed "TLS handshakes that failed or took too long.",
     streams_refused "Streams refused because there were too many.",
     streams "Streams open now.",
     server_transactions "Server transactions remembered now.",
@@ -377,13 +379,14 @@ pub struct Worker {
 
 impl Worker {
     /// Binds the listeners (with SO_REUSEPORT, so that several workers share them) and starts the
-    /// thread. `make` builds the user on that thread.
+    /// thread. `make` builds the user on that thread; `tls` is what TLS listeners show.
     ///
     /// # Errors
-    /// When an address cannot be bound, with the listener it was.
+    /// When an address cannot be bound, or a TLS listener has nothing to show, with the listener it was.
     pub fn start<U: TransactionUser>(
         number: u8,
         listen: &[Listen],
+        tls: Option<Certificates>,
         make: impl FnOnce(Mailbox<U::Mail>) -> U + Send + 'static,
     ) -> Started<U::Mail> {
         let mut sockets = Vec::new();
@@ -401,7 +404,14 @@ impl Worker {
                 Transport::Tcp | Transport::Tls => {
                     let listener = stream::bind(wanted.address).map_err(failed)?;
                     let address = listener.local_addr().map_err(failed)?;
-                    listeners.push(listener);
+                    let shown = match wanted.transport {
+                        Transport::Tls => Some(tls.clone().ok_or_else(|| {
+                            let why = "a TLS listener without a certificate";
+                            failed(io::Error::new(io::ErrorKind::InvalidInput, why))
+                        })?),
+                        _ => None,
+                    };
+                    listeners.push((listener, shown));
                     address
                 }
             };
@@ -472,7 +482,7 @@ async fn run<U: TransactionUser>(
     mut wire: Wire,
     mailbox: Mailbox<U::Mail>,
     sockets: Vec<UdpSocket>,
-    listeners: Vec<TcpListener>,
+    listeners: Vec<(TcpListener, Option<Certificates>)>,
     stopped: oneshot::Receiver<Duration>,
 ) {
     for socket in sockets {
@@ -483,7 +493,7 @@ async fn run<U: TransactionUser>(
     }
     wire.stream_local = listeners
         .first()
-        .and_then(|listener| listener.local_addr().ok());
+        .and_then(|(listener, _)| listener.local_addr().ok());
     let timer = Rc::new(Notify::new());
     let core = Core {
         user,
@@ -499,12 +509,13 @@ async fn run<U: TransactionUser>(
         intake.push(tokio::task::spawn_local(receive(Rc::clone(&core), place)));
         tokio::task::spawn_local(drain(Rc::clone(&core), place));
     }
-    for listener in listeners {
+    for (listener, tls) in listeners {
         let listener = tokio::net::TcpListener::from_std(listener)
             .expect("the runtime takes a non-blocking socket");
         intake.push(tokio::task::spawn_local(stream::accept(
             Rc::clone(&core),
             listener,
+            tls,
         )));
     }
     tokio::task::spawn_local(mail(Rc::clone(&core), mailbox.clone()));

@@ -97,6 +97,18 @@ impl Head {
         self.all(name).next()
     }
 
+    fn named(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.lines
+            .iter()
+            .map(|line| (self.text(line.name), self.text(line.value)))
+    }
+
+    fn others<'h>(&'h self, name: &'h str) -> impl Iterator<Item = &'h str> {
+        self.named()
+            .filter(move |(known, _)| known.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value)
+    }
+
     /// The only line of that name.
     fn single(
         &self,
@@ -570,9 +582,7 @@ impl Request {
 
     /// All header lines of a name that has no [`Name`], in any letter case.
     pub fn other_headers<'r>(&'r self, name: &'r str) -> impl Iterator<Item = &'r str> {
-        self.lines()
-            .filter(move |(known, _)| known.eq_ignore_ascii_case(name))
-            .map(|(_, value)| value)
+        self.head.others(name)
     }
 
     /// The elements of a header that is a comma list, over all its lines; commas in quotes and angle
@@ -583,10 +593,7 @@ impl Request {
 
     /// Every header line with its name as written, in order.
     pub fn lines(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.head
-            .lines
-            .iter()
-            .map(|line| (self.head.text(line.name), self.head.text(line.value)))
+        self.head.named()
     }
 
     /// From.
@@ -692,6 +699,16 @@ impl Response {
     /// All header lines of that name, top first.
     pub fn headers(&self, name: Name) -> impl Iterator<Item = &str> {
         self.head.all(name)
+    }
+
+    /// All header lines of a name that has no [`Name`], in any letter case.
+    pub fn other_headers<'r>(&'r self, name: &'r str) -> impl Iterator<Item = &'r str> {
+        self.head.others(name)
+    }
+
+    /// Every header line with its name as written, in order.
+    pub fn lines(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.head.named()
     }
 
     /// The body.

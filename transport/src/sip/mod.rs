@@ -1,9 +1,11 @@
 //! The message grammar: no I/O, no clock.
 
 pub mod frame;
+pub mod gruu;
 pub mod head;
 pub mod header;
 pub mod method;
+pub mod multipart;
 pub mod status;
 pub mod uri;
 pub mod write;

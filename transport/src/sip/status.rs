@@ -25,6 +25,8 @@ impl StatusCode {
     pub const REQUEST_TIMEOUT: StatusCode = StatusCode(408);
     /// 412 Conditional Request Failed (RFC 3903)
     pub const CONDITIONAL_REQUEST_FAILED: StatusCode = StatusCode(412);
+    /// 409 Conflict
+    pub const CONFLICT: StatusCode = StatusCode(409);
     /// 413 Request Entity Too Large
     pub const ENTITY_TOO_LARGE: StatusCode = StatusCode(413);
     /// 415 Unsupported Media Type
@@ -35,6 +37,10 @@ impl StatusCode {
     pub const BAD_EXTENSION: StatusCode = StatusCode(420);
     /// 423 Interval Too Brief
     pub const INTERVAL_TOO_BRIEF: StatusCode = StatusCode(423);
+    /// 421 Extension Required
+    pub const EXTENSION_REQUIRED: StatusCode = StatusCode(421);
+    /// 488 Not Acceptable Here
+    pub const NOT_ACCEPTABLE_HERE: StatusCode = StatusCode(488);
     /// 481 Call/Transaction Does Not Exist
     pub const NO_TRANSACTION: StatusCode = StatusCode(481);
     /// 482 Loop Detected

@@ -1,0 +1,5 @@
+//! MS-PRES on the wire: each file the clauses of one part of the specification.
+
+mod client;
+mod publication;
+mod tree;

@@ -1,0 +1,376 @@
+//! The log's format for the commands of enhanced presence; the rest stands in `codec.rs`.
+//!
+//! ```text
+//!  6 publish instances  presentity [endpoint] category_bytes_max:u32 publication*
+//!  7 set members        presentity members_max:u32 (id:u16 version:u32 (remove:u8 member)*)*
+//!  8 acknowledge        presentity subscriber acknowledged:u8
+//!  9 set delegate       presentity version:u32 act:u8 delegate delegates_max:u32
+//! 10 change contacts    presentity delta_num:u32 change contacts_max:u32
+//! 11 hand contacts over presentity from:u8 to:u8
+//! 12 set profile        presentity profile
+//! 13 set waiting        presentity waiting
+//! 14 end endpoint       presentity endpoint:16 target
+//! 15 introduce          presentity watcher network:u8 display_name context
+//! extras := network:u8 delivery:u8 piggyback:u8 [endpoint] registered:u8 display_name wish
+//! wish   := 0 document | 1 own scope:u8 | 2 contacts ucs:u8 | 3 categories action* | 4 same
+//! action := subscribe:u8 (address [context])* category*
+//! ```
+
+use bytes::{BufMut, BytesMut};
+
+use crate::machine::command::{Command, Extras, PublishInstances};
+use crate::machine::cursor::{Cursor, Unreadable, put_slice};
+use crate::machine::values::{
+    self, flag, list, numbered, option, put_flag, put_list, put_option, put_text,
+};
+use crate::presence::container::{ContainerChange, MemberChange};
+use crate::presence::delegate::DelegateAct;
+use crate::presence::instance::{Deed, Publication, Wished};
+use crate::subscription::dialog::{Delivery, EndpointId};
+use crate::subscription::watch::{Action, Resource, Scope, Wish};
+
+const PUBLISH_INSTANCES: u8 = 6;
+const SET_MEMBERS: u8 = 7;
+const ACKNOWLEDGE: u8 = 8;
+const SET_DELEGATE: u8 = 9;
+const CHANGE_CONTACTS: u8 = 10;
+const HAND_CONTACTS_OVER: u8 = 11;
+const SET_PROFILE: u8 = 12;
+const SET_WAITING: u8 = 13;
+const END_ENDPOINT: u8 = 14;
+const INTRODUCE: u8 = 15;
+
+/// The number of a command of enhanced presence.
+pub(super) fn number_of(command: &Command<'_>) -> u8 {
+    match command {
+        Command::PublishInstances(_) => PUBLISH_INSTANCES,
+        Command::SetMembers { .. } => SET_MEMBERS,
+        Command::Acknowledge { .. } => ACKNOWLEDGE,
+        Command::SetDelegate { .. } => SET_DELEGATE,
+        Command::ChangeContacts { .. } => CHANGE_CONTACTS,
+        Command::HandContactsOver { .. } => HAND_CONTACTS_OVER,
+        Command::SetProfile { .. } => SET_PROFILE,
+        Command::SetWaiting { .. } => SET_WAITING,
+        Command::EndEndpoint { .. } => END_ENDPOINT,
+        Command::Introduce { .. } => INTRODUCE,
+        Command::Register(_)
+        | Command::Publish(_)
+        | Command::Subscribe(_)
+        | Command::Resubscribe(_)
+        | Command::EndDialog { .. } => unreachable!("the other file has matched these"),
+    }
+}
+
+/// Appends what a command of enhanced presence says.
+pub(super) fn put(command: &Command<'_>, out: &mut BytesMut) {
+    match command {
+        Command::PublishInstances(request) => put_publish(request, out),
+        Command::SetMembers {
+            presentity,
+            changes,
+            members_max,
+        } => {
+            put_text(presentity, out);
+            out.put_u32_le(*members_max);
+            put_list(changes.iter(), out, |change, out| {
+                out.put_u16_le(change.id);
+                out.put_u32_le(change.version);
+                put_list(change.members.iter(), out, |change, out| match change {
+                    MemberChange::Add(member) => {
+                        put_flag(false, out);
+                        values::put_member(member, out);
+                    }
+                    MemberChange::Remove(member) => {
+                        put_flag(true, out);
+                        values::put_member(member, out);
+                    }
+                });
+            });
+        }
+        Command::Acknowledge {
+            presentity,
+            subscriber,
+            acknowledged,
+        } => {
+            put_text(presentity, out);
+            put_text(subscriber, out);
+            put_flag(*acknowledged, out);
+        }
+        Command::SetDelegate {
+            presentity,
+            version,
+            act,
+            delegate,
+            delegates_max,
+        } => {
+            put_text(presentity, out);
+            out.put_u32_le(*version);
+            out.put_u8(*act as u8);
+            values::put_delegate(delegate, out);
+            out.put_u32_le(*delegates_max);
+        }
+        Command::ChangeContacts {
+            presentity,
+            delta_num,
+            change,
+            contacts_max,
+        } => {
+            put_text(presentity, out);
+            out.put_u32_le(*delta_num);
+            values::put_contact_change(change, out);
+            out.put_u32_le(*contacts_max);
+        }
+        Command::HandContactsOver {
+            presentity,
+            from,
+            to,
+        } => {
+            put_text(presentity, out);
+            out.put_u8(*from as u8);
+            out.put_u8(*to as u8);
+        }
+        Command::SetProfile {
+            presentity,
+            profile,
+        } => {
+            put_text(presentity, out);
+            values::put_profile(profile, out);
+        }
+        Command::SetWaiting {
+            presentity,
+            waiting,
+        } => {
+            put_text(presentity, out);
+            values::put_waiting(waiting, out);
+        }
+        Command::EndEndpoint {
+            presentity,
+            endpoint,
+            target,
+        } => {
+            put_text(presentity, out);
+            out.put_slice(&endpoint.0);
+            put_slice(target, out);
+        }
+        Command::Introduce {
+            presentity,
+            watcher,
+            network,
+            display_name,
+            context,
+        } => {
+            put_text(presentity, out);
+            put_text(watcher, out);
+            out.put_u8(*network as u8);
+            put_text(display_name, out);
+            put_slice(context, out);
+        }
+        Command::Register(_)
+        | Command::Publish(_)
+        | Command::Subscribe(_)
+        | Command::Resubscribe(_)
+        | Command::EndDialog { .. } => unreachable!("the other file has matched these"),
+    }
+}
+
+fn put_publish(request: &PublishInstances<'_>, out: &mut BytesMut) {
+    put_text(request.presentity, out);
+    values::put_endpoint(request.endpoint, out);
+    out.put_u32_le(request.category_bytes_max);
+    put_list(request.publications.iter(), out, |publication, out| {
+        values::put_category(&publication.category, out);
+        out.put_u16_le(publication.container);
+        out.put_u32_le(publication.number);
+        out.put_u32_le(publication.version);
+        match &publication.deed {
+            Deed::Remove => out.put_u8(0),
+            Deed::Set { life, xml, meaning } => {
+                match life {
+                    Wished::Static => out.put_u8(1),
+                    Wished::Endpoint => out.put_u8(2),
+                    Wished::User => out.put_u8(3),
+                    Wished::Seconds(seconds) => {
+                        out.put_u8(4);
+                        out.put_u32_le(*seconds);
+                    }
+                }
+                put_slice(xml, out);
+                values::put_meaning(meaning, out);
+            }
+        }
+    });
+}
+
+/// Reads a command of enhanced presence.
+pub(super) fn read<'a>(number: u8, cursor: &mut Cursor<'a>) -> Result<Command<'a>, Unreadable> {
+    Ok(match number {
+        PUBLISH_INSTANCES => Command::PublishInstances(PublishInstances {
+            presentity: cursor.text()?,
+            endpoint: values::endpoint(cursor)?,
+            category_bytes_max: cursor.u32()?,
+            publications: list(cursor, 15, publication)?,
+        }),
+        SET_MEMBERS => Command::SetMembers {
+            presentity: cursor.text()?,
+            members_max: cursor.u32()?,
+            changes: list(cursor, 10, |cursor| {
+                Ok(ContainerChange {
+                    id: cursor.u16()?,
+                    version: cursor.u32()?,
+                    members: list(cursor, 2, |cursor| {
+                        Ok(match flag(cursor)? {
+                            false => MemberChange::Add(values::member(cursor)?),
+                            true => MemberChange::Remove(values::member(cursor)?),
+                        })
+                    })?,
+                })
+            })?,
+        },
+        ACKNOWLEDGE => Command::Acknowledge {
+            presentity: cursor.text()?,
+            subscriber: cursor.text()?,
+            acknowledged: flag(cursor)?,
+        },
+        SET_DELEGATE => Command::SetDelegate {
+            presentity: cursor.text()?,
+            version: cursor.u32()?,
+            act: numbered(cursor, "what to do with a delegate before here", |number| {
+                [DelegateAct::Set, DelegateAct::Remove]
+                    .into_iter()
+                    .find(|act| *act as u8 == number)
+            })?,
+            delegate: values::delegate(cursor)?,
+            delegates_max: cursor.u32()?,
+        },
+        CHANGE_CONTACTS => Command::ChangeContacts {
+            presentity: cursor.text()?,
+            delta_num: cursor.u32()?,
+            change: values::contact_change(cursor)?,
+            contacts_max: cursor.u32()?,
+        },
+        HAND_CONTACTS_OVER => Command::HandContactsOver {
+            presentity: cursor.text()?,
+            from: values::custody(cursor)?,
+            to: values::custody(cursor)?,
+        },
+        SET_PROFILE => Command::SetProfile {
+            presentity: cursor.text()?,
+            profile: values::profile(cursor)?,
+        },
+        SET_WAITING => Command::SetWaiting {
+            presentity: cursor.text()?,
+            waiting: values::waiting(cursor)?,
+        },
+        END_ENDPOINT => Command::EndEndpoint {
+            presentity: cursor.text()?,
+            endpoint: EndpointId(cursor.u128()?.to_le_bytes()),
+            target: cursor.slice()?,
+        },
+        INTRODUCE => Command::Introduce {
+            presentity: cursor.text()?,
+            watcher: cursor.text()?,
+            network: values::network(cursor)?,
+            display_name: cursor.text()?,
+            context: cursor.slice()?,
+        },
+        _ => return cursor.wrong("a command's number"),
+    })
+}
+
+fn publication<'a>(cursor: &mut Cursor<'a>) -> Result<Publication<'a>, Unreadable> {
+    let category = values::category(cursor)?;
+    let (container, number, version) = (cursor.u16()?, cursor.u32()?, cursor.u32()?);
+    let life = match cursor.u8()? {
+        0 => None,
+        1 => Some(Wished::Static),
+        2 => Some(Wished::Endpoint),
+        3 => Some(Wished::User),
+        4 => Some(Wished::Seconds(cursor.u32()?)),
+        _ => return cursor.wrong("a lifetime's number before here"),
+    };
+    let deed = match life {
+        None => Deed::Remove,
+        Some(life) => Deed::Set {
+            life,
+            xml: cursor.slice()?,
+            meaning: values::meaning(cursor)?,
+        },
+    };
+    Ok(Publication {
+        category,
+        container,
+        number,
+        version,
+        deed,
+    })
+}
+
+/// Appends what an enhanced client's SUBSCRIBE says besides.
+pub(super) fn put_extras(extras: &Extras<'_>, out: &mut BytesMut) {
+    out.put_u8(extras.network as u8);
+    out.put_u8(extras.delivery as u8);
+    put_flag(extras.piggyback, out);
+    values::put_endpoint(extras.endpoint, out);
+    put_flag(extras.registered, out);
+    put_text(extras.display_name, out);
+    match &extras.wish {
+        Wish::Document => out.put_u8(0),
+        Wish::Own(scope) => {
+            out.put_u8(1);
+            out.put_u8(scope.0);
+        }
+        Wish::Contacts(ucs) => {
+            out.put_u8(2);
+            put_flag(*ucs, out);
+        }
+        Wish::Categories(actions) => {
+            out.put_u8(3);
+            put_list(actions.iter(), out, |action, out| {
+                put_flag(action.subscribe, out);
+                put_list(action.resources.iter(), out, |resource, out| {
+                    put_text(resource.address, out);
+                    put_option(resource.context, out, |context, out| {
+                        put_slice(context, out)
+                    });
+                });
+                put_list(action.categories.iter(), out, values::put_category);
+            });
+        }
+        Wish::Same => out.put_u8(4),
+    }
+}
+
+/// Reads what an enhanced client's SUBSCRIBE says besides.
+pub(super) fn extras<'a>(cursor: &mut Cursor<'a>) -> Result<Extras<'a>, Unreadable> {
+    Ok(Extras {
+        network: values::network(cursor)?,
+        delivery: numbered(
+            cursor,
+            "a delivery's number before here",
+            Delivery::from_number,
+        )?,
+        piggyback: flag(cursor)?,
+        endpoint: values::endpoint(cursor)?,
+        registered: flag(cursor)?,
+        display_name: cursor.text()?,
+        wish: match cursor.u8()? {
+            0 => Wish::Document,
+            1 => Wish::Own(Scope(cursor.u8()?)),
+            2 => Wish::Contacts(flag(cursor)?),
+            3 => Wish::Categories(list(cursor, 9, |cursor| {
+                Ok(Action {
+                    subscribe: flag(cursor)?,
+                    resources: list(cursor, 5, |cursor| {
+                        Ok(Resource {
+                            address: cursor.text()?,
+                            context: option(cursor, |cursor| cursor.slice())?,
+                        })
+                    })?,
+                    categories: list(cursor, 4, values::category)?,
+                })
+            })?),
+            4 => Wish::Same,
+            _ => return cursor.wrong("a wish's number before here"),
+        },
+    })
+}

@@ -1,0 +1,102 @@
+//! What a standard publication (PIDF) says about a person, in the terms of enhanced presence.
+//!
+//! Contradictions C-04, C-60 and C-61: an open publication counts as a device of its own, and what its
+//! person is doing counts as a telephone's state.
+
+use crate::category::state::{Activity, Kind, State};
+use crate::time::Timestamp;
+
+/// How a publication's device is. The numbers are the log's, for ever.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Device {
+    /// Closed, or nothing said: it takes no part.
+    #[default]
+    Absent = 0,
+    /// Open.
+    Online = 1,
+    /// Open, and idle by RPID.
+    Idle = 2,
+    /// Open, and away by RPID.
+    Away = 3,
+}
+
+/// What a publication's person is doing. The numbers are the log's, for ever.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Doing {
+    /// Nothing that matters here.
+    #[default]
+    Nothing = 0,
+    /// Busy.
+    Busy = 1,
+    /// On the phone.
+    OnThePhone = 2,
+    /// In a meeting or an appointment.
+    Meeting = 3,
+    /// Presenting.
+    Presentation = 4,
+}
+
+/// Both.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Bearing {
+    /// The device.
+    pub device: Device,
+    /// The person.
+    pub doing: Doing,
+}
+
+impl Bearing {
+    /// The bearing with these numbers in the log.
+    #[must_use]
+    pub fn from_numbers(device: u8, doing: u8) -> Option<Bearing> {
+        let device = [Device::Absent, Device::Online, Device::Idle, Device::Away]
+            .into_iter()
+            .find(|known| *known as u8 == device)?;
+        let doing = [
+            Doing::Nothing,
+            Doing::Busy,
+            Doing::OnThePhone,
+            Doing::Meeting,
+            Doing::Presentation,
+        ]
+        .into_iter()
+        .find(|known| *known as u8 == doing)?;
+        Some(Bearing { device, doing })
+    }
+
+    /// The state of its device, as if an endpoint had published it.
+    #[must_use]
+    pub fn machine_state(self) -> Option<State> {
+        let availability = match self.device {
+            Device::Absent => return None,
+            Device::Online => 3_500,
+            Device::Idle => 5_000,
+            Device::Away => 15_500,
+        };
+        Some(State::new(Kind::Machine, availability))
+    }
+
+    /// The state of its person, as if a telephone had published it, since `first` said so.
+    #[must_use]
+    pub fn phone_state(self, first: Timestamp) -> Option<State> {
+        let token = match self.doing {
+            _ if self.device == Device::Absent => return None,
+            Doing::Nothing => return None,
+            Doing::Busy => "",
+            Doing::OnThePhone => "on-the-phone",
+            Doing::Meeting => "in-a-meeting",
+            Doing::Presentation => "in-presentation",
+        };
+        let mut state = State::new(Kind::Phone, 6_500);
+        state.start_time = Some(first);
+        state.activity = Some(Activity {
+            token: token.into(),
+            custom: "".into(),
+            min: 6_500,
+            max: 8_999,
+        });
+        Some(state)
+    }
+}
