@@ -3,6 +3,8 @@
 //! The file is read once into values that cannot be invalid later; flags override it. An unknown key or
 //! a bad value is refused with its line and what was expected.
 
+pub mod directory;
+
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -217,6 +219,7 @@ struct File {
     auth: AuthSection,
     limits: LimitSection,
     log: LogSection,
+    directory: directory::Section,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -276,6 +279,8 @@ pub struct Config {
     pub tls: Option<(PathBuf, PathBuf)>,
     /// The admin listener.
     pub admin: SocketAddr,
+    /// Who is a user, and where that is written.
+    pub directory: directory::Directory,
     /// Who may speak.
     pub auth: AuthMode,
     /// The users of digest.
@@ -498,6 +503,7 @@ fn merge(file: File, flags: &Flags) -> Result<Config, ConfigError> {
         ));
     }
     Ok(Config {
+        directory: directory::check(file.directory).map_err(ConfigError::Unsound)?,
         data: flags
             .data
             .clone()

@@ -2,7 +2,7 @@
 //!
 //! # The order of the modules
 //!
-//! `config`, `observe` ← `raft`, `pool` ← `dialect` ← `egress` ← `ingress` ← this file; a module
+//! `config`, `observe` ← `directory`, `raft`, `pool` ← `dialect` ← `egress` ← `ingress` ← this file; a module
 //! imports only from its left (`node/tests/tidy.rs` holds it).
 //!
 //! # What runs
@@ -13,9 +13,11 @@
 //! | `raft` | 1 | openraft's tasks, the proposers, the admin listener |
 //! | `log` | 1 | fsync |
 //! | `shard-sNN` | one per hosted shard | its queue |
+//! | `directory` | 1, where there is one | the directory file or the LDAP server |
 
 pub mod config;
 pub mod dialect;
+pub mod directory;
 pub mod egress;
 pub mod ingress;
 pub mod observe;
@@ -24,6 +26,7 @@ pub mod raft;
 
 mod identity_file;
 mod inspect;
+mod profiles;
 
 use std::io;
 use std::net::SocketAddr;
@@ -39,6 +42,8 @@ use transport::io::tls::{Certificates, TlsError};
 use transport::io::worker::{Listen, Worker};
 
 use config::Config;
+use directory::keeper::Keeper;
+use directory::{Directory, Everybody, Users};
 use egress::outbox::{Mail, Outbox, Workers};
 use identity_file::IdentityFile;
 use ingress::admission::Permits;
@@ -93,6 +98,9 @@ pub enum StartError {
     /// The users file cannot be read.
     #[error("{0}")]
     Users(String),
+    /// The directory cannot be read.
+    #[error(transparent)]
+    Directory(#[from] directory::ReadError),
     /// A thread or runtime cannot be made.
     #[error("the system refuses a thread: {0}")]
     Thread(#[source] io::Error),
@@ -123,6 +131,8 @@ pub struct Node {
     admin: SocketAddr,
     log: Log,
     tls: Option<Certificates>,
+    /// Who reads the directory again, where there is one.
+    keeper: Option<Keeper>,
 }
 
 /// The thread that openraft, the proposers and the admin listener run on.
@@ -191,6 +201,11 @@ impl Node {
             Some((certificate, key)) => Some(Certificates::load(certificate, key)?),
             None => None,
         };
+        let opened = directory::open(&config.directory, &config.domains, &config.data)?;
+        let users: Arc<dyn Users> = match &opened {
+            Some(opened) => Arc::<Directory>::clone(&opened.directory),
+            None => Arc::new(Everybody),
+        };
         let log_options = LogOptions {
             segment_bytes: config.log_segment_bytes,
             ..LogOptions::default()
@@ -248,7 +263,7 @@ impl Node {
         let shared = Arc::new(Shared {
             policy: config.policy(),
             identity: who,
-            users: Arc::new(dialect::Everybody),
+            users,
             routes: Routes::new(map, links.collect()),
             workers: mailboxes.clone(),
             metrics: Arc::clone(&metrics),
@@ -257,6 +272,9 @@ impl Node {
         let listen: Vec<String> = workers[0].addresses().iter().map(describe).collect();
 
         observe_sources(&metrics, &workers, &shards, &log);
+        if let Some(opened) = &opened {
+            observe_directory(&metrics, &opened.directory);
+        }
         let inspector = Arc::new(inspect::Inspector {
             node: identity.node,
             domains: config.domains.clone(),
@@ -281,7 +299,7 @@ impl Node {
             let group = Arc::clone(group);
             raft.run(async move { group.core.bootstrap().await })?;
         }
-        let node = Node {
+        let mut node = Node {
             config,
             identity,
             raft,
@@ -293,9 +311,17 @@ impl Node {
             admin,
             log,
             tls,
+            keeper: None,
         };
         node.wait_until_ready(&inspector)?;
         node.keep_house();
+        if let Some(opened) = opened {
+            let refresh = node.config.directory.refresh;
+            let mut profiles = profiles::Profiles::new(Arc::clone(&node.shared));
+            let publish = move |directory: &_| profiles.publish(directory);
+            let keeper = Keeper::start(opened, refresh, publish).map_err(StartError::Thread)?;
+            node.keeper = Some(keeper);
+        }
         Ok(node)
     }
 
@@ -374,15 +400,21 @@ impl Node {
         self.admin
     }
 
-    /// Reads again what can change while the node runs: certificates. What is bad stays as it was.
+    /// Reads again what can change while the node runs: certificates and the directory. What is bad
+    /// stays as it was.
     pub fn reload(&self) {
-        let Some(tls) = &self.tls else {
-            tracing::info!("nothing is read again: there is no certificate");
-            return;
-        };
-        match tls.reload() {
-            Ok(()) => tracing::info!("new connections are shown the certificate as it is now"),
-            Err(error) => tracing::error!(%error, "the certificate stays as it was"),
+        if let Some(keeper) = &self.keeper {
+            keeper.read_again();
+        }
+        match self.tls.as_ref().map(Certificates::reload) {
+            Some(Ok(())) => {
+                tracing::info!("new connections are shown the certificate as it is now")
+            }
+            Some(Err(error)) => tracing::error!(%error, "the certificate stays as it was"),
+            None if self.keeper.is_none() => {
+                tracing::info!("nothing is read again: there is neither certificate nor directory");
+            }
+            None => {}
         }
     }
 
@@ -446,6 +478,7 @@ impl Config {
                 config::Foreign::NotFound => dialect::refusal::FOREIGN_NOT_FOUND,
                 config::Foreign::Forbidden => dialect::refusal::FOREIGN_FORBIDDEN,
             },
+            results_max: self.directory.max_results,
             publication: interval(self.publication),
             subscription: interval(self.subscription),
             registration: interval(self.registration),
@@ -518,6 +551,21 @@ fn describe(listen: &Listen) -> String {
         listen.transport.as_str().to_lowercase(),
         listen.address
     )
+}
+
+/// What a scrape asks of the directory.
+fn observe_directory(metrics: &Arc<Metrics>, directory: &Arc<Directory>) {
+    let directory = Arc::clone(directory);
+    metrics.add_source(Box::new(move |samples| {
+        let of = directory.samples();
+        samples.extend(of.map(|(name, help, value, grows)| Sample {
+            name,
+            help,
+            label: None,
+            value,
+            grows,
+        }));
+    }));
 }
 
 /// What a scrape asks of those who count for themselves.

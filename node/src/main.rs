@@ -22,6 +22,9 @@ fn main() -> ExitCode {
             {
                 return fail(&error);
             }
+            if let Err(error) = node::directory::check(&config.directory, &config.domains) {
+                return fail(&error);
+            }
             say(&format!(
                 "sound: {} domains, {} listeners, auth {:?}",
                 config.domains.len(),

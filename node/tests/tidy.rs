@@ -66,13 +66,28 @@ const ORDER: [(&str, Modules); 3] = [
         &[
             ("config", &[]),
             ("observe", &["config"]),
+            ("directory", &["config", "observe"]),
             ("raft", &["config", "observe"]),
             ("pool", &["config", "observe", "raft"]),
-            ("dialect", &["config", "observe", "raft", "pool"]),
-            ("egress", &["config", "observe", "raft", "pool", "dialect"]),
+            (
+                "dialect",
+                &["config", "observe", "directory", "raft", "pool"],
+            ),
+            (
+                "egress",
+                &["config", "observe", "directory", "raft", "pool", "dialect"],
+            ),
             (
                 "ingress",
-                &["config", "observe", "raft", "pool", "dialect", "egress"],
+                &[
+                    "config",
+                    "observe",
+                    "directory",
+                    "raft",
+                    "pool",
+                    "dialect",
+                    "egress",
+                ],
             ),
         ],
     ),

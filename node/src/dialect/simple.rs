@@ -13,6 +13,7 @@ use transport::sip::header::MediaType;
 use transport::sip::write::Reply;
 use transport::sip::{Name, Request, StatusCode};
 
+use super::enhanced::diagnostics;
 use super::{
     Answer, Aside, Circumstances, Fetch, Grace, Poll, Scratch, Translated, address, enhanced,
     foreign_address, package, refusal,
@@ -24,6 +25,16 @@ pub const PIDF: &str = "application/pidf+xml";
 /// What Microsoft's older clients watch (MS-PRES 2.2.2.9).
 const MSRTC: &str = "text/xml+msrtc.pidf";
 
+/// Whether the presentity is a user of this deployment.
+//= RFC 3903 6
+//# 404 for a resource that is not there
+fn known(presentity: &str, circumstances: &Circumstances<'_>) -> Result<(), Answer> {
+    if circumstances.knows(presentity) {
+        return Ok(());
+    }
+    Err(diagnostics::USER_UNKNOWN.on(Answer::of(refusal::NO_SUCH_USER), circumstances))
+}
+
 /// PUBLISH: the order of the checks is the RFC's, and a client may rely on it.
 //= RFC 3903 6
 //# 404 before 489 before 400 and 412 before 423 before 415
@@ -34,6 +45,7 @@ pub(super) fn publish<'s>(
 ) -> Result<Translated<'s>, Answer> {
     let policy = circumstances.policy;
     address(request.uri(), policy, &mut scratch.presentity)?;
+    known(&scratch.presentity, circumstances)?;
     let package = package(request)?;
     let if_match = if_match(request)?;
     let presentity = scratch.presentity.as_str();
@@ -156,6 +168,7 @@ fn first_subscribe<'s>(
 ) -> Result<Translated<'s>, Answer> {
     let policy = circumstances.policy;
     address(request.uri(), policy, &mut scratch.presentity)?;
+    known(&scratch.presentity, circumstances)?;
     foreign_address(request.from().uri, &mut scratch.watcher)?;
     let package = package(request)?;
     let format = accepted(request)?;

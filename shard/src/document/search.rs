@@ -6,7 +6,7 @@
 
 use std::borrow::Cow;
 
-use super::pidf::DocumentError;
+use super::DocumentError;
 use crate::xml::{Document, Element, escape};
 
 /// What is both the type of the request's body and of the answer's.
@@ -137,9 +137,7 @@ pub fn parse(body: &[u8]) -> Result<Search<'_>, DocumentError> {
     let array = soap_body(&document)?
         .children()
         .filter(|child| child.is(METHODS, "Array"))
-        .find(|array| {
-            attribute(*array, "id").is_some_and(|own| own.trim() == id)
-        })
+        .find(|array| attribute(*array, "id").is_some_and(|own| own.trim() == id))
         .ok_or_else(|| wrong(called, "a filter that names no Array"))?;
     let mut filters = Vec::new();
     for row in array.children().filter(|child| child.is(METHODS, "row")) {

@@ -393,7 +393,8 @@ impl Plan {
             return wrong(circumstances.policy.foreign);
         }
         if !circumstances.knows(&address) {
-            return wrong(refusal::NO_SUCH_USER);
+            let answer = Answer::of(refusal::NO_SUCH_USER);
+            return Err(diagnostics::USER_UNKNOWN.on(answer, circumstances));
         }
         let served = Served {
             subscribe: true,

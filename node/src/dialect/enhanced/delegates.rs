@@ -6,7 +6,7 @@ use shard::presence::delegate::DelegateAct;
 use shard::slot::Slot;
 use transport::sip::Request;
 
-use super::{Aside, body, malformed, own_address};
+use super::{Aside, body, diagnostics, malformed, own_address};
 use crate::dialect::{Answer, Circumstances, Grace, Scratch, Translated, refusal};
 
 pub(super) fn set_delegate<'s>(
@@ -31,7 +31,7 @@ pub(super) fn set_delegate<'s>(
     //= MS-PRES 3.9.5.4
     //# 404 for a delegate who is no user of this deployment
     if !valid && set.act != DelegateAct::Remove {
-        return Err(Answer::of(refusal::NO_SUCH_USER));
+        return Err(diagnostics::USER_UNKNOWN.on(Answer::of(refusal::NO_SUCH_USER), circumstances));
     }
     Ok(Translated::Change {
         slot: Slot::of(&scratch.presentity),

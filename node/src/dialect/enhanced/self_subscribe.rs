@@ -6,7 +6,7 @@ use shard::subscription::watch::Wish;
 use transport::sip::Request;
 
 use super::category_subscribe::{Buffers, Subscription};
-use super::{Aside, body, canonical_of, in_dialog, malformed};
+use super::{Aside, body, canonical_of, diagnostics, in_dialog, malformed};
 use crate::dialect::{
     Answer, Circumstances, Scratch, Translated, address, foreign_address, refusal,
 };
@@ -39,7 +39,7 @@ pub(super) fn subscribe<'s>(
         &mut scratch.presentity,
     )?;
     if !circumstances.knows(&scratch.presentity) {
-        return Err(Answer::of(refusal::NO_SUCH_USER));
+        return Err(diagnostics::USER_UNKNOWN.on(Answer::of(refusal::NO_SUCH_USER), circumstances));
     }
     let wish = if in_dialog(request) && request.body().is_empty() {
         Wish::Same
