@@ -358,3 +358,108 @@ fn ldap(section: Section) -> Result<Ldap, String> {
         attributes,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<Directory, String> {
+        let section: Section = toml::from_str(text).map_err(|error| error.to_string())?;
+        check(section)
+    }
+
+    #[test]
+    fn nothing_said_is_everybody() {
+        assert_eq!(read("").expect("sound"), Directory::default());
+        assert_eq!(read("kind = 'open'").expect("sound"), Directory::default());
+    }
+
+    #[test]
+    fn a_path_or_a_url_says_the_kind() {
+        let file = read("path = 'u.toml'\nmax_results = 7\nrefresh_s = 60").expect("sound");
+        assert_eq!(file.source, Some(Source::File("u.toml".into())));
+        assert_eq!(
+            (file.max_results, file.refresh),
+            (7, Duration::from_secs(60))
+        );
+        let text = "url = 'ldap://h'\nbase = 'dc=x'\n[attributes]\naddress = 'uid'\nline = ''\nmail = ['a', 'b']";
+        let Some(Source::Ldap(ldap)) = read(text).expect("sound").source else {
+            panic!("a server");
+        };
+        assert_eq!(ldap.filter, "(objectClass=person)");
+        assert_eq!(
+            (ldap.bind, ldap.start_tls, ldap.page_size),
+            (None, false, PAGE)
+        );
+        let names = |names: &Names| names.iter().map(str::to_owned).collect::<Vec<_>>();
+        assert_eq!(names(&ldap.attributes.address), ["uid"]);
+        assert_eq!(names(&ldap.attributes.mail), ["a", "b"]);
+        assert!(names(&ldap.attributes.line).is_empty());
+        assert_eq!(names(&ldap.attributes.surname), ["sn"]);
+        assert!(ldap.attributes.all().contains(&"uid"));
+    }
+
+    #[test]
+    fn what_is_wrong_is_said() {
+        let ldap = "url = 'ldap://h'\nbase = 'dc=x'\n";
+        let and = |more: &str| format!("{ldap}{more}");
+        for (text, expected) in [
+            ("max_results = 0".to_owned(), "expected 1 to 1000"),
+            ("refresh_s = 0".to_owned(), "expected 1 to 86400"),
+            ("kind = 'file'".to_owned(), "needs path"),
+            ("kind = 'ldap'".to_owned(), "needs url"),
+            ("url = 'ldap://h'".to_owned(), "needs base"),
+            (
+                "url = 'http://h'\nbase = 'x'".to_owned(),
+                "expected ldap://HOST[:PORT]",
+            ),
+            (
+                "path = 'u'\nurl = 'ldap://h'".to_owned(),
+                "has both path and url",
+            ),
+            (
+                "path = 'u'\nbase = 'x'".to_owned(),
+                "directory.base is for kind = \"ldap\"",
+            ),
+            (
+                "kind = 'open'\npath = 'x'".to_owned(),
+                "directory.path is for kind = \"file\"",
+            ),
+            (and("bind_dn = 'cn=x'"), "go together"),
+            (and("page_size = 0"), "expected 1 to 65535"),
+            (
+                "url = 'ldaps://h'\nbase = 'x'\nstart_tls = true".to_owned(),
+                "ldaps:// is TLS already",
+            ),
+            (
+                and("[attributes]\naddress = ''"),
+                "attributes.address is empty",
+            ),
+            (and("[attributes]\nshoe = 'x'"), "unknown field `shoe`"),
+            (
+                "kind = 'sql'".to_owned(),
+                "expected one of `open`, `file`, `ldap`",
+            ),
+        ] {
+            let why = read(&text).expect_err(&text);
+            assert!(why.contains(expected), "{text}: {why}");
+        }
+    }
+
+    /// What the example shows as defaults are the defaults.
+    #[test]
+    fn the_example_shows_the_defaults() {
+        let example = include_str!("../../../deploy/node.toml");
+        let shown: String = example
+            .lines()
+            .skip_while(|line| *line != "# [directory.attributes]")
+            .skip(1)
+            .map_while(|line| line.strip_prefix("# "))
+            .map(|line| format!("{line}\n"))
+            .collect();
+        assert!(shown.lines().count() > 20, "{shown}");
+        let shown: Attributes = toml::from_str(&shown).expect("sound");
+        let names = |of: &Attributes| of.all().into_iter().map(str::to_owned).collect::<Vec<_>>();
+        assert_eq!(names(&shown), names(&Attributes::default()));
+    }
+}

@@ -128,6 +128,28 @@ pub struct WatcherReport {
     pub notified_at: String,
 }
 
+/// Who is found in the directory.
+#[derive(Clone, Debug, Serialize)]
+pub struct DirectoryReport {
+    /// By name, as far as the operator's maximum goes.
+    pub users: Vec<UserReport>,
+    /// Whether there are more.
+    pub more_available: bool,
+}
+
+/// One user.
+#[derive(Clone, Debug, Serialize)]
+pub struct UserReport {
+    /// The address as a URI.
+    pub presentity: String,
+    /// The name that is shown.
+    pub display_name: String,
+    /// The mail address.
+    pub mail: String,
+    /// One telephone number.
+    pub phone: String,
+}
+
 /// Why a presentity cannot be shown.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InspectError {
@@ -137,8 +159,13 @@ pub enum InspectError {
     /// Nothing is kept for it.
     #[error("nothing is kept for {0}: nobody published, registered or subscribed")]
     Unknown(String),
+    /// There is nothing to search.
+    #[error(
+        "every address of the domains is a user; [directory] in node.toml names a file or a server"
+    )]
+    NoDirectory,
     /// The shard does not answer.
-    #[error("the shard of this address does not answer now; try again")]
+    #[error("there is too much to do now; try again")]
     Busy,
 }
 
@@ -153,6 +180,11 @@ pub trait Inspect: Send + Sync + 'static {
     fn readiness(&self) -> Readiness;
     /// What is kept for one address.
     fn presentity<'a>(&'a self, uri: &'a str) -> Asked<'a, Result<PresentityReport, InspectError>>;
+    /// Who is called by something that begins so, of the directory.
+    ///
+    /// # Errors
+    /// [`InspectError::NoDirectory`], or [`InspectError::Busy`].
+    fn directory(&self, name: &str) -> Result<DirectoryReport, InspectError>;
     /// Everything counted, as Prometheus reads it.
     fn metrics(&self) -> String;
 }

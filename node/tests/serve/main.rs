@@ -2,6 +2,7 @@
 
 mod admin;
 mod bodies;
+mod directory;
 mod durability;
 mod enhanced;
 mod phone;

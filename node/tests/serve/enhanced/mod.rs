@@ -1,5 +1,6 @@
 //! MS-PRES on the wire: each file the clauses of one part of the specification.
 
-mod client;
+pub mod client;
 mod publication;
-mod tree;
+pub mod search;
+pub mod tree;
