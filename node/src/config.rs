@@ -3,6 +3,7 @@
 //! The file is read once into values that cannot be invalid later; flags override it. An unknown key or
 //! a bad value is refused with its line and what was expected.
 
+pub mod directory;
 mod enhanced;
 mod standard;
 
@@ -447,6 +448,7 @@ struct File {
     enhanced: Enhanced,
     federation: FederationSection,
     log: LogSection,
+    directory: directory::Section,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -547,6 +549,8 @@ pub struct Config {
     pub tls: Option<(PathBuf, PathBuf)>,
     /// The admin listener.
     pub admin: SocketAddr,
+    /// Who is a user, and where that is written.
+    pub directory: directory::Directory,
     /// Who may speak.
     pub auth: Auth,
     /// The users with their secrets; there, when there are schemes.
@@ -841,6 +845,7 @@ fn merge(file: File, flags: &Flags) -> Result<Config, ConfigError> {
         watchers,
         federated_users: file.federation.users.map(lower),
         public_users: file.federation.public_users.map(lower),
+        directory: directory::check(file.directory).map_err(ConfigError::Unsound)?,
         data: flags
             .data
             .clone()

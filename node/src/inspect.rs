@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use shard::document::pidf;
+use shard::document::search::{Fault, Filter, Row, Search};
 use shard::machine::apply::{Counts, Report};
 use shard::runner::Job;
 use shard::slot::Aor;
@@ -15,8 +16,8 @@ use transport::sip::uri::{Scheme, Uri};
 use crate::hosting::Hosted;
 use crate::ingress::endpoint::Shared;
 use crate::observe::report::{
-    Asked, EndpointReport, Inspect, InspectError, NodeReport, PoolReport, PresentityReport,
-    PublicationReport, Readiness, ShardReport, WatcherReport,
+    Asked, DirectoryReport, EndpointReport, Inspect, InspectError, NodeReport, PoolReport,
+    PresentityReport, PublicationReport, Readiness, ShardReport, UserReport, WatcherReport,
 };
 use crate::pool::PoolGroup;
 use crate::raft::log::Log;
@@ -119,6 +120,32 @@ impl Inspect for Inspector {
             let (report, view) = answer.ok().and_then(Result::ok).ok_or(InspectError::Busy)?;
             let report = report.ok_or_else(|| InspectError::Unknown(aor.to_string()))?;
             Ok(show(&aor, shard, &report, &view))
+        })
+    }
+
+    fn directory(&self, name: &str) -> Result<DirectoryReport, InspectError> {
+        let search = Search {
+            filters: vec![Filter {
+                attribute: "anr".into(),
+                value: name.into(),
+            }],
+            max_results: None,
+        };
+        let limit = self.shared.policy.results_max;
+        let found = self.shared.users.search(&search, limit);
+        let found = found.map_err(|fault| match fault {
+            Fault::Busy => InspectError::Busy,
+            Fault::BadCall | Fault::NotAuthorized | Fault::Unknown => InspectError::NoDirectory,
+        })?;
+        let report = |row: Row<'_>| UserReport {
+            presentity: format!("sip:{}", row.address),
+            display_name: row.display_name.to_owned(),
+            mail: row.email.to_owned(),
+            phone: row.phone.to_owned(),
+        };
+        Ok(DirectoryReport {
+            users: found.rows().map(report).collect(),
+            more_available: found.more_available,
         })
     }
 

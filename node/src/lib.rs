@@ -2,7 +2,7 @@
 //!
 //! # The order of the modules
 //!
-//! `config`, `observe` ← `peer` ← `raft`, `pool` ← `dialect` ← `egress` ← `ingress` ← this file; a module
+//! `config`, `observe` ← `peer`, `directory` ← `raft`, `pool` ← `dialect` ← `egress` ← `ingress` ← this file; a module
 //! imports only from its left (`node/tests/tidy.rs` holds it).
 //!
 //! # What runs
@@ -14,10 +14,12 @@
 //! | `peers` | 1 | requests, answers and notifications from and to other nodes |
 //! | `log` | 1 | fsync |
 //! | `shard-sNN` | one per hosted shard | its queue |
+//! | `directory` | 1, where there is one | the directory file or the LDAP server |
 
 pub mod accounts;
 pub mod config;
 pub mod dialect;
+pub mod directory;
 pub mod egress;
 pub mod ingress;
 pub mod observe;
@@ -28,6 +30,7 @@ pub mod raft;
 mod hosting;
 mod identity_file;
 mod inspect;
+mod profiles;
 
 use std::io;
 use std::net::SocketAddr;
@@ -44,6 +47,8 @@ use transport::io::tls::{Certificates, TlsError};
 use transport::io::worker::{Listen, Worker};
 
 use config::Config;
+use directory::keeper::Keeper;
+use directory::{Directory, Everybody, Users};
 use egress::outbox::{Mail, Workers};
 use egress::traffic::Traffic;
 use hosting::{Hosted, Hosting};
@@ -117,6 +122,9 @@ pub enum StartError {
     /// The pool does not take this node in.
     #[error("this node could not join the pool: {0}")]
     Join(#[from] JoinError),
+    /// The directory cannot be read.
+    #[error(transparent)]
+    Directory(#[from] directory::ReadError),
     /// A thread or runtime cannot be made.
     #[error("the system refuses a thread: {0}")]
     Thread(#[source] io::Error),
@@ -149,6 +157,8 @@ pub struct Node {
     admin: SocketAddr,
     log: Log,
     tls: Option<Certificates>,
+    /// Who reads the directory again, where there is one.
+    keeper: Option<Keeper>,
 }
 
 /// A thread with a runtime: `raft` for openraft, the proposers and the admin listener, `peers` for the
@@ -218,6 +228,11 @@ impl Node {
         let tls = match &config.tls {
             Some((certificate, key)) => Some(Certificates::load(certificate, key)?),
             None => None,
+        };
+        let opened = directory::open(&config.directory, &config.domains, &config.data)?;
+        let users: Arc<dyn Users> = match &opened {
+            Some(opened) => Arc::<Directory>::clone(&opened.directory),
+            None => Arc::new(Everybody),
         };
         let log_options = LogOptions {
             segment_bytes: config.log_segment_bytes,
@@ -343,7 +358,7 @@ impl Node {
         let shared = Arc::new(Shared {
             policy,
             identity: who,
-            users: Arc::new(dialect::Everybody),
+            users,
             routes: Arc::clone(&routes),
             traffic,
             workers: mailboxes.clone(),
@@ -353,6 +368,9 @@ impl Node {
         let listen: Vec<String> = workers[0].addresses().iter().map(describe).collect();
 
         observe_sources(&metrics, &workers, &hosting.hosted, &log);
+        if let Some(opened) = &opened {
+            observe_directory(&metrics, &opened.directory);
+        }
         let inspector = Arc::new(inspect::Inspector {
             node,
             domains: config.domains.clone(),
@@ -383,7 +401,7 @@ impl Node {
         });
         raft.handle
             .spawn(Arc::clone(&hosting).follow(Arc::clone(&routes)));
-        let node = Node {
+        let mut node = Node {
             config,
             number: node,
             _identity: identity,
@@ -397,9 +415,17 @@ impl Node {
             admin,
             log,
             tls,
+            keeper: None,
         };
         node.wait_until_ready(&inspector)?;
         node.keep_house();
+        if let Some(opened) = opened {
+            let refresh = node.config.directory.refresh;
+            let mut profiles = profiles::Profiles::new(Arc::clone(&node.shared));
+            let publish = move |directory: &_| profiles.publish(directory);
+            let keeper = Keeper::start(opened, refresh, publish).map_err(StartError::Thread)?;
+            node.keeper = Some(keeper);
+        }
         Ok(node)
     }
 
@@ -486,8 +512,12 @@ impl Node {
         self.admin
     }
 
-    /// Reads again what can change while the node runs: certificates and users. What is bad stays as it was.
+    /// Reads again what can change while the node runs: certificates, users and the directory. What is bad
+    /// stays as it was.
     pub fn reload(&self) {
+        if let Some(keeper) = &self.keeper {
+            keeper.read_again();
+        }
         match self.tls.as_ref().map(Certificates::reload) {
             None => {}
             Some(Ok(())) => {
@@ -498,9 +528,9 @@ impl Node {
         if let Err(error) = self.shared.identity.reload() {
             tracing::error!(%error, "the users stay as they were");
         }
-        if self.tls.is_none() && self.shared.identity.is_open() {
+        if self.tls.is_none() && self.shared.identity.is_open() && self.keeper.is_none() {
             tracing::info!(
-                "nothing is read again: there is neither a certificate nor a users file"
+                "nothing is read again: there is neither a certificate, nor a users file, nor a directory"
             );
         }
     }
@@ -612,6 +642,7 @@ impl Config {
                 config::Foreign::NotFound => dialect::refusal::FOREIGN_NOT_FOUND,
                 config::Foreign::Forbidden => dialect::refusal::FOREIGN_FORBIDDEN,
             },
+            results_max: self.directory.max_results,
             publication: interval(self.publication),
             subscription: interval(self.subscription),
             registration: interval(self.registration),
@@ -741,6 +772,21 @@ fn describe(listen: &Listen) -> String {
         listen.transport.as_str().to_lowercase(),
         listen.address
     )
+}
+
+/// What a scrape asks of the directory.
+fn observe_directory(metrics: &Arc<Metrics>, directory: &Arc<Directory>) {
+    let directory = Arc::clone(directory);
+    metrics.add_source(Box::new(move |samples| {
+        let of = directory.samples();
+        samples.extend(of.map(|(name, help, value, grows)| Sample {
+            name,
+            help,
+            label: None,
+            value,
+            grows,
+        }));
+    }));
 }
 
 /// What a scrape asks of those who count for themselves.

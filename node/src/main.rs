@@ -25,6 +25,9 @@ fn main() -> ExitCode {
             if let Err(error) = accounts::check(&config) {
                 return fail(&error);
             }
+            if let Err(error) = node::directory::check(&config.directory, &config.domains) {
+                return fail(&error);
+            }
             say(&format!(
                 "sound: {} domains, {} listeners, auth {}",
                 config.domains.len(),

@@ -28,6 +28,19 @@ fn the_example_configuration_is_sound() {
         "{said}"
     );
     let folder = tempfile::tempdir().expect("a folder");
+    // The example of a directory is sound as well, and a mistake in one is told with its line.
+    let users = folder.path().join("users.toml");
+    std::fs::copy(example.with_file_name("users.toml"), &users).expect("copied");
+    let with_directory = folder.path().join("directory.toml");
+    std::fs::write(&with_directory, format!("[directory]\npath = {users:?}\n")).expect("written");
+    let (sound, said) = check(&with_directory);
+    assert!(sound, "{said}");
+    std::fs::write(&users, "[[user]]\naddress = 'x@y'\n").expect("written");
+    let (sound, said) = check(&with_directory);
+    assert!(
+        !sound && said.contains("users.toml: line 1: address"),
+        "{said}"
+    );
     let wrong = folder.path().join("node.toml");
     std::fs::write(&wrong, "shards = 2\ncolour = 'red'\n").expect("written");
     let (sound, said) = check(&wrong);

@@ -709,6 +709,16 @@ mod tests {
     }
 
     #[test]
+    fn an_attribute_may_be_qualified_or_not() {
+        let text = b"<a xmlns:p='one' xmlns:q='two' p:b='1' q:c='2' d='3'/>";
+        let document = Document::parse(text).expect("a document");
+        let of = |local| document.root().attribute_of("one", local);
+        assert_eq!(of("b").as_deref(), Some("1"));
+        assert_eq!(of("c"), None);
+        assert_eq!(of("d").as_deref(), Some("3"));
+    }
+
+    #[test]
     fn a_fragment_takes_along_what_it_uses_and_nothing_else() {
         let text = b"<a xmlns='one' xmlns:p='two' xmlns:q='three' xmlns:unused='four'>\
                      <p:b q:x='1'><c/></p:b><d/><e xmlns='five'/><f xmlns=''/></a>";

@@ -67,6 +67,13 @@ impl Answer {
             .map(|(_, value)| &**value)
     }
 
+    /// The body that was added, with its type.
+    #[must_use]
+    pub fn body(&self) -> Option<(&str, &[u8])> {
+        let (media, body) = self.body.as_ref()?;
+        Some((media, body))
+    }
+
     /// The response to `request`.
     #[must_use]
     pub fn write(&self, request: &Request, to_tag: &str) -> Bytes {

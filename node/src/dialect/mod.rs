@@ -15,7 +15,6 @@ use shard::category::Category;
 use shard::machine::command::{Command, Extras};
 use shard::machine::crossing::Question;
 use shard::presence::container::Network;
-use shard::presence::enhanced::Profile;
 use shard::presence::publication::EntityTag;
 use shard::slot::Slot;
 use shard::subscription::dialog::{Format, LocalTag, Package};
@@ -28,6 +27,7 @@ pub use answer::Answer;
 pub use enhanced::Aside;
 pub use policy::Policy;
 
+use crate::directory::Users;
 use crate::peer::NodeNumber;
 use crate::pool::map::PoolMap;
 
@@ -60,37 +60,6 @@ pub struct Circumstances<'c> {
     pub trusted: bool,
     /// Who is a user of this deployment.
     pub users: &'c dyn Users,
-}
-
-/// Who is a user of this deployment.
-pub trait Users: std::fmt::Debug + Send + Sync {
-    /// Whether somebody of this canonical address, in a domain of ours, is.
-    fn knows(&self, address: &str) -> bool;
-    /// What is known of a user, whose From has this display name.
-    fn profile(&self, address: &str, display_name: &str) -> Profile;
-}
-
-/// Every address of our domains is a user, and known by the name it gives.
-#[derive(Clone, Copy, Debug)]
-pub struct Everybody;
-
-impl Users for Everybody {
-    fn knows(&self, _address: &str) -> bool {
-        true
-    }
-
-    /// Contradiction C-64: the display name last seen in From, else the user part.
-    fn profile(&self, address: &str, display_name: &str) -> Profile {
-        let user = address.split('@').next().unwrap_or(address);
-        let name = if display_name.is_empty() {
-            user
-        } else {
-            display_name
-        };
-        let mut profile = Profile::default();
-        profile.card.display_name = name.into();
-        profile
-    }
 }
 
 impl Circumstances<'_> {

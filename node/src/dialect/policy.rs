@@ -75,6 +75,8 @@ pub struct Policy {
     pub domains: Vec<String>,
     /// What an address of another domain gets: 404 or 403.
     pub foreign: Row,
+    /// Rows of one answer to a search of the directory.
+    pub results_max: usize,
     /// Publications.
     pub publication: Interval,
     /// Subscriptions.
@@ -136,6 +138,7 @@ impl Default for Policy {
         Policy {
             domains: vec!["localhost".to_owned()],
             foreign: refusal::FOREIGN_NOT_FOUND,
+            results_max: 100,
             publication: interval,
             subscription: interval,
             registration: interval,

@@ -55,6 +55,12 @@ pub const OWN_DELEGATE: Row = row(StatusCode::BAD_REQUEST, "The Delegate Is The 
 pub const NO_ENDPOINT: Row = row(StatusCode::BAD_REQUEST, "Missing Endpoint Identifier");
 /// 400: nobody of this address is in the list (MS-PRES 3.6.5.3).
 pub const NO_SUBSCRIBER: Row = row(StatusCode::BAD_REQUEST, "No Such Subscriber");
+/// 400: a search that is none (MS-PRES 3.1.5.4).
+pub const BAD_SEARCH: Row = row(StatusCode::BAD_REQUEST, "Bad Request");
+/// 403: who searches is no user (MS-PRES 3.1.5.4).
+pub const SEARCH_FORBIDDEN: Row = row(StatusCode::FORBIDDEN, "Search Not Authorized");
+/// 500: there is nothing to search (MS-PRES 3.1.5.4).
+pub const SEARCH_FAILED: Row = row(StatusCode::SERVER_ERROR, "No Directory To Search");
 /// 403: From and To differ.
 pub const NOT_YOURSELF: Row = row(StatusCode::FORBIDDEN, "From And To Differ");
 /// 403: somebody outside, where such may not watch or be watched (MS-PRES 3.4.5.3).

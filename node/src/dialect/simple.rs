@@ -16,6 +16,7 @@ use transport::sip::{Name, Request, StatusCode};
 
 use crate::config::PidfPublish;
 
+use super::enhanced::diagnostics;
 use super::{
     Answer, Aside, Circumstances, Fetch, Grace, Poll, Scratch, Translated, address, enhanced,
     foreign_address, package, refusal,
@@ -26,6 +27,16 @@ pub const PIDF: &str = "application/pidf+xml";
 
 /// What Microsoft's older clients watch (MS-PRES 2.2.2.9).
 const MSRTC: &str = "text/xml+msrtc.pidf";
+
+/// Whether the presentity is a user of this deployment.
+//= RFC 3903 6
+//# 404 for a resource that is not there
+fn known(presentity: &str, circumstances: &Circumstances<'_>) -> Result<(), Answer> {
+    if circumstances.knows(presentity) {
+        return Ok(());
+    }
+    Err(diagnostics::USER_UNKNOWN.on(Answer::of(refusal::NO_SUCH_USER), circumstances))
+}
 
 /// PUBLISH: the order of the checks is the RFC's, and a client may rely on it.
 //= RFC 3903 6
@@ -40,6 +51,7 @@ pub(super) fn publish<'s>(
         return Ok(Translated::Ignored);
     }
     address(request.uri(), policy, &mut scratch.presentity)?;
+    known(&scratch.presentity, circumstances)?;
     let package = package(request)?;
     let if_match = if_match(request)?;
     let presentity = scratch.presentity.as_str();
@@ -176,6 +188,7 @@ fn first_subscribe<'s>(
 ) -> Result<Translated<'s>, Answer> {
     let policy = circumstances.policy;
     address(request.uri(), policy, &mut scratch.presentity)?;
+    known(&scratch.presentity, circumstances)?;
     foreign_address(request.from().uri, &mut scratch.watcher)?;
     let package = package(request)?;
     let format = accepted(request)?;

@@ -40,9 +40,10 @@ use super::waiting::{Look, Waiting, WaitingRoom, What};
 use crate::dialect::enhanced::answer::{self, Here};
 use crate::dialect::enhanced::endpoint as enhanced_endpoint;
 use crate::dialect::{
-    self, Answer, Aside, Circumstances, Grace, Identified, Policy, Scratch, Translated, Users,
-    refusal, register, simple,
+    self, Answer, Aside, Circumstances, Grace, Identified, Policy, Scratch, Translated, refusal,
+    register, simple,
 };
+use crate::directory::Users;
 use crate::egress::notify;
 use crate::egress::outbox::{Deed, Mail, Workers};
 use crate::egress::render::Rendering;

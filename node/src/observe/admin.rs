@@ -4,7 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use axum::extract::{Path, State};
+use axum::extract::{Path, Query, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -32,6 +32,7 @@ pub async fn serve(address: SocketAddr, node: Arc<dyn Inspect>) -> io::Result<So
             get(|State(node): Node| async move { Json(node.pool()) }),
         )
         .route("/presentity/{uri}", get(presentity))
+        .route("/directory", get(directory))
         .fallback(|| async {
             (
                 StatusCode::NOT_FOUND,
@@ -55,7 +56,8 @@ async fn index() -> &'static str {
      /ready              every shard here has a leader and has caught up\n\
      /metrics            Prometheus text\n\
      /pool               node, shards, leaders, log positions (JSON)\n\
-     /presentity/{uri}   what is kept for an address and what its watchers see (JSON)\n"
+     /presentity/{uri}   what is kept for an address and what its watchers see (JSON)\n\
+     /directory?search=  users whose name begins so (JSON)\n"
 }
 
 async fn ready(State(node): Node) -> Response {
@@ -73,17 +75,33 @@ async fn metrics(State(node): Node) -> Response {
     ([(header::CONTENT_TYPE, kind)], node.metrics()).into_response()
 }
 
+/// What the operator looks for; everybody, if nothing is said.
+#[derive(serde::Deserialize)]
+struct Wanted {
+    #[serde(default)]
+    search: String,
+}
+
+async fn directory(State(node): Node, Query(wanted): Query<Wanted>) -> Response {
+    match node.directory(&wanted.search) {
+        Ok(report) => Json(report).into_response(),
+        Err(error) => refuse(&error),
+    }
+}
+
 async fn presentity(State(node): Node, Path(uri): Path<String>) -> Response {
     match node.presentity(&uri).await {
         Ok(report) => Json(report).into_response(),
-        Err(error) => {
-            let status = match error {
-                InspectError::BadAddress(_) => StatusCode::BAD_REQUEST,
-                InspectError::Unknown(_) => StatusCode::NOT_FOUND,
-                InspectError::Elsewhere(_) => StatusCode::MISDIRECTED_REQUEST,
-                InspectError::Busy => StatusCode::SERVICE_UNAVAILABLE,
-            };
-            (status, Json(json!({ "error": error.to_string() }))).into_response()
-        }
+        Err(error) => refuse(&error),
     }
+}
+
+fn refuse(error: &InspectError) -> Response {
+    let status = match error {
+        InspectError::BadAddress(_) => StatusCode::BAD_REQUEST,
+        InspectError::Unknown(_) | InspectError::NoDirectory => StatusCode::NOT_FOUND,
+        InspectError::Elsewhere(_) => StatusCode::MISDIRECTED_REQUEST,
+        InspectError::Busy => StatusCode::SERVICE_UNAVAILABLE,
+    };
+    (status, Json(json!({ "error": error.to_string() }))).into_response()
 }

@@ -149,6 +149,28 @@ pub struct WatcherReport {
     pub notified_at: String,
 }
 
+/// Who is found in the directory.
+#[derive(Clone, Debug, Serialize)]
+pub struct DirectoryReport {
+    /// By name, as far as the operator's maximum goes.
+    pub users: Vec<UserReport>,
+    /// Whether there are more.
+    pub more_available: bool,
+}
+
+/// One user.
+#[derive(Clone, Debug, Serialize)]
+pub struct UserReport {
+    /// The address as a URI.
+    pub presentity: String,
+    /// The name that is shown.
+    pub display_name: String,
+    /// The mail address.
+    pub mail: String,
+    /// One telephone number.
+    pub phone: String,
+}
+
 /// Why a presentity cannot be shown.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InspectError {
@@ -161,8 +183,13 @@ pub enum InspectError {
     /// There is no replica of its shard here.
     #[error("shard {0} has no replica on this node; ask a node that has one (/pool says which)")]
     Elsewhere(u16),
+    /// There is nothing to search.
+    #[error(
+        "every address of the domains is a user; [directory] in node.toml names a file or a server"
+    )]
+    NoDirectory,
     /// The shard does not answer.
-    #[error("the shard of this address does not answer now; try again")]
+    #[error("there is too much to do now; try again")]
     Busy,
 }
 
@@ -177,6 +204,11 @@ pub trait Inspect: Send + Sync + 'static {
     fn readiness(&self) -> Readiness;
     /// What is kept for one address.
     fn presentity<'a>(&'a self, uri: &'a str) -> Asked<'a, Result<PresentityReport, InspectError>>;
+    /// Who is called by something that begins so, of the directory.
+    ///
+    /// # Errors
+    /// [`InspectError::NoDirectory`], or [`InspectError::Busy`].
+    fn directory(&self, name: &str) -> Result<DirectoryReport, InspectError>;
     /// Everything counted, as Prometheus reads it.
     fn metrics(&self) -> String;
 }

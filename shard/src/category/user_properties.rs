@@ -53,6 +53,10 @@ pub struct Line {
     pub server: Box<str>,
 }
 
+//= MS-PRES 2.2.2.7.4
+//= type=exception
+//= reason=which bridge somebody dials in to is no presence, and no directory we read has it
+// excepts: PRES-2.2.2.7.4-08 the server publishes no acpInformation, so there are no two to tell apart
 /// What the directory says. Texts that are not known are empty.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Properties {

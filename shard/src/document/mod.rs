@@ -29,6 +29,7 @@ pub mod publish;
 pub mod rlmi;
 pub mod roaming_self;
 mod rpid;
+pub mod search;
 mod stored;
 pub mod subscribers;
 

@@ -17,7 +17,7 @@ use crate::machine::replies::Replies;
 use crate::machine::snapshot::{self, Snapshot, SnapshotError, Standing};
 use crate::machine::store::{Due, Store};
 use crate::presence::endpoint::Endpoint;
-use crate::presence::enhanced::{Changes, Enhanced};
+use crate::presence::enhanced::{Changes, Enhanced, Profile};
 use crate::presence::limits::{REPLY_MEMORY_MS, WATCHERS_MAX};
 use crate::presence::publication::{EntityTag, Publication, Publish};
 use crate::slot::{Aor, Slot};
@@ -453,6 +453,13 @@ impl Machine {
                 .collect(),
             enhanced: watched.presentity.enhanced.clone(),
         })
+    }
+
+    /// What the directory said of a user; `None` for somebody whose client never was here.
+    #[must_use]
+    pub fn profile(&self, aor: &str) -> Option<&Profile> {
+        let watched = self.store.watched(aor)?;
+        watched.presentity.enhanced.as_ref()?.profile.as_ref()
     }
 
     /// How much it holds.

@@ -485,8 +485,10 @@ mod tests {
     use transport::sip::Message;
 
     use super::*;
-    use crate::dialect::{Policy, Users, translate};
+    use crate::dialect::{Policy, translate};
+    use crate::directory::{Found, Users};
     use crate::pool::map::{Change, PoolMap};
+    use shard::document::search::{Fault, Search};
 
     /// Nobody is a user but these two.
     #[derive(Debug)]
@@ -499,6 +501,10 @@ mod tests {
 
         fn profile(&self, _address: &str, _display_name: &str) -> Profile {
             Profile::default()
+        }
+
+        fn search(&self, _search: &Search<'_>, _limit: usize) -> Result<Found, Fault> {
+            Err(Fault::Unknown)
         }
     }
 

@@ -30,7 +30,7 @@ pub(super) fn subscribe<'s>(
     Buffers::of(scratch).finish(request, circumstances, subscription)
 }
 
-/// SERVICE in SOAP: changes of contacts, or a search of the directory.
+/// SERVICE in SOAP that changes contacts.
 pub(super) fn soap<'s>(
     request: &'s Request,
     circumstances: &Circumstances<'_>,

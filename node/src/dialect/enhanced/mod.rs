@@ -9,6 +9,7 @@ mod delegates;
 pub mod diagnostics;
 mod provisioning;
 mod publish;
+mod search;
 mod self_subscribe;
 mod subscribers;
 mod summary;
@@ -257,6 +258,9 @@ pub(super) fn service<'s>(
         }
         Some("application/msrtc-setdelegate+xml") => {
             delegates::set_delegate(request, circumstances, scratch)
+        }
+        Some("application/soap+xml") if search::is_search(request) => {
+            search::search(request, circumstances)
         }
         Some("application/soap+xml") => contacts::soap(request, circumstances, scratch),
         Some(_) => Err(Answer::of(refusal::UNSUPPORTED_TYPE).with("Accept", ACCEPT)),

@@ -2,6 +2,9 @@
 
 pub mod client;
 
+pub mod search;
+pub mod tree;
+
 mod batch;
 mod blocked;
 mod category_errors;
@@ -23,7 +26,6 @@ mod self_errors;
 mod self_subscription;
 mod signed_out;
 mod subscribers;
-mod tree;
 mod vectors;
 mod vectors_legacy;
 mod vectors_own;
