@@ -6,7 +6,9 @@ use shard::machine::Machine;
 use shard::machine::command::{Act, Bindings, Command, Entry};
 use shard::machine::effect::Effect;
 use shard::machine::outcome::{Outcome, RequestKey};
-use shard::subscription::view::View;
+use shard::presence::container::Network;
+use shard::subscription::dialog::Package;
+use shard::subscription::view::{Seen, View};
 use shard::time::Timestamp;
 
 /// Something that a machine could get wrong.
@@ -36,6 +38,14 @@ pub enum Mistake {
     LostOnOneReplica,
     /// One replica counts from an older snapshot.
     OldSnapshot,
+    /// Of each change of members the last one is not made.
+    MemberLost,
+    /// A watcher's network is forgotten.
+    NetworkForgotten,
+    /// Who may see a change of a publisher is not told when its members change in the same entry.
+    MoveUntold,
+    /// One category that a watcher sees is what another one sees.
+    OthersView,
 }
 
 impl Mistake {
@@ -54,6 +64,20 @@ impl Mistake {
         Mistake::OldSnapshot,
     ];
 
+    /// Those of enhanced presence, and those that it could make as well.
+    pub const ENHANCED: [Mistake; 10] = [
+        Mistake::MemberLost,
+        Mistake::NetworkForgotten,
+        Mistake::MoveUntold,
+        Mistake::OthersView,
+        Mistake::NoMemory,
+        Mistake::CseqTwice,
+        Mistake::NoExpiry,
+        Mistake::OneWatcherLost,
+        Mistake::LostOnOneReplica,
+        Mistake::OldSnapshot,
+    ];
+
     /// Whether a client could tell, from what it is answered and told.
     pub fn is_noticed_by_clients(self) -> bool {
         use Mistake::*;
@@ -64,7 +88,11 @@ impl Mistake {
             | NoExpiry
             | OneWatcherLost
             | OldView
-            | NoRepeatAfterTermStart => true,
+            | NoRepeatAfterTermStart
+            | MemberLost
+            | NetworkForgotten
+            | MoveUntold
+            | OthersView => true,
             TimeRunsBack | HalfRegister | ZombieDialog | LostOnOneReplica | OldSnapshot => false,
         }
     }
@@ -124,6 +152,24 @@ impl Erring {
                     }
                 }
             }
+            (Some(Mistake::MemberLost), Act::Requests(requests)) => {
+                for request in requests {
+                    if let Command::SetMembers { changes, .. } = &mut request.command
+                        && let Some(change) = changes.last_mut()
+                    {
+                        change.members.pop();
+                    }
+                }
+            }
+            (Some(Mistake::NetworkForgotten), Act::Requests(requests)) => {
+                for request in requests {
+                    if let Command::Subscribe(subscribe) = &mut request.command
+                        && let Some(extras) = &mut subscribe.extras
+                    {
+                        extras.network = Network::SameEnterprise;
+                    }
+                }
+            }
             (Some(Mistake::LostOnOneReplica), Act::Requests(requests))
                 if index.is_multiple_of(16) =>
             {
@@ -137,6 +183,13 @@ impl Erring {
         let term_start = matches!(entry.act, Act::TermStart { .. });
         if self.mistake == Some(Mistake::NoRepeatAfterTermStart) && term_start {
             effects.clear();
+        }
+        let moves = matches!(&entry.act, Act::Requests(requests)
+            if requests.iter().any(|request| matches!(request.command, Command::SetMembers { .. })));
+        if self.mistake == Some(Mistake::MoveUntold) && moves {
+            effects.retain(|effect| {
+                !matches!(effect, Effect::Notify { view, .. } if view.package == Package::Categories)
+            });
         }
         for effect in effects {
             match (self.mistake, effect) {
@@ -160,6 +213,16 @@ impl Erring {
                     if notices.len() > 1 =>
                 {
                     notices.pop();
+                }
+                (Some(Mistake::OthersView), Effect::Notify { view, .. })
+                    if matches!(view.seen, Seen::Categories(_)) =>
+                {
+                    let new = Arc::clone(view);
+                    if let Some(other) = self.last_view.replace(new)
+                        && other.presentity == view.presentity
+                    {
+                        *view = other;
+                    }
                 }
                 (Some(Mistake::OldView), Effect::Notify { view, .. }) => {
                     let new = Arc::clone(view);

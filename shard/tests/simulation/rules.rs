@@ -18,12 +18,45 @@ use crate::world::shown;
 /// How long an answer is remembered at least, in milliseconds.
 const MEMORY_MS: u64 = 32_000;
 
+/// A repeat gets the first answer as long as it is remembered.
+#[derive(Default)]
+pub struct Answers {
+    /// Not before when each request was answered as it is remembered, and the answer.
+    first: BTreeMap<RequestKey, (u64, Outcome)>,
+}
+
+impl Answers {
+    pub fn check(&mut self, key: RequestKey, outcome: &Outcome, now_ms: u64) -> Result<(), String> {
+        let first = self
+            .first
+            .entry(key)
+            .or_insert_with(|| (now_ms, outcome.clone()));
+        let age_ms = now_ms - first.0;
+        if first.1 == *outcome {
+            // The memory ends within a second after its time. If the same came out anew, it was not
+            // before that time.
+            first.0 += if age_ms > MEMORY_MS + 1_000 {
+                MEMORY_MS
+            } else {
+                0
+            };
+        } else if age_ms > MEMORY_MS {
+            *first = (now_ms, outcome.clone());
+        } else {
+            return Err(format!(
+                "{key:?} was answered {:?}, then {outcome:?}",
+                first.1
+            ));
+        }
+        Ok(())
+    }
+}
+
 #[derive(Default)]
 pub struct Rules {
     /// The greatest clock of any entry.
     now_ms: u64,
-    /// Not before when each request was answered as it is remembered, and the answer.
-    answers: BTreeMap<RequestKey, (u64, Outcome)>,
+    answers: Answers,
     /// What each dialog was told last.
     told: BTreeMap<DialogKey, Vec<Shown>>,
     /// The last CSeq of each dialog; `None` once it has ended.
@@ -58,7 +91,7 @@ impl Rules {
                     request.ticket
                 ));
             }
-            self.repeat(request, outcome)?;
+            self.answers.check(request.key, outcome, self.now_ms)?;
             self.tag(request, outcome)?;
         }
         let mut told = BTreeSet::new();
@@ -82,33 +115,6 @@ impl Rules {
                 let ends = matches!(notice.state, SubscriptionState::Terminated(_));
                 *last = (!ends).then_some(notice.cseq);
             }
-        }
-        Ok(())
-    }
-
-    /// A repeat gets the first answer as long as it is remembered.
-    fn repeat(&mut self, request: &Asked, outcome: &Outcome) -> Result<(), String> {
-        let now_ms = self.now_ms;
-        let first = self
-            .answers
-            .entry(request.key)
-            .or_insert_with(|| (now_ms, outcome.clone()));
-        let age_ms = now_ms - first.0;
-        if first.1 == *outcome {
-            // The memory ends within a second after its time. If the same came out anew, it was not
-            // before that time.
-            first.0 += if age_ms > MEMORY_MS + 1_000 {
-                MEMORY_MS
-            } else {
-                0
-            };
-        } else if age_ms > MEMORY_MS {
-            *first = (now_ms, outcome.clone());
-        } else {
-            return Err(format!(
-                "{:?} was answered {:?}, then {outcome:?}",
-                request.key, first.1
-            ));
         }
         Ok(())
     }

@@ -1,49 +1,30 @@
 //! One run: chance writes a log, three replicas and the model apply it, and everything is compared
 //! after each entry.
-//!
-//! The first replica counts from the start. The second is restored from a snapshot every now and
-//! then. The third is restored from a snapshot that was taken earlier and written only afterwards,
-//! while the machine it was taken of went on changing, and then catches up from the log.
 
-use bytes::BytesMut;
 use shard::machine::Machine;
-use shard::machine::codec::{decode_entry, encode_entry};
 use shard::machine::command::{Act, Leader};
 use shard::machine::effect::Effect;
-use shard::machine::snapshot::Snapshot;
-use shard::slot::{SLOTS, Slot};
+use shard::slot::Slot;
 use shard::subscription::dialog::Package;
 use shard::subscription::view::{Seen, View};
 use shard::time::Timestamp;
 
 use crate::asked::Asked;
 use crate::author::{ADDRESSES, Author};
-use crate::mistakes::{Erring, Mistake};
+use crate::mistakes::Mistake;
 use crate::model::{Model, Notified, Said, Shown, Told};
+use crate::replicas::Replicas;
 use crate::rules::Rules;
 
 /// Entries in a log.
 const ENTRIES: u64 = 120;
 
-/// A log entry as it is stored.
-type Stored = (u64, Vec<u8>);
-
-/// A snapshot that is still to be written, with what it must hold.
-struct Pending {
-    snapshot: Snapshot,
-    index: u64,
-    digests: Vec<Act<'static>>,
-}
-
 /// One run in progress.
 pub struct World {
     author: Author,
     index: u64,
-    log: Vec<Stored>,
-    replicas: [Erring; 3],
-    mistake: Option<Mistake>,
+    replicas: Replicas,
     judges: Judges,
-    pending: Option<Pending>,
     model: Model,
     rules: Rules,
 }
@@ -59,22 +40,11 @@ pub enum Judges {
 
 /// Runs the log of `seed`; with a `mistake`, one that the `judges` should find.
 pub fn run(seed: u64, mistake: Option<Mistake>, judges: Judges) -> Result<(), String> {
-    let erring = |shared: bool| mistake.filter(|mistake| shared || !mistake.is_shared());
-    let alike = |shared| Erring::new(Machine::default(), erring(shared));
-    let shared = mistake.is_some_and(Mistake::is_shared);
-    let sound = || Erring::new(Machine::default(), None);
     let mut world = World {
         author: Author::new(seed),
         index: 0,
-        log: Vec::new(),
-        replicas: if shared {
-            [alike(true), alike(true), alike(true)]
-        } else {
-            [sound(), alike(false), sound()]
-        },
-        mistake,
+        replicas: Replicas::new(mistake),
         judges,
-        pending: None,
         model: Model::default(),
         rules: Rules::default(),
     };
@@ -102,8 +72,9 @@ impl World {
             }
             5..10 => {
                 let slot = Slot::of(self.author.address());
-                let attested = self.replicas[0]
-                    .machine
+                let attested = self
+                    .replicas
+                    .first()
                     .attest(u64::from(slot.number()) * 4_096);
                 self.enter(&attested)?;
             }
@@ -115,24 +86,21 @@ impl World {
                 self.author.note(asked, &said);
             }
         }
-        self.restart()?;
+        self.replicas.restart(&mut self.author.chance, self.index)?;
         self.compare_state()
     }
 
     /// Appends an entry and lets everybody apply it; gives what the first replica said.
     fn enter(&mut self, act: &Act<'_>) -> Result<Said, String> {
-        let mut bytes = BytesMut::new();
-        encode_entry(Timestamp(self.author.clock_ms), act, &mut bytes);
-        let entry = decode_entry(&bytes).map_err(|error| error.to_string())?;
-        if entry.act != *act {
-            return Err(format!("{act:?} was read back as {:?}", entry.act));
-        }
-        let expected = self.model.apply(self.index, &entry);
+        let mut expected = Said::default();
+        let at = Timestamp(self.author.clock_ms);
+        let model = &mut self.model;
+        let effects = self.replicas.enter(self.index, at, act, |entry| {
+            expected = model.apply(self.index, entry);
+        })?;
         let mut first = Said::default();
-        for (number, replica) in self.replicas.iter_mut().enumerate() {
-            let mut effects = Vec::new();
-            replica.apply(self.index, &entry, &mut effects);
-            let theirs = said(&effects)?;
+        for (number, effects) in effects.iter().enumerate() {
+            let theirs = said(effects)?;
             if self.judges == Judges::All && theirs != expected {
                 return Err(format!(
                     "replica {number} said {theirs:#?}\nthe model {expected:#?}"
@@ -146,80 +114,17 @@ impl World {
         if !matches!(act, Act::Requests(_)) {
             self.rules.check(&[], &first)?;
         }
-        self.log.push((self.index, bytes.to_vec()));
         Ok(first)
     }
 
-    /// Restores the second replica, or begins or ends the restoring of the third.
-    fn restart(&mut self) -> Result<(), String> {
-        if self.author.chance.percent(10) {
-            let mut bytes = Vec::new();
-            let machine = &self.replicas[1].machine;
-            machine
-                .snapshot()
-                .write(&mut bytes)
-                .map_err(|error| error.to_string())?;
-            let restored = Machine::restore(&mut &bytes[..]).map_err(|error| error.to_string())?;
-            self.replicas[1] = Erring::new(restored, self.replicas[1].mistake);
-        }
-        if self.pending.is_none() && self.author.chance.percent(20) {
-            let machine = &self.replicas[2].machine;
-            let digests = digests(machine);
-            self.pending = Some(Pending {
-                snapshot: machine.snapshot(),
-                index: self.index,
-                digests,
-            });
-        }
-        if self.author.chance.percent(10)
-            && let Some(Pending {
-                snapshot,
-                index,
-                digests: expected,
-            }) = self.pending.take()
-        {
-            let mut bytes = Vec::new();
-            snapshot
-                .write(&mut bytes)
-                .map_err(|error| error.to_string())?;
-            let restored = Machine::restore(&mut &bytes[..]).map_err(|error| error.to_string())?;
-            if digests(&restored) != expected {
-                return Err(format!(
-                    "the snapshot of entry {index} holds something else"
-                ));
-            }
-            let mut replica = Erring::new(restored, self.replicas[2].mistake);
-            let lost = self.mistake == Some(Mistake::OldSnapshot) && self.index > index;
-            let missing = self
-                .log
-                .iter()
-                .filter(|(at, _)| *at > index)
-                .skip(usize::from(lost));
-            for (at, bytes) in missing {
-                let entry = decode_entry(bytes).map_err(|error| error.to_string())?;
-                // The attested entry itself would stop a replica that has lost one.
-                if !lost || !matches!(entry.act, Act::Attest { .. }) {
-                    replica.apply(*at, &entry, &mut Vec::new());
-                }
-            }
-            self.replicas[2] = replica;
-        }
-        Ok(())
-    }
-
     fn compare_state(&mut self) -> Result<(), String> {
-        let first = &self.replicas[0].machine;
-        self.rules.check_kept(first)?;
+        self.rules.check_kept(self.replicas.first())?;
         if self.judges == Judges::RulesAlone {
             return Ok(());
         }
-        let expected = digests(first);
-        for (number, replica) in self.replicas.iter().enumerate() {
-            let machine = &replica.machine;
-            if digests(machine) != expected || machine.counts() != first.counts() {
-                return Err(format!("replica {number} has drifted away"));
-            }
-            self.compare_with_model(machine)?;
+        self.replicas.agree()?;
+        for replica in &self.replicas.each {
+            self.compare_with_model(&replica.machine)?;
         }
         Ok(())
     }
@@ -296,15 +201,6 @@ impl World {
         }
         Ok(())
     }
-}
-
-/// The digests of every slot that can hold something, and of the history.
-fn digests(machine: &Machine) -> Vec<Act<'static>> {
-    ADDRESSES
-        .iter()
-        .map(|address| machine.attest(u64::from(Slot::of(address).number()) * 4_096))
-        .inspect(|act| assert!(matches!(act, Act::Attest { slot, .. } if slot.number() < SLOTS)))
-        .collect()
 }
 
 /// What a view shows, as the model says it.
