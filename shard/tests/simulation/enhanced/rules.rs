@@ -419,7 +419,8 @@ impl Rules {
             }
         }
         let mut counted = self.lists.get(address).cloned().unwrap_or_default();
-        (held.sort(), counted.sort());
+        held.sort();
+        counted.sort();
         if held != counted {
             return Err(format!(
                 "members of {address}: {held:?}\ncounted: {counted:?}"
@@ -641,11 +642,11 @@ impl Rules {
         let of = enhanced.instances.iter().filter(|instance| {
             instance.category == Category::LegacyInterop && Some(instance.container) == container
         });
-        let computed = of.filter_map(|instance| match &instance.body {
+        let mut computed = of.filter_map(|instance| match &instance.body {
             Body::Computed(Computed::LegacyInterop(interop)) => Some(interop.clone()),
             _ => None,
         });
-        let expected = computed.last();
+        let expected = computed.next_back();
         let seen = match &view.seen {
             Seen::Legacy(legacy) => legacy.interop.clone(),
             _ => None,
