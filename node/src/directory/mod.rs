@@ -28,7 +28,7 @@ use crate::config;
 use crate::config::directory::Source;
 use index::Index;
 
-/// Users of one deployment. A million in memory, with their indices, are some 1.5 GB.
+/// Users of one deployment. A million in memory, with their indices, are some 2 GB.
 const USERS_MAX: usize = 1_000_000;
 
 /// Letters of one value: those of a form's field. What is longer is cut.

@@ -253,12 +253,15 @@ fn a_hundred_thousand_are_searched_in_milliseconds() {
         &[("company", "c"), ("sn", "family99999")],
         &[("anr", ""), ("mail", "")],
     ] {
-        let begin = Instant::now();
-        let (found, _) = find(&directory, filters, 100);
-        let spent = begin.elapsed();
-        println!("{filters:?}: {} in {spent:?}", found.len());
-        assert!(!found.is_empty());
-        // A machine of the tests may have much else to do; the release build takes a tenth.
-        assert!(spent.as_millis() < 500, "{filters:?}: {spent:?}");
+        let timed = |_| {
+            let begin = Instant::now();
+            let (found, _) = find(&directory, filters, 100);
+            assert!(!found.is_empty());
+            begin.elapsed()
+        };
+        // The best of some: the machine of the tests may have much else to do.
+        let spent = (0..10).map(timed).min().expect("ten");
+        println!("{filters:?} in {spent:?}");
+        assert!(spent.as_millis() < 10, "{filters:?}: {spent:?}");
     }
 }
