@@ -297,7 +297,7 @@ fn resubscribe<'s>(
     //# a refresh that offers it is answered with the document, as the first SUBSCRIBE was
     let msrtc = expires_s > 0 && accepted(request).is_ok_and(|format| format == Format::Msrtc);
     let extras = if msrtc && enhanced::piggyback(request) {
-        extras(request, Format::Msrtc, Wish::Document, circumstances)
+        extras(request, Format::Msrtc, Wish::Same, circumstances)
     } else {
         None
     };

@@ -35,6 +35,7 @@ use super::chance::Chance;
 use super::errand::Errands;
 use super::identity::{Identity, Verdict};
 use super::ntlm::Opaque;
+use super::overtaken::Overtaken;
 use super::route::{Leader, RouteTable, Routes};
 use super::waiting::{Look, Waiting, WaitingRoom, What};
 use crate::dialect::enhanced::answer::{self, Here};
@@ -106,6 +107,7 @@ pub struct Endpoint {
     abroad: VecDeque<(Millis, Ticket)>,
     contacts: Contacts,
     errands: Errands,
+    overtaken: Overtaken,
     /// Which endpoint speaks over which connection.
     connected: HashMap<u64, Lost>,
     /// Endpoints whose connection is gone, and when they are given up.
@@ -166,6 +168,7 @@ impl Endpoint {
             batches,
             again: VecDeque::new(),
             abroad: VecDeque::new(),
+            overtaken: Overtaken::default(),
             errands: Errands::new(shared.traffic.me(), number, first),
             contacts: Contacts::default(),
             connected: HashMap::new(),
@@ -866,6 +869,12 @@ impl Endpoint {
             self.shared.metrics.dropped("illegible-route");
             return;
         };
+        if !self.shared.traffic.is_alone()
+            && self.overtaken.is(notice.dialog, notice.cseq, wire.now())
+        {
+            self.shared.metrics.dropped("overtaken");
+            return;
+        }
         // The node that the watcher spoke to is gone, or an earlier life of this one: it hears where we are.
         let foreign = target.node != 0 && target.node != self.shared.traffic.me();
         let contact = self

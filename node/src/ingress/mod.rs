@@ -8,6 +8,7 @@ pub mod endpoint;
 pub mod errand;
 pub mod identity;
 pub mod ntlm;
+pub mod overtaken;
 pub mod route;
 pub mod signing;
 pub mod users;

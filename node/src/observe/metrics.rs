@@ -35,13 +35,14 @@ const STATUSES: [u16; 20] = [
 const CLASSES: usize = 7;
 
 /// Why work was refused or left: a closed list, so that it can be a label.
-const REASONS: [&str; 6] = [
+const REASONS: [&str; 7] = [
     "overload",
     "no-outcome",
     "watcher-gone",
     "illegible-route",
     "ignored",
     "challenge-ignored",
+    "overtaken",
 ];
 
 /// Buckets of a histogram: powers of two from 1, so 2²⁰ ms are 17 minutes.

@@ -633,7 +633,7 @@ fn only_an_edge_of_ours_says_from_where_somebody_asks() {
             alice.uri
         );
         let lines = format!(
-            "Event: presence\r\nExpires: 0\r\nRequire: categoryList\r\nAccept: application/msrtc-event-categories+xml\r\n\
+            "Event: presence\r\nExpires: 0\r\nRequire: categoryList\r\nAccept: application/msrtc-event-categories+xml, application/rlmi+xml, multipart/related\r\n\
              Supported: ms-piggyback-first-notify\r\n{marks}Content-Type: application/msrtc-adrl-categorylist+xml\r\n"
         );
         let response = edge.ask(head, &lines, &body);

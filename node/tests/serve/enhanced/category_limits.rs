@@ -26,7 +26,10 @@ fn single(client: &mut Client, from: &str, whom: &str, more: &str) -> Response {
 #[test]
 fn a_batch_is_limited_as_the_administrator_wants() {
     let data = tempfile::tempdir().expect("a folder");
-    let server = configured(data.path(), "[limits]\ncontacts = 3\ncategories = 2\n");
+    let server = configured(
+        data.path(),
+        "[enhanced]\nresources = 3\n[limits]\ncategories = 2\n",
+    );
     let mut bob = Client::sign_in(&server, "bob");
     let mut alice = Client::sign_in(&server, "alice");
     let all = [alice.uri.clone(), uri("b"), uri("c"), uri("d")];
@@ -149,7 +152,7 @@ fn the_administrator_says_who_deals_with_other_domains() {
     let server = configured(
         data.path(),
         "[federation]\nusers = ['alice@contoso.com', 'Carol@contoso.com']\n\
-         public_users = ['carol@contoso.com']\npublic_domains = ['cloud.example']\n",
+         public_users = ['carol@contoso.com']\n[enhanced]\npublic_domains = ['cloud.example']\n",
     );
     let federated = "ms-source-network: federation\r\n";
     let public = "ms-source-network: publicCloud\r\n";

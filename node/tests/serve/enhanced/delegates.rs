@@ -205,7 +205,7 @@ fn what_is_wrong_changes_no_delegate() {
     let (bad, forbidden) = (StatusCode::BAD_REQUEST, StatusCode::FORBIDDEN);
     let named = "uri=\"sip:john@contoso.com\" action=\"modify\"";
     for (name, body, status, code) in [
-        ("no body", String::new(), bad, None),
+        ("no body", String::new(), bad, Some(4001)),
         ("no XML", "<setDelegates".to_owned(), bad, Some(4001)),
         (
             "another document",

@@ -277,7 +277,7 @@ fn the_format_is_the_best_that_accept_holds() {
             "Content-Type: application/msrtc-adrl-categorylist+xml\r\n"
         };
         let lines = format!(
-            "Event: presence\r\nAccept: {}\r\n{media}",
+            "Event: presence\r\nAccept: {}, application/rlmi+xml, multipart/related\r\n{media}",
             accept.join(", ")
         );
         assert_eq!(

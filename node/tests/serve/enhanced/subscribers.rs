@@ -218,7 +218,7 @@ fn what_is_wrong_acknowledges_nobody() {
     assert_eq!(before.len(), 1);
     let one = format!("<subscriber user=\"{}\" acknowledged=\"true\"/>", alice.uri);
     for (name, body, code) in [
-        ("no body", String::new(), None),
+        ("no body", String::new(), Some(4001)),
         ("no XML", "<setSubscribers".to_owned(), Some(4001)),
         (
             "another document",
