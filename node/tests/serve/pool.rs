@@ -3,6 +3,9 @@
 use std::collections::BTreeMap;
 use std::net::{TcpListener, UdpSocket};
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -145,6 +148,41 @@ impl Told {
     }
 }
 
+/// A watcher that reads all the time, as phones do: one that does not is told again and again, until its
+/// socket is full and loses what is new.
+struct Reader {
+    stop: Arc<AtomicBool>,
+    thread: JoinHandle<(Phone, Told)>,
+}
+
+impl Reader {
+    fn start(phone: Phone) -> Reader {
+        Reader::go_on(phone, Told::default())
+    }
+
+    fn go_on(mut phone: Phone, mut told: Told) -> Reader {
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = Arc::clone(&stop);
+        let thread = std::thread::spawn(move || {
+            while !stopped.load(Ordering::Relaxed) {
+                for notify in phone.drain(Duration::from_millis(20)) {
+                    told.note(&notify);
+                }
+            }
+            for notify in phone.drain(Duration::from_millis(500)) {
+                told.note(&notify);
+            }
+            (phone, told)
+        });
+        Reader { stop, thread }
+    }
+
+    fn stop(self) -> (Phone, Told) {
+        self.stop.store(true, Ordering::Relaxed);
+        self.thread.join().expect("what was told was in order")
+    }
+}
+
 #[test]
 fn any_node_takes_any_request_and_tells_watchers_of_any_node() {
     let pool = Pool::start(3, 4);
@@ -186,7 +224,6 @@ fn a_node_dies_and_nobody_who_speaks_to_the_others_notices() {
     let users: Vec<String> = (0..24).map(|user| format!("d{user}")).collect();
     let mut watcher = Phone::udp(pool.node(0).udp);
     let mut phone = Phone::udp(pool.node(1).udp);
-    let mut told = Told::default();
     let mut watches = Vec::new();
     let mut publishers = Vec::new();
     for user in &users {
@@ -205,6 +242,7 @@ fn a_node_dies_and_nobody_who_speaks_to_the_others_notices() {
             publisher.user
         );
     };
+    let mut reader = Reader::start(watcher);
     for publisher in &mut publishers {
         publish(publisher, &mut phone, 0);
     }
@@ -218,9 +256,7 @@ fn a_node_dies_and_nobody_who_speaks_to_the_others_notices() {
     for publisher in &mut publishers {
         publish(publisher, &mut phone, 2);
     }
-    for notify in watcher.drain(Duration::from_millis(500)) {
-        told.note(&notify);
-    }
+    let (watcher, told) = reader.stop();
     for watch in &watches {
         assert!(
             told.last(watch).contains("state 2"),
@@ -242,12 +278,11 @@ fn a_node_dies_and_nobody_who_speaks_to_the_others_notices() {
         std::thread::sleep(Duration::from_millis(50));
     }
     let mut late = Phone::tcp(pool.node(victim).tcp);
+    reader = Reader::go_on(watcher, told);
     for publisher in &mut publishers {
         publish(publisher, &mut late, 3);
     }
-    for notify in watcher.drain(Duration::from_millis(500)) {
-        told.note(&notify);
-    }
+    let (mut watcher, told) = reader.stop();
     for watch in &mut watches {
         assert!(told.last(watch).contains("state 3"), "{}", watch.presentity);
         assert_eq!(watch.subscribe(&mut watcher, 0).status(), StatusCode::OK);

@@ -168,7 +168,7 @@ fn converse(
         all.rest();
         happen();
         all.rest();
-        all.ask(&mut dialog, 3_600, &lines, "", "");
+        all.ask(&mut dialog, 3_600, &lines, media, body);
         all.ask(&mut dialog, 0, &lines, "", "");
         let mut poll = Dialog::new("presence", to);
         all.ask(&mut poll, 0, &lines, media, body);

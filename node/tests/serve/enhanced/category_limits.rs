@@ -28,7 +28,7 @@ fn a_batch_is_limited_as_the_administrator_wants() {
     let data = tempfile::tempdir().expect("a folder");
     let server = configured(
         data.path(),
-        "[enhanced]\nresources = 3\n[limits]\ncategories = 2\n",
+        "[enhanced]\ncontacts = 3\nresources = 3\n[limits]\ncategories = 2\n",
     );
     let mut bob = Client::sign_in(&server, "bob");
     let mut alice = Client::sign_in(&server, "alice");

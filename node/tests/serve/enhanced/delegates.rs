@@ -263,7 +263,7 @@ fn what_is_wrong_changes_no_delegate() {
             bad,
             Some(4001),
         ),
-        ("oneself", change(2, "add", &own_uri, ""), bad, None),
+        ("oneself", change(2, "add", &own_uri, ""), bad, Some(4000)),
         (
             "not there",
             change(2, "remove", "sip:carol@contoso.com", ""),
