@@ -527,11 +527,15 @@ fn merge(file: File, flags: &Flags) -> Result<Config, ConfigError> {
     }
     let categories = limits.categories.unwrap_or(32);
     if !(1..=32).contains(&categories) {
-        return unsound(format!("limits.categories = {categories}; expected 1 to 32"));
+        return unsound(format!(
+            "limits.categories = {categories}; expected 1 to 32"
+        ));
     }
     let watchers = limits.watchers.unwrap_or(100_000);
     if !(1..=100_000).contains(&watchers) {
-        return unsound(format!("limits.watchers = {watchers}; expected 1 to 100000"));
+        return unsound(format!(
+            "limits.watchers = {watchers}; expected 1 to 100000"
+        ));
     }
     let lower = |names: Vec<String>| names.iter().map(|name| name.to_lowercase()).collect();
     Ok(Config {

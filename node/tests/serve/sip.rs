@@ -221,7 +221,12 @@ fn a_ping_gets_a_pong_where_it_was_asked_for_and_large_messages_pass() {
     // Contradiction C-68: others, the clients of ms-keep-alive among them, expect silence.
     for (via, contact, supported, asked) in [
         ("", "", "", false),
-        ("", "", "Supported: gruu-10\r\nms-keep-alive: UAC;hop-hop=yes\r\n", false),
+        (
+            "",
+            "",
+            "Supported: gruu-10\r\nms-keep-alive: UAC;hop-hop=yes\r\n",
+            false,
+        ),
         (";keep", "", "", true),
         ("", ";ob", "", true),
         ("", "", "Supported: path, outbound\r\n", true),

@@ -191,7 +191,9 @@ mod tests {
             ),
             (
                 "no categories",
-                body("<action name=\"subscribe\"><adhocList><resource uri=\"sip:a@b\"/></adhocList></action>"),
+                body(
+                    "<action name=\"subscribe\"><adhocList><resource uri=\"sip:a@b\"/></adhocList></action>",
+                ),
             ),
             (
                 "nobody",

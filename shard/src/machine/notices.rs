@@ -19,9 +19,7 @@ use crate::presence::container::{Network, Watcher};
 use crate::presence::endpoint::Endpoint;
 use crate::presence::enhanced::Changes;
 use crate::slot::{Aor, Slot};
-use crate::subscription::dialog::{
-    Delivery, Dialog, DialogKey, EndReason, Format, Package,
-};
+use crate::subscription::dialog::{Delivery, Dialog, DialogKey, EndReason, Format, Package};
 use crate::subscription::view::View;
 use crate::subscription::watch::{Scope, Watch};
 use crate::time::Timestamp;

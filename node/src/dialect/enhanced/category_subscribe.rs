@@ -251,8 +251,8 @@ pub(super) fn subscribe<'s>(
     let (content, mut names): (&'s [u8], _) = (content, names.iter());
     let map = circumstances.map;
     let shard_of = |address: &str| map.shard_of(Slot::of(address));
-    let own = is_of_us(watcher, request, circumstances)
-        && shard_of(presentity) == shard_of(watcher);
+    let own =
+        is_of_us(watcher, request, circumstances) && shard_of(presentity) == shard_of(watcher);
     let actions = plan.served.into_iter().map(|served| Action {
         subscribe: served.subscribe,
         resources: (served.resources.into_iter().zip(names.by_ref()))
@@ -448,8 +448,8 @@ impl Plan {
         let abroad = &policy.enhanced.abroad;
         //= MS-PRES 3.4.5.3
         //# 403 where the one who watches, or the one who is watched, may not deal with other domains
-        let outgoing = !policy.serves(domain)
-            && !abroad.allows(watcher, policy.enhanced.network_of(domain));
+        let outgoing =
+            !policy.serves(domain) && !abroad.allows(watcher, policy.enhanced.network_of(domain));
         if outgoing || !abroad.allows(&address, network(request, circumstances)) {
             let answer = Answer::of(refusal::NOT_AUTHORIZED);
             return Err(diagnostics::NOT_AUTHORIZED.on(answer, circumstances));
@@ -474,5 +474,144 @@ impl Plan {
             rejected: Vec::new(),
             elsewhere: Vec::new(),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use shard::presence::enhanced::Profile;
+    use transport::flow::{Flow, Transport};
+    use transport::sip::Message;
+
+    use super::*;
+    use crate::dialect::{Policy, Users, translate};
+    use crate::pool::map::{Change, PoolMap};
+
+    /// Nobody is a user but these two.
+    #[derive(Debug)]
+    struct Few;
+
+    impl Users for Few {
+        fn knows(&self, address: &str) -> bool {
+            ["alice@contoso.com", "bob@contoso.com"].contains(&address)
+        }
+
+        fn profile(&self, _address: &str, _display_name: &str) -> Profile {
+            Profile::default()
+        }
+    }
+
+    const OWN: &str = "vnd-microsoft-roaming-self";
+
+    /// Bob's SUBSCRIBE.
+    fn subscribe(event: &str, to: &str, require: &str, resources: &[&str]) -> Request {
+        let list: String = resources
+            .iter()
+            .map(|uri| format!("<resource uri=\"{uri}\"/>"))
+            .collect();
+        let (media, body) = if event == OWN {
+            let list = "<roamingList xmlns=\"http://schemas.microsoft.com/2006/09/sip/roaming-self\">\
+                        <roaming type=\"categories\"/></roamingList>";
+            (
+                "application/vnd-microsoft-roaming-self+xml",
+                list.to_owned(),
+            )
+        } else {
+            let categories = "http://schemas.microsoft.com/2006/09/sip/categorylist";
+            let body = format!(
+                "<batchSub xmlns=\"http://schemas.microsoft.com/2006/01/sip/batch-subscribe\"><action name=\"subscribe\">\
+                 <adhocList>{list}</adhocList><categoryList xmlns=\"{categories}\"><category name=\"note\"/></categoryList>\
+                 </action></batchSub>"
+            );
+            (REQUEST, body)
+        };
+        let message = format!(
+            "SUBSCRIBE {to} SIP/2.0\r\nVia: SIP/2.0/TCP 192.0.2.1:5060;branch=z9hG4bK1\r\nMax-Forwards: 70\r\n\
+             From: <sip:bob@contoso.com>;tag=f;epid=01010101\r\nTo: <{to}>\r\nCall-ID: c\r\nCSeq: 1 SUBSCRIBE\r\n\
+             Contact: <sip:bob@192.0.2.1>\r\nEvent: {event}\r\n{require}Content-Type: {media}\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        match Message::parse(Bytes::from(message)) {
+            Ok(Message::Request(request)) => request,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// What it comes to: status and diagnosis, or who is rejected.
+    fn outcome(request: &Request) -> Result<Vec<(String, Rejection)>, (u16, String)> {
+        let policy = Policy {
+            domains: vec!["contoso.com".to_owned()],
+            ..Policy::default()
+        };
+        let mut map = PoolMap::default();
+        map.apply(&Change::Create { shards: 1 });
+        let flow = Flow {
+            worker: 0,
+            transport: Transport::Tcp,
+            number: 1,
+            peer: ([192, 0, 2, 1], 5060).into(),
+        };
+        let circumstances = Circumstances {
+            policy: &policy,
+            flow: &flow,
+            contact: "sip:192.0.2.9",
+            chance: 7,
+            map: &map,
+            trusted: true,
+            users: &Few,
+        };
+        match translate(request, &circumstances, &mut Scratch::default()) {
+            Translated::Answered(answer) => {
+                let diagnosis = answer.header("ms-diagnostics").unwrap_or_default();
+                let number = diagnosis.split(';').next().unwrap_or_default();
+                Err((answer.row.status.number(), number.to_owned()))
+            }
+            Translated::Change {
+                aside: Aside::Batch { rejected, .. },
+                ..
+            } => Ok(rejected),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    //= MS-PRES 3.4.5.3
+    //= type=test
+    //= MS-PRES 3.3.5.3
+    //= type=test
+    //# a user of our domain whom nobody knows: rejected in a batch, 404 alone, and 404 as To of a self
+    //# subscription where a known one gets 400
+    // proves: PRES-3.4.5.3-04 PRES-3.4.5.3-05 PRES-3.3.5.3-02 PRES-3.3.5.3-03
+    #[test]
+    fn a_user_whom_nobody_knows_is_not_found() {
+        let batch = "Require: adhoclist, categoryList\r\n";
+        let (own, alice) = ("sip:bob@contoso.com", "sip:alice@contoso.com");
+        let nobody = "sip:nobody@contoso.com";
+        let rejected = vec![(nobody.to_owned(), Rejection::Resubscribe(None))];
+        let refused = |status: u16, number: &str| Err((status, number.to_owned()));
+        for (name, event, to, require, resources, expected) in [
+            (
+                "a batch",
+                "presence",
+                own,
+                batch,
+                &[alice, nobody][..],
+                Ok(rejected),
+            ),
+            ("known", "presence", alice, "", &[alice], Ok(Vec::new())),
+            (
+                "alone",
+                "presence",
+                nobody,
+                "",
+                &[nobody],
+                refused(404, "4005"),
+            ),
+            ("To unknown", OWN, nobody, "", &[], refused(404, "4005")),
+            ("To known", OWN, alice, "", &[], refused(400, "4000")),
+        ] {
+            let request = subscribe(event, to, require, resources);
+            assert_eq!(outcome(&request), expected, "{name}");
+        }
     }
 }

@@ -27,8 +27,7 @@ pub const READ_ONLY: Diagnosis = diagnosis(
     "Category publication failed - Cannot overwrite read only publication.",
 );
 /// A federated or public user, where such may not watch or be watched.
-pub const NOT_AUTHORIZED: Diagnosis =
-    diagnosis(2004, "Subscriber is not authorized to subscribe.");
+pub const NOT_AUTHORIZED: Diagnosis = diagnosis(2004, "Subscriber is not authorized to subscribe.");
 /// From names nobody whom To could be.
 pub const FROM_UNKNOWN: Diagnosis = diagnosis(2005, "The user in the FROM URI is not found.");
 /// Too many members.

@@ -420,8 +420,7 @@ fn body_of_type<'r>(
     essence: &'static str,
     circumstances: &Circumstances<'_>,
 ) -> Result<&'r [u8], Answer> {
-    let body = body(request)
-        .map_err(|answer| diagnostics::BAD_XML.on(answer, circumstances))?;
+    let body = body(request).map_err(|answer| diagnostics::BAD_XML.on(answer, circumstances))?;
     let media = request.header(Name::ContentType).map(MediaType::parse);
     if media.is_some_and(|media| media.essence.eq_ignore_ascii_case(essence)) {
         return Ok(body);

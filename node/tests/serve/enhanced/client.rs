@@ -66,14 +66,17 @@ impl Client {
 
     /// The same, with more header lines; the response may be a refusal.
     pub fn register(server: &Server, user: &str, lines: &str) -> (Client, Response) {
-        let epid = format!("{:010x}", fresh());
-        let uri = format!("sip:{user}@contoso.com");
-        let instance = gruu::instance_of_epid(&epid);
+        Client::register_as(server, user, &format!("{:010x}", fresh()), lines)
+    }
+
+    /// The same with this epid.
+    pub fn register_as(server: &Server, user: &str, epid: &str, lines: &str) -> (Client, Response) {
+        let instance = gruu::instance_of_epid(epid);
         let mut client = Client {
             phone: Phone::tcp(server.tcp),
             gruu: gruu::of_endpoint(&format!("{user}@contoso.com"), instance),
-            uri,
-            epid,
+            uri: format!("sip:{user}@contoso.com"),
+            epid: epid.to_owned(),
         };
         let response = client.renew(600, lines);
         (client, response)
@@ -193,13 +196,7 @@ impl Client {
 
     /// The same inside its dialog: another scope.
     pub fn scope(&mut self, dialog: &mut Dialog, roaming: &[&str]) -> Response {
-        let roaming: String = roaming
-            .iter()
-            .map(|kind| format!("<roaming type=\"{kind}\"/>"))
-            .collect();
-        let body = format!(
-            "<roamingList xmlns=\"http://schemas.microsoft.com/2006/09/sip/roaming-self\">{roaming}</roamingList>"
-        );
+        let body = roaming_list(roaming);
         self.subscribe(
             dialog,
             Some(3_600),
@@ -254,6 +251,22 @@ pub const BATCH_LINES: &str = "Accept: application/msrtc-event-categories+xml, \
     text/xml+msrtc.pidf, application/pidf+xml, application/rlmi+xml, multipart/related\r\n\
     Supported: com.microsoft.autoextend\r\nSupported: ms-benotify\r\nProxy-Require: ms-benotify\r\n\
     Supported: ms-piggyback-first-notify\r\nSupported: eventlist\r\nRequire: adhoclist, categoryList\r\n";
+
+/// The body of a subscription to one's own data of these kinds.
+pub fn roaming_list(kinds: &[&str]) -> String {
+    let each = |kind: &&str| match *kind {
+        "delegates" => {
+            "<roamingEx xmlns=\"http://schemas.microsoft.com/2007/09/sip/roaming-self-ex\" \
+                        type=\"delegates\"/>"
+                .to_owned()
+        }
+        kind => format!("<roaming type=\"{kind}\"/>"),
+    };
+    let each: String = kinds.iter().map(each).collect();
+    format!(
+        "<roamingList xmlns=\"http://schemas.microsoft.com/2006/09/sip/roaming-self\">{each}</roamingList>"
+    )
+}
 
 /// The body of a batch with one action.
 pub fn batch(own: &str, action: &str, publishers: &[&str], categories: &[&str]) -> String {
