@@ -1,15 +1,11 @@
 //! MS-PRES on the wire: each file the clauses of one part of the specification.
 
-pub mod client;
-
-pub mod search;
-pub mod tree;
-
 mod batch;
 mod blocked;
 mod category_errors;
 mod category_limits;
 mod category_subscription;
+pub mod client;
 mod containers;
 mod delegates;
 mod delivery;
@@ -22,10 +18,12 @@ mod publication_vectors;
 mod registration;
 mod schema;
 mod schemas;
+pub mod search;
 mod self_errors;
 mod self_subscription;
 mod signed_out;
 mod subscribers;
+pub mod tree;
 mod vectors;
 mod vectors_legacy;
 mod vectors_own;
