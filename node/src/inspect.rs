@@ -3,8 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::BytesMut;
+use shard::category::mwi::Waiting;
 use shard::document::pidf;
 use shard::machine::apply::{Counts, Report};
+use shard::machine::codec::encode_request;
+use shard::machine::command::{Command, Request};
+use shard::machine::outcome::RequestKey;
 use shard::runner::Job;
 use shard::slot::Aor;
 use shard::subscription::dialog::Package;
@@ -12,14 +17,16 @@ use shard::subscription::view::View;
 use tokio::sync::oneshot;
 use transport::sip::uri::{Scheme, Uri};
 
+use crate::egress::outbox::NOBODY;
 use crate::ingress::endpoint::Shared;
 use crate::observe::report::{
     Asked, EndpointReport, Inspect, InspectError, PoolReport, PresentityReport, PublicationReport,
-    Readiness, ShardReport, WatcherReport,
+    Readiness, ShardReport, VoiceMail, WatcherReport,
 };
 use crate::pool::PoolGroup;
 use crate::raft::group::ShardGroup;
 use crate::raft::log::Log;
+use crate::raft::proposer::Batch;
 
 /// How long a shard thread is waited for.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -97,6 +104,46 @@ impl Inspect for Inspector {
             let report = report.ok_or_else(|| InspectError::Unknown(aor.to_string()))?;
             Ok(show(&aor, shard as u16, &report, &view))
         })
+    }
+
+    //= MS-PRES 3.2.5.7
+    //# what the voice mail server says of a user is published as that user's mwi
+    fn set_voice_mail(&self, uri: &str, mail: VoiceMail) -> Result<(), InspectError> {
+        let aor = address(uri).ok_or_else(|| InspectError::BadAddress(uri.to_owned()))?;
+        let user = Uri::parse(&aor.to_string()).is_ok_and(|uri| {
+            let ours = uri.scheme == Scheme::Tel || self.shared.policy.serves(uri.host);
+            ours && self.shared.users.knows(aor.as_str())
+        });
+        if !user {
+            return Err(InspectError::Foreign(aor.to_string()));
+        }
+        let command = Command::SetWaiting {
+            presentity: aor.as_str(),
+            waiting: Waiting {
+                waiting: mail.waiting,
+                unread: mail.unread,
+                read: mail.read,
+            },
+        };
+        let mut chance = [0; 16];
+        getrandom::fill(&mut chance).map_err(|_| InspectError::Busy)?;
+        let request = Request {
+            key: RequestKey(u128::from_le_bytes(chance)),
+            ticket: NOBODY,
+            command,
+        };
+        let mut encoded = BytesMut::new();
+        encode_request(&request, &mut encoded);
+        let shard = self.shared.routes.shard_of(aor.slot());
+        let proposer = &self.shared.routes.link(shard).proposer;
+        if !proposer.is_leading() {
+            return Err(InspectError::Busy);
+        }
+        let batch = Batch {
+            requests: encoded.freeze(),
+            tickets: vec![NOBODY],
+        };
+        proposer.submit(batch).map_err(|_| InspectError::Busy)
     }
 
     fn metrics(&self) -> String {

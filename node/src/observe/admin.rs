@@ -1,4 +1,5 @@
-//! The admin listener: health, metrics, and what the node knows, over HTTP.
+//! The admin listener: health, metrics, and what the node knows, over HTTP; and the one thing that it is
+//! told, a user's waiting voice mail.
 
 use std::io;
 use std::net::SocketAddr;
@@ -7,11 +8,11 @@ use std::sync::Arc;
 use axum::extract::{Path, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, put};
 use axum::{Json, Router};
 use serde_json::json;
 
-use super::report::{Inspect, InspectError};
+use super::report::{Inspect, InspectError, VoiceMail};
 
 type Node = State<Arc<dyn Inspect>>;
 
@@ -32,6 +33,7 @@ pub async fn serve(address: SocketAddr, node: Arc<dyn Inspect>) -> io::Result<So
             get(|State(node): Node| async move { Json(node.pool()) }),
         )
         .route("/presentity/{uri}", get(presentity))
+        .route("/presentity/{uri}/waiting", put(waiting))
         .fallback(|| async {
             (
                 StatusCode::NOT_FOUND,
@@ -55,7 +57,8 @@ async fn index() -> &'static str {
      /ready              every shard here has a leader and has caught up\n\
      /metrics            Prometheus text\n\
      /pool               node, shards, leaders, log positions (JSON)\n\
-     /presentity/{uri}   what is kept for an address and what its watchers see (JSON)\n"
+     /presentity/{uri}   what is kept for an address and what its watchers see (JSON)\n\
+     PUT /presentity/{uri}/waiting   voice mail: {\"waiting\": true, \"unread\": 2, \"read\": 8} (JSON)\n"
 }
 
 async fn ready(State(node): Node) -> Response {
@@ -76,13 +79,28 @@ async fn metrics(State(node): Node) -> Response {
 async fn presentity(State(node): Node, Path(uri): Path<String>) -> Response {
     match node.presentity(&uri).await {
         Ok(report) => Json(report).into_response(),
-        Err(error) => {
-            let status = match error {
-                InspectError::BadAddress(_) => StatusCode::BAD_REQUEST,
-                InspectError::Unknown(_) => StatusCode::NOT_FOUND,
-                InspectError::Busy => StatusCode::SERVICE_UNAVAILABLE,
-            };
-            (status, Json(json!({ "error": error.to_string() }))).into_response()
-        }
+        Err(error) => refused(&error),
     }
+}
+
+/// 202: the log has it, and what was logged will be done. Only JSON is taken, and only by PUT, so that no
+/// page in somebody's browser can send it.
+async fn waiting(
+    State(node): Node,
+    Path(uri): Path<String>,
+    Json(mail): Json<VoiceMail>,
+) -> Response {
+    match node.set_voice_mail(&uri, mail) {
+        Ok(()) => StatusCode::ACCEPTED.into_response(),
+        Err(error) => refused(&error),
+    }
+}
+
+fn refused(error: &InspectError) -> Response {
+    let status = match error {
+        InspectError::BadAddress(_) => StatusCode::BAD_REQUEST,
+        InspectError::Unknown(_) | InspectError::Foreign(_) => StatusCode::NOT_FOUND,
+        InspectError::Busy => StatusCode::SERVICE_UNAVAILABLE,
+    };
+    (status, Json(json!({ "error": error.to_string() }))).into_response()
 }

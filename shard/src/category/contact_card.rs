@@ -3,7 +3,7 @@
 use crate::category::write_text;
 
 /// The category's namespace.
-const CARD: &str = "http://schemas.microsoft.com/2006/09/sip/contactcard";
+pub(super) const CARD: &str = "http://schemas.microsoft.com/2006/09/sip/contactcard";
 
 /// What the server knows of a person.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
