@@ -2,8 +2,11 @@
 
 use super::model::{self, State};
 use super::stage::{BOB, Item, REMOVED, Stage, at, endpoint};
+use shard::category::contact_card::Card;
+use shard::category::user_properties::{Line, LineType, Properties};
 use shard::machine::command::{Command, Waiting};
 use shard::machine::outcome::Outcome;
+use shard::presence::enhanced::Profile;
 
 const FIRST: u8 = 0x11;
 const SECOND: u8 = 0xa2;
@@ -316,10 +319,67 @@ fn a_device_is_read_as_its_schema_allows() {
     }
 }
 
+//= MS-PRES 2.2.2.7.4
+//= type=test
+//# what the directory says of a user is published for that user, in the shape of its schema
+// proves: PRES-2.2.2.7.4-01 PRES-2.2.2.7.5-01
+#[test]
+fn what_the_directory_knows_is_published() {
+    let mut stage = stage(&[FIRST]);
+    let line = |uri: &str, line_type, server: &str| Line {
+        uri: uri.into(),
+        line_type,
+        server: server.into(),
+    };
+    let profile = Profile {
+        card: Card {
+            display_name: "Bob <B>".into(),
+            email: "bob@contoso.com".into(),
+        },
+        phone: "tel:+1123".into(),
+        properties: Properties {
+            lines: Box::new([
+                line("tel:+1123", LineType::Rcc, "sip:line@contoso.com"),
+                line("+1124", LineType::Uc, ""),
+            ]),
+            fax: "+1125".into(),
+            street: "1 Anywhere".into(),
+            city: "Somewhere".into(),
+            state: "Some".into(),
+            country_code: "US".into(),
+            postal_code: "12345".into(),
+            home_page: "http://contoso.com".into(),
+        },
+    };
+    let command = Command::SetProfile {
+        presentity: BOB,
+        profile,
+    };
+    assert!(matches!(stage.ask(at(1, 1, 0), command), Outcome::Done));
+    super::shape::check(&stage.own()).expect("of its schema");
+    let properties = stage.content(1, "userProperties", 0).expect("there");
+    for part in [
+        "}line lineServer=\"sip:line@contoso.com\" lineType=\"Rcc\" \"tel:+1123\"",
+        "}telephonyMode \"Rcc\"",
+        "}facsimileTelephoneNumber \"+1125\"",
+        "}streetAddress \"1 Anywhere\"",
+        "}l \"Somewhere\"",
+        "}st \"Some\"",
+        "}countryCode \"US\"",
+        "}postalCode \"12345\"",
+        "}wWWHomePage \"http://contoso.com\"",
+    ] {
+        assert!(properties.contains(part), "{part}: {properties}");
+    }
+    assert!(!properties.contains("1124"), "a line that is no tel URI: {properties}");
+    let card = stage.content(200, "contactCard", 0).expect("there");
+    assert!(card.contains("}displayName \"Bob <B>\"") && card.contains("}email \"bob@contoso.com\""), "{card}");
+}
+
 //= MS-PRES 3.2.5.7
 //= type=test
 //# voice mail is published for its user: instance 0 of container 1, static, and only when it changed
-// proves: PRES-3.2.5.7-01
+// proves: PRES-3.2.5.7-01 PRES-2.2.2.7.11-02 PRES-2.2.2.7.11-03
 #[test]
 fn voice_mail_is_published_for_its_user() {
     let mut stage = Stage::start(at(1, 0, 0));
@@ -348,5 +408,6 @@ fn voice_mail_is_published_for_its_user() {
             "{{http://schemas.microsoft.com/2006/09/sip/mwi}}mwi messageWaiting=\"{waiting}\" readVoiceMailCount=\"13\"{unread}"
         );
         assert_eq!(mwi.content, expected);
+        super::shape::check(&stage.own()).expect("of its schema");
     }
 }

@@ -10,6 +10,7 @@ mod clauses;
 mod model;
 mod random;
 mod reading;
+mod shape;
 mod stage;
 mod vectors;
 mod walkthroughs;

@@ -9,7 +9,8 @@ use std::collections::BTreeMap;
 use chance::Chance;
 
 use super::model::{self, Activity, Capability, Expected, Fact, Life, Model, State, What};
-use super::reading::{Held, Key};
+use super::reading::{self, Held, Key};
+use super::shape;
 use super::stage::{Item, REMOVED, Stage, at, endpoint};
 
 /// Seeds in a usual run.
@@ -290,7 +291,9 @@ fn run(seed: u64) -> Result<(), String> {
         }
         stage.wait_until(now);
         let expected = model.expected(now);
-        let after = computed(&stage.held());
+        let own = stage.own();
+        shape::check(&own).map_err(|wrong| format!("step {step}: {wrong}"))?;
+        let after = computed(&reading::held(&own));
         compare(&after, &expected).map_err(|wrong| format!("step {step}: {wrong}"))?;
         check_versions(&before, &after, moments).map_err(|wrong| format!("step {step}: {wrong}"))?;
         before = after;
@@ -358,6 +361,7 @@ fn asked_for(name: &str) -> Option<u64> {
 // proves: PRES-3.8.5.2.2-06 PRES-3.8.5.2.2-07 PRES-3.8.5.3-01 PRES-3.8.5.3-02 PRES-3.8.5.3-03
 // proves: PRES-3.8.5.3-04 PRES-3.8.5.4-01 PRES-3.8.5.4-02 PRES-3.8.5.4-03 PRES-3.8.5.4-04
 // proves: PRES-3.8.5.4-05 PRES-3.8.5.4-06 PRES-3.8.5.4-07 PRES-2.2.2.7.10-01 PRES-2.2.2.7.9-01
+// proves: PRES-2.2.2.7.1-01 PRES-2.2.2.7.3-02 PRES-2.2.2.7.6-02 PRES-2.2.2.7.9-03 PRES-2.2.2.7.10-04
 #[test]
 fn what_is_computed_is_what_the_text_says() {
     let seeds = match asked_for("LAMPLIGHT_SEED") {
