@@ -53,6 +53,10 @@ pub struct Line {
     pub server: Box<str>,
 }
 
+//= MS-PRES 2.2.2.7.4
+//= type=exception
+// excepts: PRES-2.2.2.7.4-06 there is no directory to ask yet: what the node knows of a user is shown, no more is known
+// excepts: PRES-2.2.2.7.4-08 the server knows of no audio conferencing provider, so it publishes no acpInformation
 /// What the directory says. Texts that are not known are empty.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Properties {

@@ -141,7 +141,9 @@ fn examples() -> Vec<(&'static str, String)> {
 //= MS-PRES 2.2.2.7
 //= type=test
 //# what a client publishes is kept as it is, whatever it holds beside what the server knows
-// proves: PRES-2.2.2.7-02 PRES-2.2.2.7.1-04 PRES-2.2.2.7.1-05 PRES-2.2.2.7.5-02 PRES-2.2.2.7.5-06
+//= MS-PRES 2.2.2.7.5
+//= type=test
+// proves: PRES-2.2.2.7-02 PRES-2.2.2.7.8-01 PRES-2.2.2.7.1-04 PRES-2.2.2.7.1-05 PRES-2.2.2.7.5-02 PRES-2.2.2.7.5-06
 // proves: PRES-2.2.2.7.5-07 PRES-2.2.2.7.8-02 PRES-2.2.2.7.8-03 PRES-2.2.2.7.11-01 PRES-2.2.2.7.13.1-01
 // proves: PRES-2.2.2.7.13.2-01 PRES-2.2.2.7.13.3-01 PRES-2.2.2.7.13.4-01 PRES-2.2.2.7.13.4-02
 #[test]
@@ -192,7 +194,7 @@ fn what_is_private_is_shown_to_its_publisher_alone() {
 //= type=test
 //# content that its category's schema does not allow is refused
 // proves: PRES-2.2.2.7.1-01 PRES-2.2.2.7.1-02 PRES-2.2.2.7.2-01 PRES-2.2.2.7.11-03 PRES-2.2.2.7.12-02
-// proves: PRES-2.2.2.7.13-01
+// proves: PRES-2.2.2.7.13-01 PRES-2.2.2.7.8-01
 #[test]
 fn what_is_not_of_its_category_is_refused() {
     let mut stage = Stage::start(at(1, 0, 0));

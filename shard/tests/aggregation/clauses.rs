@@ -56,6 +56,8 @@ fn availability(stage: &Stage, container: u16) -> u32 {
 
 //= MS-PRES 3.8.5.4
 //= type=test
+//= MS-PRES 2.2.2.7.10
+//= type=test
 //# from 9000 to 11999, of a userState or a presentingState, and of no other
 // proves: PRES-3.8.5.4-05 PRES-3.8.5.4-06 PRES-3.8.5.4-07 PRES-2.2.2.7.10-01
 #[test]
