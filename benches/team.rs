@@ -9,8 +9,8 @@ use shard::document::{batch_subscribe, publish};
 use shard::machine::Machine;
 use shard::machine::codec::{decode_entry, encode_entry};
 use shard::machine::command::{
-    Act, Binding, Bindings, Command, Extras, Leader, PublishInstances, Register, Request, Resubscribe,
-    Subscribe, Ticket,
+    Act, Binding, Bindings, Command, Extras, Leader, PublishInstances, Register, Request,
+    Resubscribe, Subscribe, Ticket,
 };
 use shard::machine::effect::Effect;
 use shard::machine::outcome::{Outcome, RequestKey};
@@ -91,7 +91,9 @@ impl Team {
         let resources: String = (0..members)
             .map(|number| format!("<resource uri=\"sip:{}\"/>", address(number)))
             .collect();
-        let categories = CATEGORIES.map(|name| format!("<category name=\"{name}\"/>")).concat();
+        let categories = CATEGORIES
+            .map(|name| format!("<category name=\"{name}\"/>"))
+            .concat();
         team.batch = format!(
             "<batchSub xmlns=\"http://schemas.microsoft.com/2006/01/sip/batch-subscribe\" uri=\"sip:watcher@bench.test\" name=\"\">\
              <action name=\"subscribe\" id=\"1\"><adhocList>{resources}</adhocList>\
@@ -116,8 +118,13 @@ impl Team {
     fn request(&mut self, command: Command<'_>) -> Outcome {
         let key = RequestKey(u128::from(self.index) << 64);
         let ticket = Ticket(1);
-        let request = Request { key, ticket, command };
-        self.apply(&Act::Requests(vec![request])).expect("an answer")
+        let request = Request {
+            key,
+            ticket,
+            command,
+        };
+        self.apply(&Act::Requests(vec![request]))
+            .expect("an answer")
     }
 
     fn sign_in(&mut self, address: &str) {
@@ -169,7 +176,10 @@ impl Team {
             category_bytes_max: 1 << 18,
             publications: parsed.publications(&buffer),
         }));
-        assert!(matches!(outcome, Outcome::InstancesPublished(_)), "{outcome:?}");
+        assert!(
+            matches!(outcome, Outcome::InstancesPublished(_)),
+            "{outcome:?}"
+        );
     }
 
     /// Publishes states of the next version for the first of the team.
@@ -193,7 +203,12 @@ impl Team {
     #[must_use]
     pub fn own(&self) -> Arc<View> {
         let home = address(0);
-        self.look(&home, &home, Format::RoamingSelf, &Wish::Own(Scope::CATEGORIES))
+        self.look(
+            &home,
+            &home,
+            Format::RoamingSelf,
+            &Wish::Own(Scope::CATEGORIES),
+        )
     }
 
     /// What a watcher is shown of the first of the team.
@@ -251,7 +266,10 @@ impl Team {
                 wish: Wish::Categories(actions.collect()),
             })),
         }));
-        assert!(matches!(outcome, Outcome::Piggybacked { .. }), "{outcome:?}");
+        assert!(
+            matches!(outcome, Outcome::Piggybacked { .. }),
+            "{outcome:?}"
+        );
         self.batch = batch;
     }
 

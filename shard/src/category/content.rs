@@ -122,33 +122,84 @@ mod tests {
             ("roomSetting", chat(property), true),
             ("roomUpdate", chat(&property.repeat(3)), true),
             ("roomInvitation", chat(&nested), true),
-            ("gcFilterSetting", chat(&format!("{property}<end xmlns=\"urn:x\"/>")), true),
+            (
+                "gcFilterSetting",
+                chat(&format!("{property}<end xmlns=\"urn:x\"/>")),
+                true,
+            ),
             ("roomSetting", chat(""), false),
             ("roomUpdate", "<propertyList/>".to_owned(), false),
-            ("roomInvitation", chat("<property type=\"string\"><value/></property>"), false),
-            ("gcFilterSetting", chat("<property name=\"a\"><value/></property>"), false),
-            ("gcFilterSetting", chat("<property name=\"a\" type=\"string\"/>"), false),
+            (
+                "roomInvitation",
+                chat("<property type=\"string\"><value/></property>"),
+                false,
+            ),
+            (
+                "gcFilterSetting",
+                chat("<property name=\"a\"><value/></property>"),
+                false,
+            ),
+            (
+                "gcFilterSetting",
+                chat("<property name=\"a\" type=\"string\"/>"),
+                false,
+            ),
             ("linkedPICContacts", entry(bob, list), true),
-            ("linkedPICContacts", "<LinkedPicContactList/>".to_owned(), true),
+            (
+                "linkedPICContacts",
+                "<LinkedPicContactList/>".to_owned(),
+                true,
+            ),
             ("linkedPICContacts", entry("", list), false),
             ("linkedPICContacts", entry(bob, ""), false),
             ("linkedPICContacts", entry(bob, &list.repeat(2)), false),
-            ("linkedPICContacts", "<LinkedPicContactList><a/></LinkedPicContactList>".to_owned(), false),
-            ("linkedPICContacts", "<linkedPicContactList/>".to_owned(), false),
+            (
+                "linkedPICContacts",
+                "<LinkedPicContactList><a/></LinkedPicContactList>".to_owned(),
+                false,
+            ),
+            (
+                "linkedPICContacts",
+                "<linkedPicContactList/>".to_owned(),
+                false,
+            ),
             ("mwi", waiting("messageWaiting=\"true\""), true),
-            ("mwi", waiting("messageWaiting=\"0\" unreadVoiceMailCount=\"4294967295\""), true),
+            (
+                "mwi",
+                waiting("messageWaiting=\"0\" unreadVoiceMailCount=\"4294967295\""),
+                true,
+            ),
             ("mwi", waiting(""), false),
             ("mwi", waiting("messageWaiting=\"yes\""), false),
-            ("mwi", waiting("messageWaiting=\"1\" readVoiceMailCount=\"-1\""), false),
+            (
+                "mwi",
+                waiting("messageWaiting=\"1\" readVoiceMailCount=\"-1\""),
+                false,
+            ),
             ("mwi", "<mwi messageWaiting=\"1\"/>".to_owned(), false),
-            ("contactCard", format!("<contactCard xmlns=\"{}\" isUCEnabled=\"true\"/>", contact_card::CARD), true),
+            (
+                "contactCard",
+                format!(
+                    "<contactCard xmlns=\"{}\" isUCEnabled=\"true\"/>",
+                    contact_card::CARD
+                ),
+                true,
+            ),
             ("contactCard", "<contactCard/>".to_owned(), false),
-            ("calendarData", format!("<calendarData xmlns=\"{}\"/>", calendar_data::CALENDAR), true),
+            (
+                "calendarData",
+                format!("<calendarData xmlns=\"{}\"/>", calendar_data::CALENDAR),
+                true,
+            ),
             ("calendarData", "<calendar/>".to_owned(), false),
             ("note", "<anything/>".to_owned(), true),
             ("contoso.mood", "<a:b xmlns:a=\"urn:a\"/>".to_owned(), true),
         ] {
-            assert_eq!(checked(category, &text).is_ok(), sound, "{category}: {text}");
+            assert_eq!(
+                checked(category, &text).is_ok(),
+                sound,
+                "{category}: {text}"
+            );
         }
     }
 }

@@ -12,7 +12,9 @@ fn chat(properties: &[(&str, &str, &str)]) -> String {
             format!("<property name=\"{name}\" type=\"{kind}\"><value>{value}</value></property>")
         })
         .collect();
-    format!("<propertyList xmlns=\"http://schemas.microsoft.com/2010/12/sip/propertyList\">{each}</propertyList>")
+    format!(
+        "<propertyList xmlns=\"http://schemas.microsoft.com/2010/12/sip/propertyList\">{each}</propertyList>"
+    )
 }
 
 fn item(category: &'static str, container: u16, instance: u32, content: &str) -> Item {
@@ -34,10 +36,14 @@ fn examples() -> Vec<(&'static str, String)> {
         )
     };
     let card = |attributes: &str, inside: &str| {
-        format!("<contactCard xmlns=\"http://schemas.microsoft.com/2006/09/sip/contactcard\" {attributes}>{inside}</contactCard>")
+        format!(
+            "<contactCard xmlns=\"http://schemas.microsoft.com/2006/09/sip/contactcard\" {attributes}>{inside}</contactCard>"
+        )
     };
     let calendar = |inside: &str| {
-        format!("<calendarData xmlns=\"http://schemas.microsoft.com/2006/09/sip/calendarData\" mailboxID=\"bob@contoso.com\">{inside}</calendarData>")
+        format!(
+            "<calendarData xmlns=\"http://schemas.microsoft.com/2006/09/sip/calendarData\" mailboxID=\"bob@contoso.com\">{inside}</calendarData>"
+        )
     };
     let busy = |version: u32, text: &str| {
         calendar(&format!(
@@ -151,7 +157,11 @@ fn every_category_is_kept_as_it_is() {
     let mut stage = Stage::start(at(1, 0, 0));
     stage.sign_in(at(1, 0, 0), endpoint(OWN));
     for (number, (category, content)) in (0x4000_0000..).zip(examples()) {
-        stage.publish(at(1, 1, 0), endpoint(OWN), &[item(category, 1, number, &content)]);
+        stage.publish(
+            at(1, 1, 0),
+            endpoint(OWN),
+            &[item(category, 1, number, &content)],
+        );
         assert_eq!(
             stage.content(1, category, number),
             Some(canonical_of(&content)),
@@ -170,22 +180,47 @@ fn what_is_private_is_shown_to_its_publisher_alone() {
     let mut stage = Stage::start(at(1, 0, 0));
     stage.sign_in(at(1, 0, 0), endpoint(OWN));
     let private = [
-        "legacyInterop", "routing", "workingHours", "dndState", "mwi", "linkedPICContacts", "roomSetting",
-        "roomUpdate", "roomInvitation", "gcFilterSetting",
+        "legacyInterop",
+        "routing",
+        "workingHours",
+        "dndState",
+        "mwi",
+        "linkedPICContacts",
+        "roomSetting",
+        "roomUpdate",
+        "roomInvitation",
+        "gcFilterSetting",
     ];
     let examples = examples();
     let content = |category: &str| {
         let found = examples.iter().find(|(name, _)| *name == category);
-        found.map_or_else(|| "<x xmlns=\"urn:x\"/>".to_owned(), |(_, content)| content.clone())
+        found.map_or_else(
+            || "<x xmlns=\"urn:x\"/>".to_owned(),
+            |(_, content)| content.clone(),
+        )
     };
     for category in private {
-        stage.publish(at(1, 1, 0), endpoint(OWN), &[item(category, 0, 77, &content(category))]);
-        assert!(stage.content(0, category, 77).is_some(), "{category} is shown to oneself");
+        stage.publish(
+            at(1, 1, 0),
+            endpoint(OWN),
+            &[item(category, 0, 77, &content(category))],
+        );
+        assert!(
+            stage.content(0, category, 77).is_some(),
+            "{category} is shown to oneself"
+        );
         let seen = stage.seen_by("carol@contoso.com", &[category, "note"]);
         assert!(!seen.contains(category), "{category}: {seen}");
-        assert!(seen.contains("<category name=\"note\"/>"), "{category}: {seen}");
+        assert!(
+            seen.contains("<category name=\"note\"/>"),
+            "{category}: {seen}"
+        );
     }
-    stage.publish(at(1, 2, 0), endpoint(OWN), &[item("note", 0, 77, &content("note"))]);
+    stage.publish(
+        at(1, 2, 0),
+        endpoint(OWN),
+        &[item("note", 0, 77, &content("note"))],
+    );
     let seen = stage.seen_by("carol@contoso.com", &["note"]);
     assert!(seen.contains(">x</body>"), "{seen}");
 }
@@ -203,10 +238,22 @@ fn what_is_not_of_its_category_is_refused() {
     let untyped = "<state xmlns=\"http://schemas.microsoft.com/2006/09/sip/state\"><availability>1</availability></state>";
     for (category, content) in [
         ("state", untyped),
-        ("state", "<note xmlns=\"http://schemas.microsoft.com/2006/09/sip/note\"/>"),
-        ("device", "<device xmlns=\"http://schemas.microsoft.com/2006/09/sip/device\"/>"),
-        ("mwi", "<mwi xmlns=\"http://schemas.microsoft.com/2006/09/sip/mwi\"/>"),
-        ("linkedPICContacts", "<LinkedPicContactList><Entry/></LinkedPicContactList>"),
+        (
+            "state",
+            "<note xmlns=\"http://schemas.microsoft.com/2006/09/sip/note\"/>",
+        ),
+        (
+            "device",
+            "<device xmlns=\"http://schemas.microsoft.com/2006/09/sip/device\"/>",
+        ),
+        (
+            "mwi",
+            "<mwi xmlns=\"http://schemas.microsoft.com/2006/09/sip/mwi\"/>",
+        ),
+        (
+            "linkedPICContacts",
+            "<LinkedPicContactList><Entry/></LinkedPicContactList>",
+        ),
         ("roomSetting", &*empty),
         ("roomUpdate", &*empty),
         ("roomInvitation", &*empty),

@@ -48,9 +48,13 @@ fn stage(endpoints: &[u8]) -> Stage {
 
 fn availability(stage: &Stage, container: u16) -> u32 {
     let content = stage.content(container, "state", 1);
-    let content = content.or_else(|| stage.content(container, "state", 0)).expect("an aggregate");
+    let content = content
+        .or_else(|| stage.content(container, "state", 0))
+        .expect("an aggregate");
     let line = content.lines().find(|line| line.contains("}availability"));
-    let digits = line.and_then(|line| line.split('"').nth(1)).expect("an availability");
+    let digits = line
+        .and_then(|line| line.split('"').nth(1))
+        .expect("an availability");
     digits.parse().expect("a number")
 }
 
@@ -80,7 +84,10 @@ fn do_not_disturb_begins_and_ends_at_its_bounds() {
         for (input, outputs) in [(2, &[0, 2, 100, 200, 400][..]), (3, &[3, 300])] {
             let shows = |stage: &Stage, container: u16| {
                 let content = stage.content(container, "dndState", 0).expect("there");
-                (content.contains("\"9500\""), content.contains("availability"))
+                (
+                    content.contains("\"9500\""),
+                    content.contains("availability"),
+                )
             };
             let life = if kind == "machineState" { OWN } else { STATIC };
             let set = item(input, 50, life, &state(kind, availability));
@@ -96,7 +103,11 @@ fn do_not_disturb_begins_and_ends_at_its_bounds() {
             let gone = item(input, 50, REMOVED, &state(kind, availability));
             stage.publish(at(1, minute, 1), endpoint(FIRST), &[gone]);
             for container in outputs {
-                assert_eq!(shows(&stage, *container), (false, false), "{container}: none is left");
+                assert_eq!(
+                    shows(&stage, *container),
+                    (false, false),
+                    "{container}: none is left"
+                );
             }
             minute += 1;
         }
@@ -110,7 +121,11 @@ fn do_not_disturb_begins_and_ends_at_its_bounds() {
 #[test]
 fn only_what_ends_with_its_endpoint_is_a_device() {
     let mut stage = stage(&[FIRST]);
-    for life in [STATIC, "expireType=\"user\"", "expireType=\"time\" expires=\"3600\""] {
+    for life in [
+        STATIC,
+        "expireType=\"user\"",
+        "expireType=\"time\" expires=\"3600\"",
+    ] {
         let items = [
             item(2, 50, life, &state("machineState", 3_500)),
             item(3, 50, life, &state("machineState", 3_500)),
@@ -126,7 +141,11 @@ fn only_what_ends_with_its_endpoint_is_a_device() {
         &[item(2, 50, OWN, &state("machineState", 3_500))],
     );
     assert_eq!(availability(&stage, 2), 3_500);
-    assert_eq!(availability(&stage, 3), 18_500, "each input stands for itself");
+    assert_eq!(
+        availability(&stage, 3),
+        18_500,
+        "each input stands for itself"
+    );
 }
 
 //= MS-PRES 3.8
@@ -137,7 +156,11 @@ fn only_what_ends_with_its_endpoint_is_a_device() {
 fn each_end_of_an_input_is_a_change() {
     let mut stage = stage(&[FIRST, SECOND]);
     let both = |life: &str, state: State| [item(2, 50, life, &state), item(3, 50, life, &state)];
-    stage.publish(at(1, 1, 0), endpoint(FIRST), &both(OWN, state("machineState", 3_500)));
+    stage.publish(
+        at(1, 1, 0),
+        endpoint(FIRST),
+        &both(OWN, state("machineState", 3_500)),
+    );
     let idle = [item(2, 51, OWN, &state("machineState", 5_000))];
     stage.publish(at(1, 2, 0), endpoint(SECOND), &idle);
     let call = item(2, 52, STATIC, &state("phoneState", 6_500));
@@ -146,7 +169,12 @@ fn each_end_of_an_input_is_a_change() {
     let hung_up = item(2, 52, REMOVED, &state("phoneState", 6_500));
     stage.publish(at(1, 4, 0), endpoint(FIRST), &[hung_up]);
     assert_eq!(availability(&stage, 100), 3_500, "removed");
-    let lunch = item(2, 53, "expireType=\"time\" expires=\"60\"", &state("userState", 12_500));
+    let lunch = item(
+        2,
+        53,
+        "expireType=\"time\" expires=\"60\"",
+        &state("userState", 12_500),
+    );
     stage.publish(at(1, 5, 0), endpoint(FIRST), &[lunch]);
     stage.wait_until(at(1, 5, 59_999));
     assert_eq!(availability(&stage, 100), 12_500);
@@ -159,7 +187,11 @@ fn each_end_of_an_input_is_a_change() {
     let held = stage.held();
     for container in [2, 3, 100, 200, 300, 400] {
         let state = |number| held.get(&(container, "state".to_owned(), number));
-        assert_eq!(state(0).map(|held| held.life.as_str()), Some("static"), "{container}");
+        assert_eq!(
+            state(0).map(|held| held.life.as_str()),
+            Some("static"),
+            "{container}"
+        );
         assert_eq!(state(1), None, "{container}");
     }
 }
@@ -178,14 +210,24 @@ fn signing_out_behind_an_offline_state_does_not_show() {
     let shown = |stage: &Stage| {
         [200, 300, 400].map(|container| {
             let content = stage.content(container, "state", 1);
-            content.or_else(|| stage.content(container, "state", 0)).expect("an aggregate")
+            content
+                .or_else(|| stage.content(container, "state", 0))
+                .expect("an aggregate")
         })
     };
     let before = shown(&stage);
-    assert!(before[0].contains("lastActive=\"2008-01-11T01:02:05\""), "{}", before[0]);
+    assert!(
+        before[0].contains("lastActive=\"2008-01-11T01:02:05\""),
+        "{}",
+        before[0]
+    );
     stage.sign_out(at(3, 0, 0), endpoint(FIRST));
     assert_eq!(shown(&stage), before);
-    assert_eq!(stage.content(200, "state", 1), None, "although it is the static instance now");
+    assert_eq!(
+        stage.content(200, "state", 1),
+        None,
+        "although it is the static instance now"
+    );
 }
 
 //= MS-PRES 3.8
@@ -196,9 +238,17 @@ fn signing_out_behind_an_offline_state_does_not_show() {
 fn a_default_in_container_0_is_left_alone() {
     let mut stage = stage(&[FIRST]);
     let aggregate = state("aggregateState", 15_500);
-    stage.publish(at(1, 1, 0), endpoint(FIRST), &[item(0, 0, STATIC, &aggregate)]);
+    stage.publish(
+        at(1, 1, 0),
+        endpoint(FIRST),
+        &[item(0, 0, STATIC, &aggregate)],
+    );
     let kept = stage.content(0, "state", 0);
-    assert!(kept.as_deref().is_some_and(|content| content.contains("\"15500\"")), "{kept:?}");
+    assert!(
+        kept.as_deref()
+            .is_some_and(|content| content.contains("\"15500\"")),
+        "{kept:?}"
+    );
     let online = item(2, 50, OWN, &state("machineState", 3_500));
     stage.publish(at(1, 2, 0), endpoint(FIRST), &[online]);
     stage.sign_out(at(1, 3, 0), endpoint(FIRST));
@@ -217,11 +267,25 @@ fn a_default_in_container_0_is_left_alone() {
 #[test]
 fn the_higher_version_publishes() {
     let names = [
-        "calendar", "remoteCallControl", "ucs", "containerIntegrity", "breakthrough",
+        "calendar",
+        "remoteCallControl",
+        "ucs",
+        "containerIntegrity",
+        "breakthrough",
     ];
     let media = [
-        "text", "voice", "video", "CCCP", "gifInk", "isfInk", "applicationSharing", "contentWhiteboard",
-        "contentPowerPoint", "contentNativeFile", "contentPoll", "contentSharedNotes",
+        "text",
+        "voice",
+        "video",
+        "CCCP",
+        "gifInk",
+        "isfInk",
+        "applicationSharing",
+        "contentWhiteboard",
+        "contentPowerPoint",
+        "contentNativeFile",
+        "contentPoll",
+        "contentSharedNotes",
     ];
     let device = |of: u8, version: u32| {
         let publishing = names.map(|name| model::Capability {
@@ -253,21 +317,39 @@ fn the_higher_version_publishes() {
         let mut stage = stage(&[FIRST, SECOND]);
         for (minute, of) in [(1, one), (2, other)] {
             let (availability, version) = if of == FIRST { (3_500, 1) } else { (5_000, 2) };
-            let machine = item(2, 1_000 + u32::from(of), OWN, &state("machineState", availability));
-            stage.publish(at(1, minute, 0), endpoint(of), &[device(of, version), machine]);
+            let machine = item(
+                2,
+                1_000 + u32::from(of),
+                OWN,
+                &state("machineState", availability),
+            );
+            stage.publish(
+                at(1, minute, 0),
+                endpoint(of),
+                &[device(of, version), machine],
+            );
         }
         let own = stage.content(2, "services", 0).expect("there");
         let line = |name: &str| {
-            let found = own.lines().find(|line| line.contains(&format!("}}{name} ")));
+            let found = own
+                .lines()
+                .find(|line| line.contains(&format!("}}{name} ")));
             found.unwrap_or_else(|| panic!("{name}: {own}")).to_owned()
         };
         for name in names {
             let line = line(name);
-            assert!(line.contains(&model::uuid(SECOND)) && line.contains("version=\"2\""), "{line}");
+            assert!(
+                line.contains(&model::uuid(SECOND)) && line.contains("version=\"2\""),
+                "{line}"
+            );
             assert!(line.contains("deviceAvailability=\"5000\""), "{line}");
         }
         for name in media {
-            assert!(line(name).contains(&model::uuid(FIRST)), "the more active: {}", line(name));
+            assert!(
+                line(name).contains(&model::uuid(FIRST)),
+                "the more active: {}",
+                line(name)
+            );
         }
         let others = stage.content(200, "services", 0).expect("there");
         for name in media {
@@ -298,7 +380,10 @@ fn a_device_is_read_as_its_schema_allows() {
         };
         let done = stage.try_publish(at(1, 1, 0), endpoint(FIRST), &[item]);
         done.map(|outcome| {
-            assert!(matches!(outcome, Outcome::InstancesPublished(_)), "{outcome:?}");
+            assert!(
+                matches!(outcome, Outcome::InstancesPublished(_)),
+                "{outcome:?}"
+            );
             stage.content(100, "services", 0)
         })
     };
@@ -309,14 +394,32 @@ fn a_device_is_read_as_its_schema_allows() {
     assert!(publish(&id, bad).is_err(), "a flag that is none");
     let text = "<text render=\"1\" uri=\"sip:b@x\"/>";
     for (name, inside, found) in [
-        ("any zone", "<capabilities uri=\"sip:a@x\"><text/></capabilities><timezone>00:00:00-08:00:00</timezone>", Some("sip:a@x")),
-        ("no zone", "<capabilities uri=\"sip:a@x\"><text/></capabilities><timezone>noon</timezone>", Some("sip:a@x")),
+        (
+            "any zone",
+            "<capabilities uri=\"sip:a@x\"><text/></capabilities><timezone>00:00:00-08:00:00</timezone>",
+            Some("sip:a@x"),
+        ),
+        (
+            "no zone",
+            "<capabilities uri=\"sip:a@x\"><text/></capabilities><timezone>noon</timezone>",
+            Some("sip:a@x"),
+        ),
         ("no address", "<capabilities><text/></capabilities>", None),
-        ("an address of its own", &format!("<capabilities>{text}</capabilities>"), Some("sip:b@x")),
-        ("both", &format!("<capabilities uri=\"sip:a@x\">{text}</capabilities>"), Some("sip:b@x")),
+        (
+            "an address of its own",
+            &format!("<capabilities>{text}</capabilities>"),
+            Some("sip:b@x"),
+        ),
+        (
+            "both",
+            &format!("<capabilities uri=\"sip:a@x\">{text}</capabilities>"),
+            Some("sip:b@x"),
+        ),
     ] {
         let services = publish(&id, inside).unwrap_or_else(|error| panic!("{name}: {error}"));
-        let uri = services.as_deref().and_then(|text| text.split("uri=\"").nth(1));
+        let uri = services
+            .as_deref()
+            .and_then(|text| text.split("uri=\"").nth(1));
         assert_eq!(uri.and_then(|text| text.split('"').next()), found, "{name}");
     }
 }
@@ -373,9 +476,15 @@ fn what_the_directory_knows_is_published() {
     ] {
         assert!(properties.contains(part), "{part}: {properties}");
     }
-    assert!(!properties.contains("1124"), "a line that is no tel URI: {properties}");
+    assert!(
+        !properties.contains("1124"),
+        "a line that is no tel URI: {properties}"
+    );
     let card = stage.content(200, "contactCard", 0).expect("there");
-    assert!(card.contains("}displayName \"Bob <B>\"") && card.contains("}email \"bob@contoso.com\""), "{card}");
+    assert!(
+        card.contains("}displayName \"Bob <B>\"") && card.contains("}email \"bob@contoso.com\""),
+        "{card}"
+    );
 }
 
 //= MS-PRES 3.2.5.7
@@ -404,8 +513,14 @@ fn voice_mail_is_published_for_its_user() {
         assert!(matches!(outcome, Outcome::Done), "{outcome:?}");
         let held = stage.held();
         let mwi = &held[&(1, "mwi".to_owned(), 0)];
-        assert_eq!((mwi.life.as_str(), mwi.version), ("static", version), "{minute}");
-        let unread = unread.map_or_else(String::new, |unread| format!(" unreadVoiceMailCount=\"{unread}\""));
+        assert_eq!(
+            (mwi.life.as_str(), mwi.version),
+            ("static", version),
+            "{minute}"
+        );
+        let unread = unread.map_or_else(String::new, |unread| {
+            format!(" unreadVoiceMailCount=\"{unread}\"")
+        });
         let expected = format!(
             "{{http://schemas.microsoft.com/2006/09/sip/mwi}}mwi messageWaiting=\"{waiting}\" readVoiceMailCount=\"13\"{unread}"
         );

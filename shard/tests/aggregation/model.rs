@@ -167,7 +167,8 @@ impl Model {
                 most_active = Some((number, fact, state, endpoint));
             }
         }
-        let machine_availability = most_active.map_or(18_500, |(_, _, state, _)| state.availability);
+        let machine_availability =
+            most_active.map_or(18_500, |(_, _, state, _)| state.availability);
 
         // 3.8.5.1.2.2
         let computed = ["machineState", "aggregateState", "aggregateMachineState"];
@@ -180,7 +181,8 @@ impl Model {
             .iter()
             .map(|(_, _, state)| *state)
             .filter(|state| {
-                state.kind == "calendarState" && (!state.subject.is_empty() || !state.room.is_empty())
+                state.kind == "calendarState"
+                    && (!state.subject.is_empty() || !state.room.is_empty())
             })
             .collect();
         let age = |fact: &Fact, state: &State| state.start.unwrap_or(fact.at);
@@ -403,17 +405,20 @@ fn states(input: u16, whole: &Whole, out: &mut Expected) {
         None => ("static", 0),
     };
     let availability = format!("<availability>{}</availability>", whole.availability);
-    let activity = whole.activity.as_ref().map_or_else(String::new, |activity| {
-        let shown = Activity {
-            min: None,
-            max: None,
-            ..activity.clone()
-        };
-        shown.xml()
+    let activity = whole
+        .activity
+        .as_ref()
+        .map_or_else(String::new, |activity| {
+            let shown = Activity {
+                min: None,
+                max: None,
+                ..activity.clone()
+            };
+            shown.xml()
+        });
+    let last_active = whole.last_active.map_or_else(String::new, |at| {
+        format!(" lastActive=\"{}\"", time(at / 1_000 * 1_000))
     });
-    let last_active = whole
-        .last_active
-        .map_or_else(String::new, |at| format!(" lastActive=\"{}\"", time(at / 1_000 * 1_000)));
     let texts = |names: &[(&str, &str)]| -> String {
         names
             .iter()
@@ -436,7 +441,11 @@ fn states(input: u16, whole: &Whole, out: &mut Expected) {
     let table: &[(u16, &str, &str)] = match input {
         2 => &[
             (100, "", &availability),
-            (200, &last_active, &format!("{availability}{activity}{device}")),
+            (
+                200,
+                &last_active,
+                &format!("{availability}{activity}{device}"),
+            ),
             (
                 400,
                 &last_active,
@@ -453,7 +462,10 @@ fn states(input: u16, whole: &Whole, out: &mut Expected) {
             continue;
         }
         // C-32
-        let token = whole.activity.as_ref().map_or("", |activity| activity.token);
+        let token = whole
+            .activity
+            .as_ref()
+            .map_or("", |activity| activity.token);
         let token = match (token, container) {
             ("", _) | (_, 100) => String::new(),
             (token, _) => format!(" token=\"{token}\""),
@@ -470,11 +482,18 @@ fn states(input: u16, whole: &Whole, out: &mut Expected) {
             min: activity.min.filter(|min| *min > 0),
             ..activity.clone()
         };
-        let activities: String = state.activities.iter().map(|activity| same(activity).xml()).collect();
+        let activities: String = state
+            .activities
+            .iter()
+            .map(|activity| same(activity).xml())
+            .collect();
         let text = element(
             "aggregateMachineState",
             &format!(" endpointId=\"{}\"", uuid(*endpoint)),
-            &format!("<availability>{}</availability>{activities}", state.availability),
+            &format!(
+                "<availability>{}</availability>{activities}",
+                state.availability
+            ),
         );
         put(out, 2, "state", 0x1000_0000, "user", &text);
     }
@@ -507,7 +526,11 @@ impl Activity {
         if self.custom.is_empty() {
             return out + "/>";
         }
-        let _ = write!(out, "><custom LCID=\"1033\">{}</custom></activity>", self.custom);
+        let _ = write!(
+            out,
+            "><custom LCID=\"1033\">{}</custom></activity>",
+            self.custom
+        );
         out
     }
 }

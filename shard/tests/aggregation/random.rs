@@ -198,7 +198,8 @@ fn computed(held: &BTreeMap<Key, Held>) -> BTreeMap<Key, Held> {
         *container < 32_000 && (names.contains(&&**category) || aggregate)
     };
     let ours = held.iter().filter(|(key, _)| ours(key));
-    ours.map(|(key, held)| (key.clone(), held.clone())).collect()
+    ours.map(|(key, held)| (key.clone(), held.clone()))
+        .collect()
 }
 
 fn compare(computed: &BTreeMap<Key, Held>, expected: &Expected) -> Result<(), String> {
@@ -231,13 +232,21 @@ fn check_versions(
         let same = (&old.life, &old.content) == (&new.life, &new.content);
         let grown = new.version.wrapping_sub(old.version);
         // What was gone between two moments of one step comes back at version 1.
-        let fits = if same && steps == 1 { grown == 0 } else { grown <= steps || new.version == 1 };
+        let fits = if same && steps == 1 {
+            grown == 0
+        } else {
+            grown <= steps || new.version == 1
+        };
         if !fits {
             return Err(format!(
                 "{key:?}: version {} after {} {}",
                 new.version,
                 old.version,
-                if same { "without a change" } else { "by a change" }
+                if same {
+                    "without a change"
+                } else {
+                    "by a change"
+                }
             ));
         }
     }
@@ -295,7 +304,8 @@ fn run(seed: u64) -> Result<(), String> {
         shape::check(&own).map_err(|wrong| format!("step {step}: {wrong}"))?;
         let after = computed(&reading::held(&own));
         compare(&after, &expected).map_err(|wrong| format!("step {step}: {wrong}"))?;
-        check_versions(&before, &after, moments).map_err(|wrong| format!("step {step}: {wrong}"))?;
+        check_versions(&before, &after, moments)
+            .map_err(|wrong| format!("step {step}: {wrong}"))?;
         before = after;
     }
     run_again(&mut stage, &model, now, &before)
@@ -335,7 +345,9 @@ fn run_again(
         stage.publish(later, endpoint(*own), &items);
         let after = computed(&stage.held());
         if after != *before {
-            return Err(format!("computed again, without a change:\n{before:#?}\n{after:#?}"));
+            return Err(format!(
+                "computed again, without a change:\n{before:#?}\n{after:#?}"
+            ));
         }
     }
     Ok(())
@@ -343,7 +355,10 @@ fn run_again(
 
 fn asked_for(name: &str) -> Option<u64> {
     let text = std::env::var(name).ok()?;
-    Some(text.parse().unwrap_or_else(|_| panic!("{name} must be a number, not {text:?}")))
+    Some(
+        text.parse()
+            .unwrap_or_else(|_| panic!("{name} must be a number, not {text:?}")),
+    )
 }
 
 //= MS-PRES 3.8

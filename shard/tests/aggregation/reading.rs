@@ -30,7 +30,11 @@ pub fn held(document: &str) -> BTreeMap<Key, Held> {
     });
     let each = categories.map(|node| {
         let attribute = |name: &str| node.attribute(name).unwrap_or_default().to_owned();
-        let number = |name: &str| attribute(name).parse().unwrap_or_else(|_| panic!("{name}: {node:?}"));
+        let number = |name: &str| {
+            attribute(name)
+                .parse()
+                .unwrap_or_else(|_| panic!("{name}: {node:?}"))
+        };
         let key = (
             attribute("container").parse().expect("a container"),
             attribute("name"),
@@ -61,7 +65,11 @@ pub fn canonical_of(text: &str) -> String {
 /// An element in one spelling: name, attributes by name, text, and what is in it, in one line each, sorted.
 pub fn canonical(element: Node<'_, '_>) -> String {
     let name = element.tag_name();
-    let mut out = format!("{{{}}}{}", name.namespace().unwrap_or_default(), name.name());
+    let mut out = format!(
+        "{{{}}}{}",
+        name.namespace().unwrap_or_default(),
+        name.name()
+    );
     let mut attributes: Vec<String> = element
         .attributes()
         .map(|attribute| {

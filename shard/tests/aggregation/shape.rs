@@ -21,7 +21,9 @@ impl Kind<'_> {
             Kind::Signed => text.parse::<i64>().is_ok(),
             Kind::Flag => ["true", "false", "0", "1"].contains(&text),
             Kind::Text => true,
-            Kind::Time => text.len() >= 19 && text.as_bytes()[10] == b'T' && text.as_bytes()[4] == b'-',
+            Kind::Time => {
+                text.len() >= 19 && text.as_bytes()[10] == b'T' && text.as_bytes()[4] == b'-'
+            }
             Kind::One(choices) => choices.contains(&text),
         }
     }
@@ -45,7 +47,10 @@ fn children(node: Node<'_, '_>, pattern: &str) -> Checked {
         }
         if token == "[" {
             if left.first() != tokens.peek() {
-                tokens.by_ref().take_while(|token| *token != "]").for_each(drop);
+                tokens
+                    .by_ref()
+                    .take_while(|token| *token != "]")
+                    .for_each(drop);
             }
             continue;
         }
@@ -57,19 +62,26 @@ fn children(node: Node<'_, '_>, pattern: &str) -> Checked {
             _ => (1, 1),
         };
         if there < least {
-            return Err(format!("{name} is missing in {names:?}, which should be {pattern}"));
+            return Err(format!(
+                "{name} is missing in {names:?}, which should be {pattern}"
+            ));
         }
         left = &left[there.min(most)..];
     }
     if left.is_empty() {
         return Ok(());
     }
-    Err(format!("{left:?} should not stand in {names:?}, which should be {pattern}"))
+    Err(format!(
+        "{left:?} should not stand in {names:?}, which should be {pattern}"
+    ))
 }
 
 fn attributes(node: Node<'_, '_>, known: &[(&str, Kind<'_>, bool)]) -> Checked {
     for (name, kind, required) in known {
-        match node.attributes().find(|attribute| attribute.name() == *name) {
+        match node
+            .attributes()
+            .find(|attribute| attribute.name() == *name)
+        {
             None if *required => return Err(format!("no {name} in {node:?}")),
             Some(attribute) if !kind.holds(attribute.value()) => {
                 return Err(format!("{name}={:?} is no {kind:?}", attribute.value()));
@@ -77,7 +89,10 @@ fn attributes(node: Node<'_, '_>, known: &[(&str, Kind<'_>, bool)]) -> Checked {
             _ => {}
         }
     }
-    match node.attributes().find(|a| !known.iter().any(|(name, ..)| *name == a.name())) {
+    match node
+        .attributes()
+        .find(|a| !known.iter().any(|(name, ..)| *name == a.name()))
+    {
         Some(other) => Err(format!("{} should not stand in {node:?}", other.name())),
         None => Ok(()),
     }
@@ -86,7 +101,9 @@ fn attributes(node: Node<'_, '_>, known: &[(&str, Kind<'_>, bool)]) -> Checked {
 /// The texts of children that are there.
 fn texts(node: Node<'_, '_>, known: &[(&str, Kind<'_>)]) -> Checked {
     for child in node.children().filter(Node::is_element) {
-        let of = known.iter().find(|(name, _)| *name == child.tag_name().name());
+        let of = known
+            .iter()
+            .find(|(name, _)| *name == child.tag_name().name());
         let text = child.text().unwrap_or_default();
         if let Some((name, kind)) = of
             && !kind.holds(text)
@@ -98,7 +115,10 @@ fn texts(node: Node<'_, '_>, known: &[(&str, Kind<'_>)]) -> Checked {
 }
 
 fn named(node: Node<'_, '_>, namespace: &str, name: &str) -> Checked {
-    if node.has_tag_name((format!("http://schemas.microsoft.com/2006/09/sip/{namespace}").as_str(), name)) {
+    if node.has_tag_name((
+        format!("http://schemas.microsoft.com/2006/09/sip/{namespace}").as_str(),
+        name,
+    )) {
         return Ok(());
     }
     Err(format!("{node:?} is not {name} of {namespace}"))
@@ -121,8 +141,17 @@ fn state(node: Node<'_, '_>) -> Checked {
         "availability? activity* endpointLocation? meetingSubject? meetingLocation? \
          [ delimiter timeZoneBias? timeZoneName? timeZoneAbbreviation? device? end ]",
     )?;
-    texts(node, &[("availability", Kind::Number), ("timeZoneBias", Kind::Signed)])?;
-    for activity in node.children().filter(|child| child.tag_name().name() == "activity") {
+    texts(
+        node,
+        &[
+            ("availability", Kind::Number),
+            ("timeZoneBias", Kind::Signed),
+        ],
+    )?;
+    for activity in node
+        .children()
+        .filter(|child| child.tag_name().name() == "activity")
+    {
         children(activity, "custom*")?;
         attributes(
             activity,
@@ -137,9 +166,23 @@ fn state(node: Node<'_, '_>) -> Checked {
 }
 
 const CAPABILITIES: [&str; 17] = [
-    "calendar", "remoteCallControl", "voice", "video", "CCCP", "text", "gifInk", "isfInk", "breakthrough",
-    "applicationSharing", "ucs", "containerIntegrity", "contentWhiteboard", "contentPoll",
-    "contentPowerPoint", "contentNativeFile", "contentSharedNotes",
+    "calendar",
+    "remoteCallControl",
+    "voice",
+    "video",
+    "CCCP",
+    "text",
+    "gifInk",
+    "isfInk",
+    "breakthrough",
+    "applicationSharing",
+    "ucs",
+    "containerIntegrity",
+    "contentWhiteboard",
+    "contentPoll",
+    "contentPowerPoint",
+    "contentNativeFile",
+    "contentSharedNotes",
 ];
 
 fn services(node: Node<'_, '_>, own: bool) -> Checked {
@@ -185,7 +228,10 @@ fn contact_card(node: Node<'_, '_>) -> Checked {
     children(node, "identity*")?;
     for identity in node.children().filter(Node::is_element) {
         children(identity, "name? email*")?;
-        for name in identity.children().filter(|child| child.tag_name().name() == "name") {
+        for name in identity
+            .children()
+            .filter(|child| child.tag_name().name() == "name")
+        {
             children(name, "displayName*")?;
         }
     }
@@ -201,11 +247,17 @@ fn user_properties(node: Node<'_, '_>) -> Checked {
     )?;
     let modes = ["None", "Uc", "Rcc", "Dual", "NoAudioVideo"];
     texts(node, &[("telephonyMode", Kind::One(&modes))])?;
-    for line in node.descendants().filter(|child| child.tag_name().name() == "line") {
+    for line in node
+        .descendants()
+        .filter(|child| child.tag_name().name() == "line")
+    {
         let types = ["Uc", "UcPrivate", "Rcc", "Dual"];
         attributes(
             line,
-            &[("lineType", Kind::One(&types), true), ("lineServer", Kind::Text, false)],
+            &[
+                ("lineType", Kind::One(&types), true),
+                ("lineServer", Kind::Text, false),
+            ],
         )?;
     }
     Ok(())
@@ -223,7 +275,10 @@ fn calendar_data(node: Node<'_, '_>) -> Checked {
 /// What is not as its schema has it.
 pub fn check(document: &str) -> Checked {
     let document = Document::parse(document).map_err(|error| format!("{error}: {document}"))?;
-    for category in document.descendants().filter(|node| node.tag_name().name() == "category") {
+    for category in document
+        .descendants()
+        .filter(|node| node.tag_name().name() == "category")
+    {
         let Some(content) = category.first_element_child() else {
             continue;
         };
@@ -237,7 +292,10 @@ pub fn check(document: &str) -> Checked {
             "legacyInterop" => named(content, "categories", "legacyInterop").and_then(|()| {
                 attributes(
                     content,
-                    &[("availability", Kind::Number, true), ("token", Kind::Text, false)],
+                    &[
+                        ("availability", Kind::Number, true),
+                        ("token", Kind::Text, false),
+                    ],
                 )
             }),
             "contactCard" => contact_card(content),
@@ -269,11 +327,31 @@ fn the_check_finds_what_is_wrong() {
         )
     };
     for (attributes, inside, good) in [
-        ("type=\"aggregateState\"", "<availability>1</availability><delimiter/><device/><end/>", true),
-        ("type=\"aggregateState\"", "<availability>1</availability><device/>", false),
-        ("type=\"aggregateState\"", "<availability>1</availability><delimiter/><device/>", false),
-        ("type=\"aggregateState\"", "<activity/><availability>1</availability>", false),
-        ("type=\"aggregateState\"", "<availability>much</availability>", false),
+        (
+            "type=\"aggregateState\"",
+            "<availability>1</availability><delimiter/><device/><end/>",
+            true,
+        ),
+        (
+            "type=\"aggregateState\"",
+            "<availability>1</availability><device/>",
+            false,
+        ),
+        (
+            "type=\"aggregateState\"",
+            "<availability>1</availability><delimiter/><device/>",
+            false,
+        ),
+        (
+            "type=\"aggregateState\"",
+            "<activity/><availability>1</availability>",
+            false,
+        ),
+        (
+            "type=\"aggregateState\"",
+            "<availability>much</availability>",
+            false,
+        ),
         ("", "<availability>1</availability>", false),
         ("type=\"aggregateState\" mood=\"\"", "", false),
     ] {

@@ -165,8 +165,8 @@ impl Stage {
              <publications uri=\"sip:{BOB}\">{publications}</publications></publish>"
         );
         let mut buffer = Vec::new();
-        let parsed = publish::parse(document.as_bytes(), &mut buffer)
-            .map_err(|error| error.to_string())?;
+        let parsed =
+            publish::parse(document.as_bytes(), &mut buffer).map_err(|error| error.to_string())?;
         Ok(self.ask(
             at_ms,
             Command::PublishInstances(PublishInstances {
@@ -185,9 +185,7 @@ impl Stage {
             network: Network::SameEnterprise,
         };
         let wish = Wish::Own(Scope::CATEGORIES);
-        let shown = self
-            .machine
-            .look(BOB, watcher, Format::RoamingSelf, &wish);
+        let shown = self.machine.look(BOB, watcher, Format::RoamingSelf, &wish);
         let mut out = Vec::new();
         for view in &shown.views {
             roaming_self::compose(view, &mut out);

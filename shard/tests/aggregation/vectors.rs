@@ -17,7 +17,10 @@ fn vectors() -> Option<PathBuf> {
     if folder.is_dir() {
         return Some(folder);
     }
-    eprintln!("skipped: there is no {}; LAMPLIGHT_SHARED says where", folder.display());
+    eprintln!(
+        "skipped: there is no {}; LAMPLIGHT_SHARED says where",
+        folder.display()
+    );
     None
 }
 
@@ -43,14 +46,17 @@ fn leaked(name: &str) -> &'static str {
 fn instant(text: &str) -> u64 {
     let (date, time) = text.split_once('T').expect("a time");
     let numbers = |text: &str, by: char| -> Vec<u64> {
-        text.split(by).map(|part| part.parse().expect("a number")).collect()
+        text.split(by)
+            .map(|part| part.parse().expect("a number"))
+            .collect()
     };
     let date = numbers(date, '-');
     let (time, ms) = time.split_once('.').unwrap_or((time, "0"));
     let time = numbers(time, ':');
     // Days since 1970: years begin in March.
     let (year, month) = (date[0] - u64::from(date[1] < 3), (date[1] + 9) % 12);
-    let days = year * 365 + year / 4 - year / 100 + year / 400 + (month * 153 + 2) / 5 + date[2] - 719_469;
+    let days =
+        year * 365 + year / 4 - year / 100 + year / 400 + (month * 153 + 2) / 5 + date[2] - 719_469;
     let seconds = ((days * 24 + time[0]) * 60 + time[1]) * 60 + time[2];
     seconds * 1_000 + ms.parse::<u64>().expect("milliseconds")
 }
@@ -73,7 +79,8 @@ fn publications(text: &str) -> Vec<(u64, Option<EndpointId>, Item)> {
                 container: attribute("container").parse().expect("a container"),
                 instance: attribute("instance").parse().expect("an instance"),
                 life: format!("expireType=\"{}\"{expires}", attribute("expireType")),
-                content: content.map_or_else(String::new, |content| text[content.range()].to_owned()),
+                content: content
+                    .map_or_else(String::new, |content| text[content.range()].to_owned()),
             };
             let endpoint = node.attribute("endpointId").and_then(EndpointId::parse);
             (instant(attribute("publishTime")), endpoint, item)
@@ -102,8 +109,10 @@ fn the_documents_examples_come_out_as_they_are_printed() {
         let mut stage = Stage::start(begin);
         let anybody = endpoint(1);
         stage.sign_in(begin, anybody);
-        let endpoints: BTreeSet<EndpointId> =
-            publications.iter().filter_map(|(_, endpoint, _)| *endpoint).collect();
+        let endpoints: BTreeSet<EndpointId> = publications
+            .iter()
+            .filter_map(|(_, endpoint, _)| *endpoint)
+            .collect();
         for endpoint in &endpoints {
             stage.sign_in(begin, *endpoint);
         }
@@ -120,7 +129,9 @@ fn the_documents_examples_come_out_as_they_are_printed() {
         let theirs = held(&expected);
         assert!(!theirs.is_empty(), "{name}");
         for (key, wanted) in theirs {
-            let found = ours.get(&key).unwrap_or_else(|| panic!("{name}: {key:?} is missing: {ours:#?}"));
+            let found = ours
+                .get(&key)
+                .unwrap_or_else(|| panic!("{name}: {key:?} is missing: {ours:#?}"));
             assert_eq!(found.life, wanted.life, "{name}: {key:?}");
             assert_eq!(found.content, wanted.content, "{name}: {key:?}");
         }
@@ -129,7 +140,10 @@ fn the_documents_examples_come_out_as_they_are_printed() {
 
 /// The category that a body's file name speaks of.
 fn category_of(file: &str) -> Option<&'static str> {
-    let name = file.strip_prefix("2.2.2.7.")?.split_once('-').map_or(file, |(_, name)| name);
+    let name = file
+        .strip_prefix("2.2.2.7.")?
+        .split_once('-')
+        .map_or(file, |(_, name)| name);
     let name = name.trim_end_matches(".xml");
     let name = name.split('-').next().unwrap_or(name);
     // acpInformation is a part of userProperties, without a root.
@@ -148,7 +162,11 @@ fn the_documents_bodies_are_kept_as_they_are() {
     stage.sign_in(at(1, 0, 0), endpoint(1));
     let mut seen = BTreeSet::new();
     for (number, path) in (500..).zip(files(&folder.join("bodies"), "2.2.2.7.", ".xml")) {
-        let file = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let file = path
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
         let Some(category) = category_of(&file) else {
             continue;
         };
@@ -162,9 +180,17 @@ fn the_documents_bodies_are_kept_as_they_are() {
             .unwrap_or_else(|| panic!("{file}: no content"));
         // A root without a namespace of its own stands in that of the document around it.
         let mut content = text[content.range()].to_owned();
-        if !content.split('>').next().unwrap_or_default().contains("xmlns=") {
+        if !content
+            .split('>')
+            .next()
+            .unwrap_or_default()
+            .contains("xmlns=")
+        {
             let end = content.find([' ', '>', '/']).expect("an element");
-            content.insert_str(end, " xmlns=\"http://schemas.microsoft.com/2006/09/sip/categories\"");
+            content.insert_str(
+                end,
+                " xmlns=\"http://schemas.microsoft.com/2006/09/sip/categories\"",
+            );
         }
         // What is the server's in container 1 may stand elsewhere.
         let container = if category == "userProperties" { 200 } else { 1 };
@@ -181,10 +207,25 @@ fn the_documents_bodies_are_kept_as_they_are() {
         seen.insert(category);
     }
     for category in [
-        "state", "device", "services", "userProperties", "contactCard", "legacyInterop", "calendarData",
-        "workingHours", "dndState", "mwi", "linkedPICContacts", "roomSetting", "roomUpdate",
-        "roomInvitation", "gcFilterSetting",
+        "state",
+        "device",
+        "services",
+        "userProperties",
+        "contactCard",
+        "legacyInterop",
+        "calendarData",
+        "workingHours",
+        "dndState",
+        "mwi",
+        "linkedPICContacts",
+        "roomSetting",
+        "roomUpdate",
+        "roomInvitation",
+        "gcFilterSetting",
     ] {
-        assert!(seen.contains(category), "{category} has no example: {seen:?}");
+        assert!(
+            seen.contains(category),
+            "{category} has no example: {seen:?}"
+        );
     }
 }

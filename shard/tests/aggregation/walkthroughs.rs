@@ -45,7 +45,10 @@ fn item(container: u16, instance: u32, life: &str, state: &State) -> Item {
 
 /// A state into containers 2 and 3.
 fn both(instance: u32, life: &str, state: &State) -> [Item; 2] {
-    [item(2, instance, life, state), item(3, instance, life, state)]
+    [
+        item(2, instance, life, state),
+        item(3, instance, life, state),
+    ]
 }
 
 fn device(instance: u32, of: u8, capabilities: &[Capability]) -> Item {
@@ -99,9 +102,16 @@ fn check(stage: &Stage, expected: &[(u16, &str, u32, &str, &str)]) {
     let held = stage.held();
     for (container, category, number, life, content) in expected {
         let key = (*container, (*category).to_owned(), *number);
-        let found = held.get(&key).unwrap_or_else(|| panic!("{key:?}: {held:#?}"));
+        let found = held
+            .get(&key)
+            .unwrap_or_else(|| panic!("{key:?}: {held:#?}"));
         assert_eq!(&found.life, life, "{key:?}");
-        assert_eq!(brief(&found.content), *content, "{key:?}\n{}", found.content);
+        assert_eq!(
+            brief(&found.content),
+            *content,
+            "{key:?}\n{}",
+            found.content
+        );
     }
 }
 
@@ -117,7 +127,11 @@ fn somebody_interviews_and_is_at_home() {
         place: ["Home", "999", "Pacific Daylight", "PDT", "computer"],
         ..state("machineState", 3_500)
     };
-    stage.publish(at(17, 25, 19_233), endpoint(COMPUTER), &both(77, "endpoint", &home));
+    stage.publish(
+        at(17, 25, 19_233),
+        endpoint(COMPUTER),
+        &both(77, "endpoint", &home),
+    );
     let interviewing = State {
         activities: vec![Activity {
             token: "",
@@ -166,9 +180,27 @@ fn somebody_interviews_and_is_at_home() {
             (300, "state", 1, "user", team),
             (400, "state", 1, "user", own),
             // Contradiction C-32: a text of one's own gives no token.
-            (100, "legacyInterop", 1, "user", "legacyInterop availability=\"9500\""),
-            (200, "legacyInterop", 1, "user", "legacyInterop availability=\"9500\""),
-            (400, "legacyInterop", 1, "user", "legacyInterop availability=\"9500\""),
+            (
+                100,
+                "legacyInterop",
+                1,
+                "user",
+                "legacyInterop availability=\"9500\"",
+            ),
+            (
+                200,
+                "legacyInterop",
+                1,
+                "user",
+                "legacyInterop availability=\"9500\"",
+            ),
+            (
+                400,
+                "legacyInterop",
+                1,
+                "user",
+                "legacyInterop availability=\"9500\"",
+            ),
             (
                 300,
                 "legacyInterop",
@@ -196,13 +228,20 @@ fn the_walkthrough_of_an_idle_device_and_a_meeting() {
     stage.publish(
         at(18, 26, 6_450),
         endpoint(COMPUTER),
-        &[item(2, 6, life, &state("userState", 9_000)), item(3, 6, life, &busy)],
+        &[
+            item(2, 6, life, &state("userState", 9_000)),
+            item(3, 6, life, &busy),
+        ],
     );
     let idle = State {
         place: ["Work", "999", "Pacific Daylight", "PDT", "computer"],
         ..state("machineState", 5_000)
     };
-    stage.publish(at(19, 6, 3_920), endpoint(COMPUTER), &both(77, "endpoint", &idle));
+    stage.publish(
+        at(19, 6, 3_920),
+        endpoint(COMPUTER),
+        &both(77, "endpoint", &idle),
+    );
     let meeting = State {
         start: Some(at(19, 0, 0)),
         activities: token("in-a-meeting", 6_500, 8_999),
@@ -210,10 +249,15 @@ fn the_walkthrough_of_an_idle_device_and_a_meeting() {
         room: "Room 100",
         ..state("calendarState", 6_500)
     };
-    stage.publish(at(19, 6, 28_937), endpoint(COMPUTER), &both(88, "endpoint", &meeting));
+    stage.publish(
+        at(19, 6, 28_937),
+        endpoint(COMPUTER),
+        &both(88, "endpoint", &meeting),
+    );
     let place = "device \"computer\"; endpointLocation \"Work\"";
     let meets = "meetingLocation \"Room 100\"; meetingSubject \"Customer Meeting\"";
-    let zone = "timeZoneAbbreviation \"PDT\"; timeZoneBias \"999\"; timeZoneName \"Pacific Daylight\"";
+    let zone =
+        "timeZoneAbbreviation \"PDT\"; timeZoneBias \"999\"; timeZoneName \"Pacific Daylight\"";
     let disturbed = "type=\"aggregateState\"; 9000";
     let team = format!(
         "lastActive=\"2008-01-11T19:06:03\" type=\"aggregateState\"; token=\"urgent-interruptions-only\"; 8400; \
@@ -222,12 +266,30 @@ fn the_walkthrough_of_an_idle_device_and_a_meeting() {
     check(
         &stage,
         &[
-            (2, "state", 1, "user", &format!("{disturbed}; {place}; {meets}; {zone}")),
+            (
+                2,
+                "state",
+                1,
+                "user",
+                &format!("{disturbed}; {place}; {meets}; {zone}"),
+            ),
             (3, "state", 1, "user", &team),
             (300, "state", 1, "user", &team),
             (100, "state", 1, "user", disturbed),
-            (200, "state", 1, "user", &format!("{disturbed}; device \"computer\"")),
-            (400, "state", 1, "user", &format!("{disturbed}; {place}; {zone}")),
+            (
+                200,
+                "state",
+                1,
+                "user",
+                &format!("{disturbed}; device \"computer\""),
+            ),
+            (
+                400,
+                "state",
+                1,
+                "user",
+                &format!("{disturbed}; {place}; {zone}"),
+            ),
         ],
     );
 }
@@ -258,15 +320,28 @@ fn two_devices_and_what_they_can_do() {
     }
     let (bob, telephone, mailbox) = ("sip:bob@contoso.com", "tel:+1123", "bob@exchange");
     let mut first = messaging(bob);
-    first.push(can(telephone, "remoteCallControl", [false, false, true], None));
+    first.push(can(
+        telephone,
+        "remoteCallControl",
+        [false, false, true],
+        None,
+    ));
     let online = state("machineState", 3_500);
     stage.publish(
         at(22, 14, 36_233),
         endpoint(OTHER),
-        &[item(2, 94, "endpoint", &online), device(2_210_988_456, OTHER, &first)],
+        &[
+            item(2, 94, "endpoint", &online),
+            device(2_210_988_456, OTHER, &first),
+        ],
     );
     let mut second = messaging(bob);
-    second.push(can(mailbox, "calendar", [false, false, true], Some(655_616)));
+    second.push(can(
+        mailbox,
+        "calendar",
+        [false, false, true],
+        Some(655_616),
+    ));
     stage.publish(
         at(22, 20, 22_313),
         endpoint(COMPUTER),
@@ -292,23 +367,37 @@ fn two_devices_and_what_they_can_do() {
         .iter()
         .map(|(name, flags)| offer(name, *flags, "", COMPUTER))
         .collect();
-    let others: String = ALL_INK.iter().map(|(name, flags)| shown(name, *flags)).collect();
+    let others: String = ALL_INK
+        .iter()
+        .map(|(name, flags)| shown(name, *flags))
+        .collect();
     let alone = [false, false, true];
     let services = |inside: &str| {
         let namespace = "http://schemas.microsoft.com/2006/09/sip/service";
-        canonical_of(&format!("<services xmlns=\"{namespace}\">{inside}</services>"))
+        canonical_of(&format!(
+            "<services xmlns=\"{namespace}\">{inside}</services>"
+        ))
     };
     let own = services(
         &[
             service(bob, &own),
             service(telephone, &offer("remoteCallControl", alone, "", OTHER)),
-            service(mailbox, &offer("calendar", alone, "version=\"655616\"", COMPUTER)),
+            service(
+                mailbox,
+                &offer("calendar", alone, "version=\"655616\"", COMPUTER),
+            ),
         ]
         .concat(),
     );
     let others = services(&service(bob, &others));
-    let expected: BTreeMap<u16, &String> =
-        [(2, &own), (100, &others), (200, &others), (300, &others), (400, &others)].into();
+    let expected: BTreeMap<u16, &String> = [
+        (2, &own),
+        (100, &others),
+        (200, &others),
+        (300, &others),
+        (400, &others),
+    ]
+    .into();
     let held = stage.held();
     for (container, content) in expected {
         let found = &held[&(container, "services".to_owned(), 0)];
@@ -327,7 +416,12 @@ fn the_more_active_of_two_devices_wins() {
     for of in [OTHER, COMPUTER] {
         stage.sign_in(at(19, 0, 0), endpoint(of));
     }
-    let breakthrough = [can("sip:bob@contoso.com", "breakthrough", [false, false, true], None)];
+    let breakthrough = [can(
+        "sip:bob@contoso.com",
+        "breakthrough",
+        [false, false, true],
+        None,
+    )];
     stage.publish(
         at(19, 1, 35_903),
         endpoint(OTHER),
@@ -343,7 +437,13 @@ fn the_more_active_of_two_devices_wins() {
         ],
     );
     let idle = "lastActive=\"2008-01-11T19:44:20\" type=\"aggregateState\"; 8000";
-    check(&stage, &[(2, "state", 1, "user", idle), (300, "state", 1, "user", idle)]);
+    check(
+        &stage,
+        &[
+            (2, "state", 1, "user", idle),
+            (300, "state", 1, "user", idle),
+        ],
+    );
     stage.publish(
         at(19, 45, 38_950),
         endpoint(COMPUTER),
@@ -394,7 +494,13 @@ fn working_hours_are_those_of_container_1() {
             .filter(|((_, category, _), _)| category == "workingHours")
             .map(|((container, _, number), held)| {
                 let content = held.content.clone();
-                (*container, *number, held.version, held.life.clone(), content)
+                (
+                    *container,
+                    *number,
+                    held.version,
+                    held.life.clone(),
+                    content,
+                )
             })
             .collect();
         found
@@ -417,11 +523,19 @@ fn working_hours_are_those_of_container_1() {
             calendar(100, 0, fixed, None),
         ],
     );
-    assert_eq!(hours(&stage), [], "none of these is instance 0 of container 1");
+    assert_eq!(
+        hours(&stage),
+        [],
+        "none of these is instance 0 of container 1"
+    );
     publish(&mut stage, &[calendar(1, 0, fixed, Some(480))]);
     assert_eq!(hours(&stage), own(480, 1));
     publish(&mut stage, &[calendar(1, 0, fixed, Some(480))]);
-    assert_eq!(hours(&stage), own(480, 1), "the same hours are not published again");
+    assert_eq!(
+        hours(&stage),
+        own(480, 1),
+        "the same hours are not published again"
+    );
     publish(&mut stage, &[calendar(1, 0, fixed, Some(540))]);
     assert_eq!(hours(&stage), own(540, 2));
     publish(&mut stage, &[calendar(1, 0, fixed, None)]);
@@ -430,11 +544,22 @@ fn working_hours_are_those_of_container_1() {
     assert_eq!(hours(&stage).len(), 1);
     publish(&mut stage, &[calendar(1, 0, super::stage::REMOVED, None)]);
     assert_eq!(hours(&stage), [], "the publication is gone");
-    publish(&mut stage, &[calendar(1, 0, "expireType=\"time\" expires=\"90\"", Some(1))]);
+    publish(
+        &mut stage,
+        &[calendar(
+            1,
+            0,
+            "expireType=\"time\" expires=\"90\"",
+            Some(1),
+        )],
+    );
     assert_eq!(hours(&stage).len(), 1);
     stage.wait_until(at(12, 59, 0));
     assert_eq!(hours(&stage), [], "the publication has expired");
-    publish(&mut stage, &[calendar(1, 0, "expireType=\"endpoint\"", Some(1))]);
+    publish(
+        &mut stage,
+        &[calendar(1, 0, "expireType=\"endpoint\"", Some(1))],
+    );
     stage.sign_out(at(13, 0, 0), endpoint(COMPUTER));
     assert_eq!(hours(&stage), [], "the publisher has gone");
 }
@@ -458,12 +583,23 @@ fn who_must_not_be_disturbed_says_so() {
         place: ["", "", "", "", "computer"],
         ..state("machineState", 3_500)
     };
-    stage.publish(at(8, 4, 3_067), endpoint(OTHER), &both(81, "endpoint", &desk));
-    stage.publish(at(8, 40, 58_693), endpoint(COMPUTER), &both(10, "endpoint", &here));
+    stage.publish(
+        at(8, 4, 3_067),
+        endpoint(OTHER),
+        &both(81, "endpoint", &desk),
+    );
+    stage.publish(
+        at(8, 40, 58_693),
+        endpoint(COMPUTER),
+        &both(10, "endpoint", &here),
+    );
     let on = "manual=\"true\" type=\"userState\"; 9500";
     let off = "manual=\"true\" type=\"userState\"";
     let places = [0, 2, 100, 200, 400, 3, 300];
-    check(&stage, &places.map(|container| (container, "dndState", 0, "static", off)));
+    check(
+        &stage,
+        &places.map(|container| (container, "dndState", 0, "static", off)),
+    );
     let busy = State {
         activities: token("urgent-interruptions-only", 6_900, 8_999),
         ..state("userState", 6_900)
@@ -472,19 +608,32 @@ fn who_must_not_be_disturbed_says_so() {
     stage.publish(
         at(9, 1, 58_740),
         endpoint(COMPUTER),
-        &[item(2, 60, life, &state("userState", 9_000)), item(3, 60, life, &busy)],
+        &[
+            item(2, 60, life, &state("userState", 9_000)),
+            item(3, 60, life, &busy),
+        ],
     );
     check(
         &stage,
         &places.map(|container| {
-            let content = if [3, 300].contains(&container) { off } else { on };
+            let content = if [3, 300].contains(&container) {
+                off
+            } else {
+                on
+            };
             (container, "dndState", 0, "static", content)
         }),
     );
     check(
         &stage,
         &[
-            (2, "state", 1, "user", "type=\"aggregateState\"; 9000; device \"computer\""),
+            (
+                2,
+                "state",
+                1,
+                "user",
+                "type=\"aggregateState\"; 9000; device \"computer\"",
+            ),
             (
                 3,
                 "state",
@@ -495,10 +644,19 @@ fn who_must_not_be_disturbed_says_so() {
             (100, "state", 1, "user", "type=\"aggregateState\"; 9000"),
         ],
     );
-    let version = |stage: &Stage, container: u16| stage.held()[&(container, "dndState".to_owned(), 0)].version;
-    assert_eq!((version(&stage, 2), version(&stage, 300)), (2, 1), "what stayed was not published");
+    let version = |stage: &Stage, container: u16| {
+        stage.held()[&(container, "dndState".to_owned(), 0)].version
+    };
+    assert_eq!(
+        (version(&stage, 2), version(&stage, 300)),
+        (2, 1),
+        "what stayed was not published"
+    );
     stage.wait_until(at(9, 30, 0));
-    check(&stage, &places.map(|container| (container, "dndState", 0, "static", off)));
+    check(
+        &stage,
+        &places.map(|container| (container, "dndState", 0, "static", off)),
+    );
     assert_eq!((version(&stage, 2), version(&stage, 300)), (3, 1));
 }
 
@@ -519,7 +677,11 @@ fn the_first_endpoint_makes_somebody_available() {
             (100, "state", 0, "static", "type=\"aggregateState\"; 18500"),
         ],
     );
-    assert_eq!(stage.content(2, "state", 0x1000_0000), None, "contradiction C-33");
+    assert_eq!(
+        stage.content(2, "state", 0x1000_0000),
+        None,
+        "contradiction C-33"
+    );
     let mut items = both(83, "endpoint", &state("machineState", 3_500)).to_vec();
     items.push(device(41, COMPUTER, &messaging("sip:bob@contoso.com")));
     stage.publish(at(23, 41, 5_450), endpoint(COMPUTER), &items);
@@ -529,7 +691,11 @@ fn the_first_endpoint_makes_somebody_available() {
         &[2, 3, 100, 200, 300, 400].map(|container| (container, "state", 1, "user", online)),
     );
     for container in [2, 3, 100, 200, 300, 400] {
-        assert_eq!(stage.content(container, "state", 0), None, "{container}: the static one is gone");
+        assert_eq!(
+            stage.content(container, "state", 0),
+            None,
+            "{container}: the static one is gone"
+        );
     }
     assert_eq!(stage.content(3, "services", 0), None);
     let held = stage.held();
@@ -538,7 +704,13 @@ fn the_first_endpoint_makes_somebody_available() {
     }
     stage.sign_out(at(23, 50, 7_800), endpoint(COMPUTER));
     let left = "lastActive=\"2008-01-11T23:50:07\" type=\"aggregateState\"; 18500";
-    check(&stage, &[(2, "state", 0, "static", left), (300, "state", 0, "static", left)]);
+    check(
+        &stage,
+        &[
+            (2, "state", 0, "static", left),
+            (300, "state", 0, "static", left),
+        ],
+    );
     for container in [2, 3, 100, 200, 300, 400] {
         assert_eq!(stage.content(container, "state", 1), None, "{container}");
         assert_eq!(stage.content(container, "services", 0), None, "{container}");

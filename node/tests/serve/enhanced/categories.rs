@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use shard::slot::Slot;
 use transport::sip::{Response, StatusCode};
 
 use super::super::phone::{Phone, fresh};
@@ -27,10 +28,23 @@ fn both(instance: u32, expire: &str, data: &str) -> String {
         .concat()
 }
 
+/// A name that no other test uses, of somebody in the same shard as this user: a batch sends its watcher
+/// elsewhere for the others.
+fn neighbour(name: &str, of: &str) -> String {
+    // The shared server has two shards.
+    let shard = |user: &str| Slot::of(&format!("{user}@contoso.com")).number() % 2;
+    let mut names = std::iter::repeat_with(|| somebody(name));
+    let found = names.find(|drawn| shard(drawn) == shard(of));
+    found.expect("names do not end")
+}
+
 /// The instances of a category in a container that a document shows, in one line each.
 fn shown(document: &str, category: &str, container: u16) -> Vec<String> {
     let all = tree::elements(document, "category", &["publishTime", "version"]);
-    let (name, place) = (format!("name=\"{category}\""), format!("container=\"{container}\""));
+    let (name, place) = (
+        format!("name=\"{category}\""),
+        format!("container=\"{container}\""),
+    );
     all.into_iter()
         .filter(|element| element.contains(&name) && element.contains(&place))
         .collect()
@@ -62,9 +76,10 @@ fn member(container: u16, user: &str) -> String {
 // proves: PRES-3.8.5.1.1-01 PRES-3.8.5.1.1-02 PRES-3.8.5.2.1-01 PRES-3.8.5.2.1-03 PRES-2.2.2.7.6-05
 #[test]
 fn what_an_endpoint_publishes_is_aggregated_and_told() {
-    let mut bob = Client::sign_in(shared(), &somebody("bob"));
-    let mut alice = Client::sign_in(shared(), &somebody("alice"));
-    let mut carol = Client::sign_in(shared(), &somebody("carol"));
+    let name = somebody("bob");
+    let mut bob = Client::sign_in(shared(), &name);
+    let mut alice = Client::sign_in(shared(), &neighbour("alice", &name));
+    let mut carol = Client::sign_in(shared(), &neighbour("carol", &name));
     let members = member(300, &alice.uri) + &member(100, &carol.uri);
     assert_eq!(bob.set_members(&members).status(), StatusCode::OK);
     let (own, _) = bob.watch_self(&["categories"]);
@@ -86,23 +101,38 @@ fn what_an_endpoint_publishes_is_aggregated_and_told() {
     let device = "<device xmlns=\"http://schemas.microsoft.com/2006/09/sip/device\" endpointId=\"11111111-1111-1111-1111-111111111111\">\
          <capabilities uri=\"sip:x@contoso.com\"><text render=\"true\" capture=\"true\" publish=\"false\"/>\
          <calendar publish=\"true\" version=\"7\"/></capabilities><timezone>00:00:00-00:00</timezone><machineName>M</machineName></device>";
-    let answer = bob.publish(&[
-        both(90, ENDPOINT, &here),
-        both(91, ENDPOINT, &call),
-        publication("device", 92, 2, 0, ENDPOINT, device),
-    ]
-    .concat());
+    let answer = bob.publish(
+        &[
+            both(90, ENDPOINT, &here),
+            both(91, ENDPOINT, &call),
+            publication("device", 92, 2, 0, ENDPOINT, device),
+        ]
+        .concat(),
+    );
     assert_eq!(answer.status(), StatusCode::OK);
     let told = told_of(&mut bob, &own, &["aggregateState", "services"]);
     for body in [text(answer.body()), told] {
         for container in [2, 3, 100, 200, 300, 400] {
             let states = shown(&body, "state", container);
-            let aggregate = states.iter().find(|state| state.contains("=\"aggregateState\""));
+            let aggregate = states
+                .iter()
+                .find(|state| state.contains("=\"aggregateState\""));
             let aggregate = aggregate.unwrap_or_else(|| panic!("{container}: {body}"));
-            assert!(aggregate.contains("instance=\"1\"") && aggregate.contains("expireType=\"user\""), "{aggregate}");
+            assert!(
+                aggregate.contains("instance=\"1\"") && aggregate.contains("expireType=\"user\""),
+                "{aggregate}"
+            );
             assert!(aggregate.contains("\"6500\""), "{aggregate}");
-            assert_eq!(aggregate.contains("on-the-phone"), container != 100, "{aggregate}");
-            assert_eq!(aggregate.contains("\"Work\""), ![100, 200].contains(&container), "{aggregate}");
+            assert_eq!(
+                aggregate.contains("on-the-phone"),
+                container != 100,
+                "{aggregate}"
+            );
+            assert_eq!(
+                aggregate.contains("\"Work\""),
+                ![100, 200].contains(&container),
+                "{aggregate}"
+            );
         }
         for container in [100, 200, 300, 400] {
             let [legacy] = &shown(&body, "legacyInterop", container)[..] else {
@@ -114,15 +144,27 @@ fn what_an_endpoint_publishes_is_aggregated_and_told() {
             let [services] = &shown(&body, "services", container)[..] else {
                 panic!("{container}: {body}")
             };
-            assert!(services.contains("sip:x@contoso.com") && services.contains("}text"), "{services}");
+            assert!(
+                services.contains("sip:x@contoso.com") && services.contains("}text"),
+                "{services}"
+            );
             assert_eq!(services.contains("}calendar"), container == 2, "{services}");
         }
     }
     let seen = told_of(&mut alice, &friend, &["aggregateState", "text"]);
-    assert!(seen.contains("on-the-phone") && seen.contains("Work"), "{seen}");
+    assert!(
+        seen.contains("on-the-phone") && seen.contains("Work"),
+        "{seen}"
+    );
     let seen = told_of(&mut carol, &stranger, &["aggregateState", "text"]);
-    assert!(!seen.contains("on-the-phone") && !seen.contains("Work"), "{seen}");
-    assert!(!seen.contains("preferredEndpointId") && !seen.contains("calendar"), "{seen}");
+    assert!(
+        !seen.contains("on-the-phone") && !seen.contains("Work"),
+        "{seen}"
+    );
+    assert!(
+        !seen.contains("preferredEndpointId") && !seen.contains("calendar"),
+        "{seen}"
+    );
 }
 
 //= MS-PRES 3.8.5.1.1
@@ -131,21 +173,44 @@ fn what_an_endpoint_publishes_is_aggregated_and_told() {
 // proves: PRES-3.8.5.1.1-04 PRES-3.8.5.2.1-04 PRES-3.8.5.4-04
 #[test]
 fn what_stays_the_same_is_not_told() {
-    let mut bob = Client::sign_in(shared(), &somebody("bob"));
-    let mut alice = Client::sign_in(shared(), &somebody("alice"));
-    assert_eq!(bob.set_members(&member(200, &alice.uri)).status(), StatusCode::OK);
+    let name = somebody("bob");
+    let mut bob = Client::sign_in(shared(), &name);
+    let mut alice = Client::sign_in(shared(), &neighbour("alice", &name));
+    assert_eq!(
+        bob.set_members(&member(200, &alice.uri)).status(),
+        StatusCode::OK
+    );
     let here = state("machineState", 3_500, "");
-    assert_eq!(bob.publish(&both(90, ENDPOINT, &here)).status(), StatusCode::OK);
+    assert_eq!(
+        bob.publish(&both(90, ENDPOINT, &here)).status(),
+        StatusCode::OK
+    );
     let (dialog, first) = alice.watch(&[&bob.uri.clone()], &["state"]);
-    assert!(text(first.body()).contains("3500"), "{}", text(first.body()));
+    assert!(
+        text(first.body()).contains("3500"),
+        "{}",
+        text(first.body())
+    );
     alice.rest(&dialog);
     // A second device that is less active, in both containers: nothing that Alice sees depends on it.
     let idle = state("machineState", 5_000, "");
-    assert_eq!(bob.publish(&both(91, ENDPOINT, &idle)).status(), StatusCode::OK);
+    assert_eq!(
+        bob.publish(&both(91, ENDPOINT, &idle)).status(),
+        StatusCode::OK
+    );
     let rest = alice.rest(&dialog);
-    assert!(rest.is_empty(), "{:?}", rest.iter().map(|told| text(told.body())).collect::<Vec<_>>());
+    assert!(
+        rest.is_empty(),
+        "{:?}",
+        rest.iter()
+            .map(|told| text(told.body()))
+            .collect::<Vec<_>>()
+    );
     let busy = state("userState", 6_500, "");
-    assert_eq!(bob.publish(&both(92, STATIC, &busy)).status(), StatusCode::OK);
+    assert_eq!(
+        bob.publish(&both(92, STATIC, &busy)).status(),
+        StatusCode::OK
+    );
     told_of(&mut alice, &dialog, &["6500"]);
 }
 
@@ -157,9 +222,13 @@ fn what_stays_the_same_is_not_told() {
 // proves: PRES-2.2.2.7.6-03 PRES-3.8.5.1.1-03
 #[test]
 fn older_formats_show_what_was_computed() {
-    let mut bob = Client::sign_in(shared(), &somebody("bob"));
-    let mut alice = Client::sign_in(shared(), &somebody("alice"));
-    assert_eq!(bob.set_members(&member(200, &alice.uri)).status(), StatusCode::OK);
+    let name = somebody("bob");
+    let mut bob = Client::sign_in(shared(), &name);
+    let mut alice = Client::sign_in(shared(), &neighbour("alice", &name));
+    assert_eq!(
+        bob.set_members(&member(200, &alice.uri)).status(),
+        StatusCode::OK
+    );
     let mut dialogs = Vec::new();
     for format in ["application/pidf+xml", "text/xml+msrtc.pidf"] {
         let mut dialog = Dialog::new("presence", &bob.uri);
@@ -167,7 +236,10 @@ fn older_formats_show_what_was_computed() {
         let answer = alice.subscribe(&mut dialog, Some(600), &lines, "", "");
         assert_eq!(answer.status(), StatusCode::OK, "{format}");
         let first = text(alice.told(&dialog).body());
-        assert!(!first.contains("on-the-phone") && !first.contains("6500"), "{first}");
+        assert!(
+            !first.contains("on-the-phone") && !first.contains("6500"),
+            "{first}"
+        );
         dialogs.push(dialog);
     }
     let call = state(
@@ -195,11 +267,15 @@ fn what_clients_may_do_to_the_servers_containers() {
         let answer = bob.set_members(&member(container, "sip:dave@contoso.com"));
         assert_eq!(answer.status(), StatusCode::OK, "{container}");
     }
-    let properties = "<userProperties xmlns=\"http://schemas.microsoft.com/2006/09/sip/categories\"/>";
+    let properties =
+        "<userProperties xmlns=\"http://schemas.microsoft.com/2006/09/sip/categories\"/>";
     let (_, own) = bob.watch_self(&["categories"]);
     let before = shown(&text(own.body()), "userProperties", 1);
     assert_eq!(before.len(), 1);
-    for (expire, data) in [(STATIC, properties), ("expireType=\"static\" expires=\"0\"", "")] {
+    for (expire, data) in [
+        (STATIC, properties),
+        ("expireType=\"static\" expires=\"0\"", ""),
+    ] {
         let answer = bob.publish(&publication("userProperties", 0, 1, 1, expire, data));
         assert_eq!(answer.status(), StatusCode::FORBIDDEN, "{expire}");
     }
@@ -214,16 +290,25 @@ fn what_clients_may_do_to_the_servers_containers() {
 // proves: PRES-2.2.2.7.12-01
 #[test]
 fn private_categories_stay_private() {
-    let mut bob = Client::sign_in(shared(), &somebody("bob"));
-    let mut alice = Client::sign_in(shared(), &somebody("alice"));
+    let name = somebody("bob");
+    let mut bob = Client::sign_in(shared(), &name);
+    let mut alice = Client::sign_in(shared(), &neighbour("alice", &name));
     let (own, _) = bob.watch_self(&["categories"]);
-    let private = ["routing", "legacyInterop", "workingHours", "dndState", "linkedPICContacts"];
+    let private = [
+        "routing",
+        "legacyInterop",
+        "workingHours",
+        "dndState",
+        "linkedPICContacts",
+    ];
     let all = [&private[..], &["note"]].concat();
     let (dialog, _) = alice.watch(&[&bob.uri.clone()], &all);
     alice.rest(&dialog);
     for category in private {
         let data = match category {
-            "linkedPICContacts" => "<LinkedPicContactList xmlns=\"http://schemas.microsoft.com/2006/09/sip/categories\"/>",
+            "linkedPICContacts" => {
+                "<LinkedPicContactList xmlns=\"http://schemas.microsoft.com/2006/09/sip/categories\"/>"
+            }
             _ => "<secret xmlns=\"urn:secret\">hidden</secret>",
         };
         let answer = bob.publish(&publication(category, 77, 0, 0, STATIC, data));
@@ -273,16 +358,34 @@ fn content_comes_back_as_it_was() {
         assert!(found.contains(&wanted), "{wanted}\nis not in\n{found:?}");
     }
     for (category, data) in [
-        ("state", "<state xmlns=\"http://schemas.microsoft.com/2006/09/sip/state\"/>".to_owned()),
+        (
+            "state",
+            "<state xmlns=\"http://schemas.microsoft.com/2006/09/sip/state\"/>".to_owned(),
+        ),
         ("state", state("moodState", 1, "")),
-        ("device", "<device xmlns=\"http://schemas.microsoft.com/2006/09/sip/device\"/>".to_owned()),
-        ("roomSetting", "<propertyList xmlns=\"http://schemas.microsoft.com/2010/12/sip/propertyList\"/>".to_owned()),
+        (
+            "device",
+            "<device xmlns=\"http://schemas.microsoft.com/2006/09/sip/device\"/>".to_owned(),
+        ),
+        (
+            "roomSetting",
+            "<propertyList xmlns=\"http://schemas.microsoft.com/2010/12/sip/propertyList\"/>"
+                .to_owned(),
+        ),
     ] {
         let answer = bob.publish(&publication(category, 7, 2, 0, STATIC, &data));
-        assert_eq!(answer.status(), StatusCode::BAD_REQUEST, "{category}: {data}");
+        assert_eq!(
+            answer.status(),
+            StatusCode::BAD_REQUEST,
+            "{category}: {data}"
+        );
     }
     let unknown = publication("contoso.mood", 7, 2, 0, STATIC, "<mood xmlns=\"urn:m\"/>");
-    assert_eq!(bob.publish(&unknown).status(), StatusCode::FORBIDDEN, "nobody registered it");
+    assert_eq!(
+        bob.publish(&unknown).status(),
+        StatusCode::FORBIDDEN,
+        "nobody registered it"
+    );
 }
 
 /// NOTIFY outside a dialog, as a voice mail server sends it.
@@ -295,7 +398,8 @@ fn summary(phone: &mut Phone, user: &str, event: &str, media: &str, body: &str) 
         &format!("mail-{}", fresh()),
         1,
     );
-    let lines = format!("Event: {event}\r\nSubscription-State: active\r\nContent-Type: {media}\r\n");
+    let lines =
+        format!("Event: {event}\r\nSubscription-State: active\r\nContent-Type: {media}\r\n");
     phone.ask(head, &lines, body)
 }
 
@@ -314,11 +418,14 @@ fn a_voice_mail_server_says_that_messages_wait() {
     let (own, _) = bob.watch_self(&["categories"]);
     let mut mail = Phone::udp(server.udp);
     let uri = bob.uri.clone();
-    let two = "Messages-Waiting: yes\r\nMessage-Account: sip:bob@voice\r\nVoice-Message: 2/8 (0/2)\r\n";
+    let two =
+        "Messages-Waiting: yes\r\nMessage-Account: sip:bob@voice\r\nVoice-Message: 2/8 (0/2)\r\n";
     let answer = summary(&mut mail, &uri, "message-summary", SUMMARY, two);
     assert_eq!(answer.status(), StatusCode::OK);
     let told = told_of(&mut bob, &own, &["<mwi"]);
-    let [mwi] = &shown(&told, "mwi", 1)[..] else { panic!("{told}") };
+    let [mwi] = &shown(&told, "mwi", 1)[..] else {
+        panic!("{told}")
+    };
     for part in [
         "instance=\"0\"",
         "expireType=\"static\"",
@@ -335,9 +442,23 @@ fn a_voice_mail_server_says_that_messages_wait() {
     let none = "Messages-Waiting: no\r\n";
     for (name, user, event, media, body, status) in [
         ("another event", &*uri, "presence", SUMMARY, two, 481),
-        ("another body", &uri, "message-summary", "text/plain", two, 415),
+        (
+            "another body",
+            &uri,
+            "message-summary",
+            "text/plain",
+            two,
+            415,
+        ),
         ("no summary", &uri, "message-summary", SUMMARY, "two", 400),
-        ("a stranger", "sip:bob@elsewhere.example", "message-summary", SUMMARY, two, 404),
+        (
+            "a stranger",
+            "sip:bob@elsewhere.example",
+            "message-summary",
+            SUMMARY,
+            two,
+            404,
+        ),
         ("nothing waits", &uri, "message-summary", SUMMARY, none, 200),
     ] {
         let answer = summary(&mut mail, user, event, media, body);
@@ -353,16 +474,34 @@ fn a_voice_mail_server_says_that_messages_wait() {
 fn a_voice_mail_server_that_is_not_trusted_is_not_believed() {
     let data = tempfile::tempdir().expect("a folder");
     let users = data.path().join("users");
-    std::fs::write(&users, "alice:example.com:MD5:00112233445566778899aabbccddeeff\n").expect("written");
+    std::fs::write(
+        &users,
+        "alice:example.com:MD5:00112233445566778899aabbccddeeff\n",
+    )
+    .expect("written");
     let users = users.to_str().expect("a path").to_owned();
-    let server = Server::start_with(&data.path().join("node"), &["--auth", "digest", "--users", &users]);
+    let server = Server::start_with(
+        &data.path().join("node"),
+        &["--auth", "digest", "--users", &users],
+    );
     let mut mail = Phone::udp(server.udp);
     let two = "Messages-Waiting: yes\r\n";
-    let answer = summary(&mut mail, "sip:alice@example.com", "message-summary", SUMMARY, two);
+    let answer = summary(
+        &mut mail,
+        "sip:alice@example.com",
+        "message-summary",
+        SUMMARY,
+        two,
+    );
     assert_eq!(answer.status().number(), 481);
     // The operator is, on the admin listener.
     let json = ("application/json", "{\"waiting\":true}");
-    let (status, _) = server.admin("PUT", "/presentity/alice@example.com/waiting", json.0, json.1);
+    let (status, _) = server.admin(
+        "PUT",
+        "/presentity/alice@example.com/waiting",
+        json.0,
+        json.1,
+    );
     assert_eq!(status, 202);
 }
 
@@ -380,8 +519,14 @@ fn the_operators_programs_say_that_messages_wait() {
     let body = "{\"waiting\": true, \"unread\": 33, \"read\": 24}";
     assert_eq!(server.admin("PUT", &path, json, body).0, 202);
     let told = told_of(&mut bob, &own, &["<mwi"]);
-    let [mwi] = &shown(&told, "mwi", 1)[..] else { panic!("{told}") };
-    for part in ["messageWaiting=\"true\"", "unreadVoiceMailCount=\"33\"", "readVoiceMailCount=\"24\""] {
+    let [mwi] = &shown(&told, "mwi", 1)[..] else {
+        panic!("{told}")
+    };
+    for part in [
+        "messageWaiting=\"true\"",
+        "unreadVoiceMailCount=\"33\"",
+        "readVoiceMailCount=\"24\"",
+    ] {
         assert!(mwi.contains(part), "{part}: {mwi}");
     }
     assert_eq!(server.admin("PUT", &path, json, body).0, 202);
@@ -390,15 +535,53 @@ fn the_operators_programs_say_that_messages_wait() {
     let stranger = "/presentity/sip:bob@elsewhere.example/waiting";
     for (name, method, path, media, body, status) in [
         ("a stranger", "PUT", stranger, json, body, 404),
-        ("no address", "PUT", "/presentity/http:x/waiting", json, body, 400),
-        ("another number", "PUT", &*path, json, "{\"waiting\": true, \"unread\": -1}", 422),
-        ("another word", "PUT", &path, json, "{\"waiting\": true, \"new\": 1}", 422),
+        (
+            "no address",
+            "PUT",
+            "/presentity/http:x/waiting",
+            json,
+            body,
+            400,
+        ),
+        (
+            "another number",
+            "PUT",
+            &*path,
+            json,
+            "{\"waiting\": true, \"unread\": -1}",
+            422,
+        ),
+        (
+            "another word",
+            "PUT",
+            &path,
+            json,
+            "{\"waiting\": true, \"new\": 1}",
+            422,
+        ),
         ("nothing", "PUT", &path, json, "", 400),
-        ("what a page in a browser could send", "POST", &path, "text/plain", body, 405),
-        ("what is not said to be JSON", "PUT", &path, "text/plain", body, 415),
+        (
+            "what a page in a browser could send",
+            "POST",
+            &path,
+            "text/plain",
+            body,
+            405,
+        ),
+        (
+            "what is not said to be JSON",
+            "PUT",
+            &path,
+            "text/plain",
+            body,
+            415,
+        ),
     ] {
         assert_eq!(server.admin(method, path, media, body).0, status, "{name}");
     }
-    assert_eq!(server.admin("PUT", &path, json, "{\"waiting\": false}").0, 202);
+    assert_eq!(
+        server.admin("PUT", &path, json, "{\"waiting\": false}").0,
+        202
+    );
     told_of(&mut bob, &own, &["messageWaiting=\"false\""]);
 }
