@@ -35,8 +35,8 @@ const KINDS: [&str; 5] = [
 fn activity(chance: &mut Chance) -> Activity {
     let bound = |chance: &mut Chance| chance.percent(70).then(|| *chance.one(&AVAILABILITIES));
     Activity {
-        token: *chance.one(&["", "on-the-phone", "in-a-meeting", "off-work"]),
-        custom: *chance.one(&["", "", "Interviewing"]),
+        token: chance.one::<&str>(&["", "on-the-phone", "in-a-meeting", "off-work"]),
+        custom: chance.one::<&str>(&["", "", "Interviewing"]),
         min: bound(chance),
         max: bound(chance),
     }
@@ -77,8 +77,8 @@ fn state(chance: &mut Chance, now: u64) -> State {
 
 fn capability(chance: &mut Chance) -> Capability {
     Capability {
-        uri: *chance.one(&["sip:bob@contoso.com", "tel:+1123", "bob@exchange"]),
-        name: *chance.one(&["text", "voice", "calendar", "ucs"]),
+        uri: chance.one::<&str>(&["sip:bob@contoso.com", "tel:+1123", "bob@exchange"]),
+        name: chance.one::<&str>(&["text", "voice", "calendar", "ucs"]),
         render: chance.percent(50),
         capture: chance.percent(50),
         publish: chance.percent(40),

@@ -519,6 +519,7 @@ fn the_operators_programs_say_that_messages_wait() {
     let body = "{\"waiting\": true, \"unread\": 33, \"read\": 24}";
     assert_eq!(server.admin("PUT", &path, json, body).0, 202);
     let told = told_of(&mut bob, &own, &["<mwi"]);
+    assert_eq!(tree::attributes(&told, "mwi", "messageWaiting"), ["true"]);
     let [mwi] = &shown(&told, "mwi", 1)[..] else {
         panic!("{told}")
     };
