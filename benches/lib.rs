@@ -1,5 +1,7 @@
 //! What the benches share: the messages and states that they measure, alike in all of them.
 
+pub mod team;
+
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};

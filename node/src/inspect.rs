@@ -3,9 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::BytesMut;
+use shard::category::mwi::Waiting;
 use shard::document::pidf;
 use shard::document::search::{Fault, Filter, Row, Search};
 use shard::machine::apply::{Counts, Report};
+use shard::machine::codec::encode_request;
+use shard::machine::command::{Command, Request};
+use shard::machine::outcome::RequestKey;
 use shard::runner::Job;
 use shard::slot::Aor;
 use shard::subscription::dialog::Package;
@@ -13,14 +18,18 @@ use shard::subscription::view::View;
 use tokio::sync::oneshot;
 use transport::sip::uri::{Scheme, Uri};
 
+use crate::egress::outbox::NOBODY;
 use crate::hosting::Hosted;
 use crate::ingress::endpoint::Shared;
+use crate::ingress::route::Leader;
 use crate::observe::report::{
     Asked, DirectoryReport, EndpointReport, Inspect, InspectError, NodeReport, PoolReport,
-    PresentityReport, PublicationReport, Readiness, ShardReport, UserReport, WatcherReport,
+    PresentityReport, PublicationReport, Readiness, ShardReport, UserReport, VoiceMail,
+    WatcherReport,
 };
 use crate::pool::PoolGroup;
 use crate::raft::log::Log;
+use crate::raft::proposer::Batch;
 
 /// How long a shard thread is waited for.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -147,6 +156,54 @@ impl Inspect for Inspector {
             users: found.rows().map(report).collect(),
             more_available: found.more_available,
         })
+    }
+
+    //= MS-PRES 3.2.5.7
+    //# what the voice mail server says of a user is published as that user's mwi
+    fn set_voice_mail(&self, uri: &str, mail: VoiceMail) -> Result<(), InspectError> {
+        let aor = address(uri).ok_or_else(|| InspectError::BadAddress(uri.to_owned()))?;
+        let user = Uri::parse(&aor.to_string()).is_ok_and(|uri| {
+            let ours = uri.scheme == Scheme::Tel || self.shared.policy.serves(uri.host);
+            ours && self.shared.users.knows(aor.as_str())
+        });
+        if !user {
+            return Err(InspectError::Foreign(aor.to_string()));
+        }
+        let command = Command::SetWaiting {
+            presentity: aor.as_str(),
+            waiting: Waiting {
+                waiting: mail.waiting,
+                unread: mail.unread,
+                read: mail.read,
+            },
+        };
+        let mut chance = [0; 16];
+        getrandom::fill(&mut chance).map_err(|_| InspectError::Busy)?;
+        let request = Request {
+            key: RequestKey(u128::from_le_bytes(chance)),
+            ticket: NOBODY,
+            command,
+        };
+        let mut encoded = BytesMut::new();
+        encode_request(&request, &mut encoded);
+        let batch = Batch {
+            requests: encoded.freeze(),
+            tickets: vec![NOBODY],
+        };
+        let routes = self.shared.routes.current();
+        let shard = routes.shard_of(aor.slot());
+        match routes.leader(shard) {
+            Leader::Here(replica) => replica
+                .proposer
+                .submit(batch)
+                .map_err(|_| InspectError::Busy),
+            Leader::There(node) => {
+                let traffic = &self.shared.traffic;
+                let sent = traffic.requests(node, shard as u16, &batch);
+                sent.map_err(|_| InspectError::Busy)
+            }
+            Leader::Nowhere => Err(InspectError::Busy),
+        }
     }
 
     fn metrics(&self) -> String {

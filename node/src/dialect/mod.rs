@@ -10,6 +10,7 @@ pub mod policy;
 pub mod refusal;
 pub mod register;
 pub mod simple;
+mod voice_mail;
 
 use shard::category::Category;
 use shard::machine::command::{Command, Extras};
@@ -263,8 +264,7 @@ pub fn translate<'s>(
         Method::Register => register::register(request, circumstances, scratch),
         Method::Service => enhanced::service(request, circumstances, scratch),
         Method::Options => options(request),
-        // A NOTIFY belongs to a subscription of ours, and we have none yet; but a voice mail system's.
-        Method::Notify => enhanced::notify(request, circumstances, scratch),
+        Method::Notify => voice_mail::notify(request, circumstances, scratch),
         other => Err(not_ours(other, request.to_tag().is_some())),
     };
     translated.unwrap_or_else(Translated::Answered)

@@ -18,6 +18,8 @@ pub const MANY_TAGS: Row = row(StatusCode::BAD_REQUEST, "More Than One SIP-If-Ma
 pub const NO_BODY: Row = row(StatusCode::BAD_REQUEST, "Neither Body Nor SIP-If-Match");
 /// 400: the body is not a presence document.
 pub const BAD_DOCUMENT: Row = row(StatusCode::BAD_REQUEST, "Malformed Presence Document");
+/// 400: the body is not a message summary (RFC 3842 §5.2).
+pub const BAD_SUMMARY: Row = row(StatusCode::BAD_REQUEST, "Malformed Message Summary");
 /// 400: `Contact: *` goes alone and with Expires 0 (RFC 3261 §10.3).
 pub const BAD_WILDCARD: Row = row(
     StatusCode::BAD_REQUEST,
@@ -25,8 +27,6 @@ pub const BAD_WILDCARD: Row = row(
 );
 /// 400: `expires` or `q` of a Contact cannot be read.
 pub const BAD_CONTACT: Row = row(StatusCode::BAD_REQUEST, "Bad Contact Parameter");
-/// 400: the body is not a message summary (RFC 3842).
-pub const BAD_SUMMARY: Row = row(StatusCode::BAD_REQUEST, "Malformed Message Summary");
 /// 400: a request that needs a body has none.
 pub const BODY_MISSING: Row = row(StatusCode::BAD_REQUEST, "Body Missing");
 /// 400: a body that calls no method of ours.

@@ -1,4 +1,5 @@
-//! The admin listener: health, metrics, and what the node knows, over HTTP.
+//! The admin listener: health, metrics, and what the node knows, over HTTP; and the one thing that it is
+//! told, a user's waiting voice mail.
 
 use std::io;
 use std::net::SocketAddr;
@@ -7,11 +8,11 @@ use std::sync::Arc;
 use axum::extract::{Path, Query, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, put};
 use axum::{Json, Router};
 use serde_json::json;
 
-use super::report::{Inspect, InspectError};
+use super::report::{Inspect, InspectError, VoiceMail};
 
 type Node = State<Arc<dyn Inspect>>;
 
@@ -33,6 +34,7 @@ pub async fn serve(address: SocketAddr, node: Arc<dyn Inspect>) -> io::Result<So
         )
         .route("/presentity/{uri}", get(presentity))
         .route("/directory", get(directory))
+        .route("/presentity/{uri}/waiting", put(waiting))
         .fallback(|| async {
             (
                 StatusCode::NOT_FOUND,
@@ -57,7 +59,8 @@ async fn index() -> &'static str {
      /metrics            Prometheus text\n\
      /pool               node, shards, leaders, log positions (JSON)\n\
      /presentity/{uri}   what is kept for an address and what its watchers see (JSON)\n\
-     /directory?search=  users whose name begins so (JSON)\n"
+     /directory?search=  users whose name begins so (JSON)\n\
+     PUT /presentity/{uri}/waiting   voice mail: {\"waiting\": true, \"unread\": 2, \"read\": 8} (JSON)\n"
 }
 
 async fn ready(State(node): Node) -> Response {
@@ -85,21 +88,36 @@ struct Wanted {
 async fn directory(State(node): Node, Query(wanted): Query<Wanted>) -> Response {
     match node.directory(&wanted.search) {
         Ok(report) => Json(report).into_response(),
-        Err(error) => refuse(&error),
+        Err(error) => refused(&error),
     }
 }
 
 async fn presentity(State(node): Node, Path(uri): Path<String>) -> Response {
     match node.presentity(&uri).await {
         Ok(report) => Json(report).into_response(),
-        Err(error) => refuse(&error),
+        Err(error) => refused(&error),
     }
 }
 
-fn refuse(error: &InspectError) -> Response {
+/// 202: the log has it, and what was logged will be done. Only JSON is taken, and only by PUT, so that no
+/// page in somebody's browser can send it.
+async fn waiting(
+    State(node): Node,
+    Path(uri): Path<String>,
+    Json(mail): Json<VoiceMail>,
+) -> Response {
+    match node.set_voice_mail(&uri, mail) {
+        Ok(()) => StatusCode::ACCEPTED.into_response(),
+        Err(error) => refused(&error),
+    }
+}
+
+fn refused(error: &InspectError) -> Response {
     let status = match error {
         InspectError::BadAddress(_) => StatusCode::BAD_REQUEST,
-        InspectError::Unknown(_) | InspectError::NoDirectory => StatusCode::NOT_FOUND,
+        InspectError::Unknown(_) | InspectError::Foreign(_) | InspectError::NoDirectory => {
+            StatusCode::NOT_FOUND
+        }
         InspectError::Elsewhere(_) => StatusCode::MISDIRECTED_REQUEST,
         InspectError::Busy => StatusCode::SERVICE_UNAVAILABLE,
     };

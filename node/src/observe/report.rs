@@ -1,9 +1,9 @@
-//! What the admin listener shows, as JSON. Times are RFC 3339 in UTC.
+//! What the admin listener shows and is told, as JSON. Times are RFC 3339 in UTC.
 
 use std::future::Future;
 use std::pin::Pin;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// A group as an operator sees it.
 #[derive(Clone, Debug, Serialize)]
@@ -171,12 +171,27 @@ pub struct UserReport {
     pub phone: String,
 }
 
-/// Why a presentity cannot be shown.
+/// What a voice mail server knows of a user's messages.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VoiceMail {
+    /// Whether there is something new.
+    pub waiting: bool,
+    /// Messages not heard yet.
+    pub unread: Option<u32>,
+    /// Messages heard and kept.
+    pub read: Option<u32>,
+}
+
+/// Why a presentity cannot be shown, or told of.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InspectError {
     /// Not an address.
     #[error("{0:?} is not an address; write /presentity/sip:alice@example.com")]
     BadAddress(String),
+    /// An address of somebody else's.
+    #[error("{0} is in none of this pool's domains")]
+    Foreign(String),
     /// Nothing is kept for it.
     #[error("nothing is kept for {0}: nobody published, registered or subscribed")]
     Unknown(String),
@@ -209,6 +224,11 @@ pub trait Inspect: Send + Sync + 'static {
     /// # Errors
     /// [`InspectError::NoDirectory`], or [`InspectError::Busy`].
     fn directory(&self, name: &str) -> Result<DirectoryReport, InspectError>;
+    /// Hands what waits for a user to the log; it is told to those who watch once that is done.
+    ///
+    /// # Errors
+    /// [`InspectError::Busy`] when the log does not take it now.
+    fn set_voice_mail(&self, uri: &str, mail: VoiceMail) -> Result<(), InspectError>;
     /// Everything counted, as Prometheus reads it.
     fn metrics(&self) -> String;
 }

@@ -134,11 +134,22 @@ impl Server {
 
     /// GET on the admin listener: status and body.
     pub fn get(&self, path: &str) -> (u16, String) {
+        self.admin("GET", path, "", "")
+    }
+
+    /// Asks the admin listener, with a body of this type: status and body.
+    pub fn admin(&self, method: &str, path: &str, media: &str, body: &str) -> (u16, String) {
         let mut stream = TcpStream::connect(self.admin).expect("the admin listener answers");
         stream.set_read_timeout(Some(PATIENCE)).expect("set");
+        let media = if media.is_empty() {
+            String::new()
+        } else {
+            format!("Content-Type: {media}\r\n")
+        };
         write!(
             stream,
-            "GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n"
+            "{method} {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n{media}Content-Length: {}\r\n\r\n{body}",
+            body.len()
         )
         .expect("written");
         let mut text = String::new();

@@ -8,7 +8,7 @@ use crate::category::write_attribute;
 use crate::xml::Element;
 
 /// The category's namespace.
-const CALENDAR: &str = "http://schemas.microsoft.com/2006/09/sip/calendarData";
+pub(super) const CALENDAR: &str = "http://schemas.microsoft.com/2006/09/sip/calendarData";
 /// The namespace of the working hours.
 const TYPES: &str = "http://schemas.microsoft.com/exchange/services/2006/types";
 
@@ -69,35 +69,81 @@ pub enum Slot {
     Elsewhere = 4,
 }
 
-/// Reads the free/busy slots of a freeBusy element's text: base64 of two bits each (encoding version 1) or
-/// of three bits each (version 2). Bits that do not fill a slot are left out.
+/// Bytes of a freeBusy element that are read: 384 slots take 96, or 144 and a small map.
+const FREE_BUSY_BYTES_MAX: usize = 4_096;
+
+/// Reads the free/busy slots of a freeBusy element's text, base64. The two highest bits of the number of
+/// the instance it stands in say how: 00 for two bits a slot, 01 for a number of kinds, a map for kinds
+/// of a later time, and slots just wide enough. Bits that do not fill a slot are left out.
+//= MS-PRES 2.2.2.7.8
+//# the bits mean what the two highest bits of the instance's number say
 #[must_use]
-pub fn free_busy(text: &str, encoding_version: u32) -> Option<Vec<Slot>> {
-    let bits_per_slot = match encoding_version {
-        1 => 2,
-        2 => 3,
-        _ => return None,
-    };
+pub fn free_busy(text: &str, instance: u32) -> Option<Vec<Slot>> {
     let text: String = text
         .chars()
         .filter(|c| !c.is_ascii_whitespace() && *c != '=')
         .collect();
     let bytes = STANDARD_NO_PAD.decode(text).ok()?;
-    let mut slots = Vec::with_capacity(bytes.len() * 8 / bits_per_slot);
-    let bit = |at: usize| bytes[at / 8] >> (7 - at % 8) & 1;
-    for slot in 0..bytes.len() * 8 / bits_per_slot {
-        let number =
-            (0..bits_per_slot).fold(0, |number, at| number << 1 | bit(slot * bits_per_slot + at));
-        slots.push(match number {
-            0 => Slot::Free,
-            1 => Slot::Tentative,
-            2 => Slot::Busy,
-            3 => Slot::OutOfOffice,
-            4 => Slot::Elsewhere,
-            _ => return None,
-        });
+    if bytes.len() > FREE_BUSY_BYTES_MAX {
+        return None;
     }
-    Some(slots)
+    match instance >> 30 {
+        0b00 => slots(&bytes, 2).map(Slot::from_number).collect(),
+        0b01 => {
+            let (kinds, rest) = bytes.split_first()?;
+            let later = usize::from(*kinds).saturating_sub(Slot::KNOWN);
+            let (map, stream) = rest.split_at_checked(later)?;
+            // As many bits as the greatest number needs, and one at least.
+            let width = u8::BITS - kinds.checked_sub(1)?.leading_zeros();
+            let known = |number: u8| Slot::fall_back(number, map).filter(|_| number < *kinds);
+            slots(stream, width.max(1)).map(known).collect()
+        }
+        _ => None,
+    }
+}
+
+/// The numbers of so many bits each that a stream of bits holds.
+fn slots(bytes: &[u8], width: u32) -> impl Iterator<Item = u8> {
+    let bits = bytes
+        .iter()
+        .flat_map(|byte| (0..8).rev().map(move |bit| byte >> bit & 1));
+    let bits: Vec<u8> = bits.collect();
+    let whole = bits.len() / width as usize;
+    (0..whole).map(move |slot| {
+        let begin = slot * width as usize;
+        let own = &bits[begin..begin + width as usize];
+        own.iter().fold(0, |number, bit| number << 1 | bit)
+    })
+}
+
+impl Slot {
+    /// How many kinds there are.
+    const KNOWN: usize = 5;
+
+    fn from_number(number: u8) -> Option<Slot> {
+        [
+            Slot::Free,
+            Slot::Tentative,
+            Slot::Busy,
+            Slot::OutOfOffice,
+            Slot::Elsewhere,
+        ]
+        .into_iter()
+        .find(|known| *known as u8 == number)
+    }
+
+    /// The kind that a number stands for, or else the kind that the map puts in its place; the map leads
+    /// to lower numbers only.
+    fn fall_back(mut number: u8, map: &[u8]) -> Option<Slot> {
+        while usize::from(number) >= Slot::KNOWN {
+            let earlier = *map.get(usize::from(number) - Slot::KNOWN)?;
+            if earlier >= number {
+                return None;
+            }
+            number = earlier;
+        }
+        Slot::from_number(number)
+    }
 }
 
 #[cfg(test)]
@@ -121,44 +167,97 @@ mod tests {
         assert_eq!(WorkingHours::read(document.root()), None);
     }
 
+    /// Base64 of a stream of bits, filled up with zeros, behind a head of whole bytes.
+    fn encoded(head: &[u8], bits: &str) -> String {
+        let mut bytes = head.to_vec();
+        let bits: Vec<u8> = bits.bytes().map(|bit| bit - b'0').collect();
+        bytes.extend(bits.chunks(8).map(|chunk| {
+            let byte = chunk.iter().fold(0, |byte, bit| byte << 1 | bit);
+            byte << (8 - chunk.len())
+        }));
+        base64::engine::general_purpose::STANDARD.encode(bytes)
+    }
+
+    /// F, T, B, O, E for the five kinds.
+    fn letters(slots: Option<Vec<Slot>>) -> Option<String> {
+        let letter = |slot: &Slot| char::from(b"FTBOE"[*slot as usize]);
+        slots.map(|slots| slots.iter().map(letter).collect())
+    }
+
+    // proves: PRES-2.2.2.7.8-03
     //= MS-PRES 2.2.2.7.8
     //= type=test
-    //# free/busy times come in slots of two bits, or of three where working elsewhere is known
+    //# slots have two bits, or as many as the kinds need, behind a map for kinds of a later time
     #[test]
     fn both_encodings_of_free_and_busy_are_read() {
-        use Slot::{Busy, Elsewhere, Free, OutOfOffice, Tentative};
-        // 00 00 10 10 01 01 11 11: free, busy, tentative, out of office, twice each.
-        assert_eq!(
-            free_busy("Cl8=", 1),
-            Some(vec![
-                Free,
-                Free,
-                Busy,
-                Busy,
-                Tentative,
-                Tentative,
-                OutOfOffice,
-                OutOfOffice
-            ])
-        );
-        // The document's own bit stream: 000 000 010 010 001 001 011 011 100 000, and two bits of filling.
-        assert_eq!(
-            free_busy("ASJbgA==", 2),
-            Some(vec![
-                Free,
-                Free,
-                Busy,
-                Busy,
-                Tentative,
-                Tentative,
-                OutOfOffice,
-                OutOfOffice,
-                Elsewhere,
-                Free
-            ])
-        );
-        assert_eq!(free_busy("////", 2), None, "five has no meaning");
-        assert_eq!(free_busy("AAAA", 3), None, "a third encoding is not known");
-        assert_eq!(free_busy("A*", 1), None, "no base64");
+        let (first, second) = (0x0000_0000, 0x4000_0000);
+        // The two bit streams that the section spells out. The first fills five bytes but for two bits,
+        // which read as one more free slot.
+        let plain = encoded(&[], "00000000001010101001010101111111110000");
+        let wide = encoded(&[5], "000000010010001001011011100000");
+        // Seven kinds: 5 falls back to 3, and 6 by way of 5.
+        let later = encoded(&[7, 3, 5], "101110000");
+        let few = encoded(&[3], "00011011");
+        let hundred = encoded(&[5], &"010".repeat(100));
+        for (name, text, instance, expected) in [
+            (
+                "the first example",
+                &*plain,
+                first,
+                Some("FFFFFBBBBTTTTOOOOFFF".to_owned()),
+            ),
+            (
+                "with an instance of its own",
+                &*plain,
+                0x3fff_ffff,
+                Some("FFFFFBBBBTTTTOOOOFFF".to_owned()),
+            ),
+            (
+                "the second example",
+                &*wide,
+                second,
+                Some("FFBBTTOOEF".to_owned()),
+            ),
+            (
+                "kinds of a later time",
+                &*later,
+                0x7fff_ffff,
+                Some("OOFFF".to_owned()),
+            ),
+            ("a kind beyond the number of kinds", &*few, second, None),
+            (
+                "three kinds in two bits",
+                &encoded(&[3], "000110"),
+                second,
+                Some("FTBF".to_owned()),
+            ),
+            (
+                "a hundred slots",
+                &*hundred,
+                second,
+                Some("B".repeat(100) + "F"),
+            ),
+            (
+                "only the map",
+                &encoded(&[6, 2], ""),
+                second,
+                Some(String::new()),
+            ),
+            ("a map cut off", &encoded(&[7, 3], ""), second, None),
+            (
+                "a map that leads nowhere",
+                &encoded(&[6, 5], "101"),
+                second,
+                None,
+            ),
+            ("no kinds", &encoded(&[0], ""), second, None),
+            ("nothing", "", second, None),
+            ("nothing, the first way", " \n", first, Some(String::new())),
+            ("a third way", &*plain, 0x8000_0000, None),
+            ("a fourth", &*plain, 0xc000_0000, None),
+            ("no base64", "A*", first, None),
+        ] {
+            assert_eq!(letters(free_busy(text, instance)), expected, "{name}");
+        }
     }
 }

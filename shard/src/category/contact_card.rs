@@ -3,8 +3,13 @@
 use crate::category::write_text;
 
 /// The category's namespace.
-const CARD: &str = "http://schemas.microsoft.com/2006/09/sip/contactcard";
+pub(super) const CARD: &str = "http://schemas.microsoft.com/2006/09/sip/contactcard";
 
+//= MS-PRES 2.2.2.7.5
+//= type=exception
+// excepts: PRES-2.2.2.7.5-03 the server publishes no address, and a client's address is the client's
+// excepts: PRES-2.2.2.7.5-04 the server publishes no type: everybody it knows is a person; a client's type passes, as the schema allows
+// excepts: PRES-2.2.2.7.5-05 no source says who is an automated agent; whoever is one publishes it
 /// What the server knows of a person.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Card {

@@ -43,19 +43,25 @@ impl Device {
         }
         let endpoint_id = element
             .attribute("endpointId")
+            .filter(|id| !id.trim().is_empty())
             .ok_or("a device names its endpointId")?;
         let mut capabilities = Vec::new();
         for list in element
             .children()
             .filter(|child| child.is(DEVICE, "capabilities"))
         {
-            let uri = list.attribute("uri").ok_or("capabilities name their uri")?;
+            let shared = list.attribute("uri");
             let own = list.children().filter(|child| child.namespace() == DEVICE);
-            for capability in own {
+            for element in own {
                 if capabilities.len() >= CAPABILITIES_MAX {
                     return Err("too many capabilities");
                 }
-                capabilities.push((uri.trim().into(), Capability::read(capability)?));
+                let capability = Capability::read(element)?;
+                // The schema allows an address at each capability, and none at all.
+                let uri = element.attribute("uri").or_else(|| shared.clone());
+                if let Some(uri) = uri.filter(|uri| !uri.trim().is_empty()) {
+                    capabilities.push((uri.trim().into(), capability));
+                }
             }
         }
         Ok(Device {
@@ -122,8 +128,8 @@ mod tests {
         for (name, bad) in [
             ("no endpoint", format!("<device xmlns=\"{DEVICE}\"/>")),
             (
-                "no uri",
-                format!("<device xmlns=\"{DEVICE}\" endpointId=\"a\"><capabilities/></device>"),
+                "an empty endpoint",
+                format!("<device xmlns=\"{DEVICE}\" endpointId=\" \"/>"),
             ),
             (
                 "no flag",

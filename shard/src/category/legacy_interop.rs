@@ -3,6 +3,9 @@
 use crate::category::state::Class;
 use crate::category::write_attribute;
 
+//= MS-PRES 2.2.2.7.6
+//= type=exception
+// excepts: PRES-2.2.2.7.6-04 optional: dndState says so itself, and no watcher of a standard format could see it
 /// What standard watchers are told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LegacyInterop {

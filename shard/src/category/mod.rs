@@ -6,6 +6,7 @@
 
 pub mod calendar_data;
 pub mod contact_card;
+mod content;
 pub mod device;
 pub mod legacy_interop;
 pub mod mwi;
@@ -157,6 +158,7 @@ impl Meaning {
         category: &Category,
         content: crate::xml::Element<'_, '_>,
     ) -> Result<Meaning, &'static str> {
+        content::check(category, content)?;
         Ok(match category {
             Category::State => Meaning::State(Box::new(state::State::read(content)?)),
             Category::Device => Meaning::Device(Box::new(device::Device::read(content)?)),

@@ -1,9 +1,10 @@
 //! The category `mwi` (MS-PRES 2.2.2.7.11): waiting voice mail.
 
 use crate::category::write_attribute;
+use crate::xml::Element;
 
 /// The category's namespace.
-const MWI: &str = "http://schemas.microsoft.com/2006/09/sip/mwi";
+pub(super) const MWI: &str = "http://schemas.microsoft.com/2006/09/sip/mwi";
 
 /// What waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,6 +51,34 @@ impl Waiting {
         })
     }
 
+    /// Reads the category as a client publishes it.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    //= MS-PRES 2.2.2.7.11
+    //# whether messages wait must be said, the counts may be
+    pub fn read(element: Element<'_, '_>) -> Result<Waiting, &'static str> {
+        if !element.is(MWI, "mwi") {
+            return Err("an mwi is an element mwi of its namespace");
+        }
+        let waiting = element.attribute("messageWaiting");
+        let waiting = match waiting.as_deref().map(str::trim) {
+            Some("true" | "1") => true,
+            Some("false" | "0") => false,
+            _ => return Err("messageWaiting is neither true nor false"),
+        };
+        let count = |name: &str| match element.attribute(name) {
+            None => Ok(None),
+            Some(text) => text.trim().parse().map(Some),
+        };
+        let wrong = |_| "a count of messages is no number";
+        Ok(Waiting {
+            waiting,
+            unread: count("unreadVoiceMailCount").map_err(wrong)?,
+            read: count("readVoiceMailCount").map_err(wrong)?,
+        })
+    }
+
     /// Appends the XML.
     pub fn write(&self, out: &mut Vec<u8>) {
         for part in ["<mwi xmlns=\"", MWI, "\""] {
@@ -76,7 +105,7 @@ mod tests {
 
     //= MS-PRES 3.2.5.7
     //= type=test
-    // proves: PRES-2.2.2.7.11-01 PRES-2.2.2.7.11-02
+    // proves: PRES-2.2.2.7.11-01
     #[test]
     fn a_summary_becomes_an_mwi() {
         for (body, expected) in [
@@ -95,13 +124,22 @@ mod tests {
             let read = Waiting::read_summary(body).map(|w| (w.waiting, w.unread, w.read));
             assert_eq!(read, expected, "{body}");
         }
+    }
+
+    // proves: PRES-2.2.2.7.11-02 PRES-2.2.2.7.11-03
+    //= MS-PRES 2.2.2.7.11
+    //= type=test
+    #[test]
+    fn an_mwi_is_written_as_it_is_read() {
         let mut out = Vec::new();
-        Waiting {
+        let waiting = Waiting {
             waiting: true,
             unread: Some(33),
             read: Some(24),
-        }
-        .write(&mut out);
+        };
+        waiting.write(&mut out);
+        let document = crate::xml::Document::parse(&out).expect("well-formed");
+        assert_eq!(Waiting::read(document.root()), Ok(waiting));
         assert_eq!(
             String::from_utf8_lossy(&out),
             "<mwi xmlns=\"http://schemas.microsoft.com/2006/09/sip/mwi\" messageWaiting=\"true\" \

@@ -109,6 +109,9 @@ impl Class {
     }
 }
 
+/// Activities of one state: clients write one, sometimes two.
+const ACTIVITIES_MAX: usize = 16;
+
 /// An activity, and for which availabilities it holds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Activity {
@@ -137,8 +140,8 @@ pub struct State {
     pub last_active: Option<Timestamp>,
     /// How available, see [`Class`]; one that a publisher left out counts as unknown, 0.
     pub availability: u32,
-    /// What is being done.
-    pub activity: Option<Activity>,
+    /// What is being done; an aggregate has one at most.
+    pub activities: Box<[Activity]>,
     /// Where the device is.
     pub endpoint_location: Box<str>,
     /// About what the meeting is.
@@ -166,7 +169,7 @@ impl State {
             endpoint_id: "".into(),
             last_active: None,
             availability,
-            activity: None,
+            activities: Box::default(),
             endpoint_location: "".into(),
             meeting_subject: "".into(),
             meeting_location: "".into(),
@@ -201,6 +204,7 @@ impl State {
         {
             state.endpoint_id = endpoint.trim().to_ascii_lowercase().into();
         }
+        let mut activities = Vec::new();
         for child in element.children() {
             let text = || -> Box<str> { child.text().as_ref().into() };
             match (child.namespace(), child.local()) {
@@ -208,7 +212,10 @@ impl State {
                     let number = child.text();
                     state.availability = number.parse().map_err(|_| "availability is no number")?;
                 }
-                (STATE, "activity") => state.activity = Some(Activity::read(child)?),
+                (STATE, "activity") if activities.len() >= ACTIVITIES_MAX => {
+                    return Err("too many activities");
+                }
+                (STATE, "activity") => activities.push(Activity::read(child)?),
                 (STATE, "endpointLocation") => state.endpoint_location = text(),
                 (STATE, "meetingSubject") => state.meeting_subject = text(),
                 (STATE, "meetingLocation") => state.meeting_location = text(),
@@ -219,6 +226,7 @@ impl State {
                 _ => {}
             }
         }
+        state.activities = activities.into();
         Ok(state)
     }
 
@@ -244,7 +252,7 @@ impl State {
         }
         out.push(b'>');
         write_text("availability", &self.availability.to_string(), out);
-        if let Some(activity) = &self.activity {
+        for activity in &self.activities {
             activity.write(out);
         }
         write_text("endpointLocation", &self.endpoint_location, out);
@@ -295,7 +303,10 @@ pub(super) fn write_dnd(on: bool, out: &mut Vec<u8>) {
 
 impl Activity {
     fn read(element: Element<'_, '_>) -> Result<Activity, &'static str> {
+        //= MS-PRES 2.2.2.7.1
+        //# a bound of an activity is a number, or the word for none
         let bound = |name: &str, otherwise: u32| match element.attribute(name) {
+            Some(text) if text.trim() == "unbounded" => Ok(u32::MAX),
             Some(text) => text
                 .trim()
                 .parse()
@@ -327,6 +338,14 @@ impl Activity {
         out.extend_from_slice(b"<activity");
         if !self.token.is_empty() {
             write_attribute("token", &self.token, out);
+        }
+        for (name, bound, none) in [
+            ("minAvailability", self.min, 0),
+            ("maxAvailability", self.max, u32::MAX),
+        ] {
+            if bound != none {
+                write_attribute(name, &bound.to_string(), out);
+            }
         }
         if self.custom.is_empty() {
             out.extend_from_slice(b"/>");
@@ -387,20 +406,34 @@ mod tests {
         assert_eq!(state.start_time, Some(Timestamp(1_200_078_000_000)));
         assert_eq!(&*state.meeting_subject, "A & B");
         assert_eq!((&*state.endpoint_location, &*state.device), ("", "fridge"));
-        let activity = state.activity.expect("an activity");
+        let [activity] = &*state.activities else {
+            panic!("one activity")
+        };
         assert!(activity.holds_at(6_500) && activity.holds_at(8_999) && !activity.holds_at(9_000));
 
         let custom = element(
             "xsi:type=\"userState\" manual=\"true\"",
             "<availability>9500</availability><activity><custom LCID=\"1033\">Interviewing</custom></activity>",
         );
-        let activity = read(&custom)
-            .expect("a state")
-            .activity
-            .expect("an activity");
+        let state = read(&custom).expect("a state");
         assert_eq!(
-            &*activity.custom,
+            &*state.activities[0].custom,
             "<custom LCID=\"1033\">Interviewing</custom>"
+        );
+
+        let several = element(
+            "xsi:type=\"phoneState\"",
+            "<availability>6500</availability><activity token=\"on-the-phone\" maxAvailability=\"unbounded\"/>\
+             <activity token=\"in-a-conference\" minAvailability=\"7000\"/>",
+        );
+        let state = read(&several).expect("a state");
+        let read_of = |a: &Activity| (a.token.to_string(), a.min, a.max);
+        assert_eq!(
+            state.activities.iter().map(read_of).collect::<Vec<_>>(),
+            [
+                ("on-the-phone".to_owned(), 0, u32::MAX),
+                ("in-a-conference".to_owned(), 7_000, u32::MAX)
+            ]
         );
 
         for (name, bad) in [
@@ -428,6 +461,20 @@ mod tests {
                 element("xsi:type=\"userState\" startTime=\"noon\"", ""),
             ),
             ("another element", "<note/>".to_owned()),
+            (
+                "no bound",
+                element(
+                    "xsi:type=\"userState\"",
+                    "<activity token=\"a\" minAvailability=\"low\"/>",
+                ),
+            ),
+            (
+                "many activities",
+                element(
+                    "xsi:type=\"userState\"",
+                    &"<activity token=\"a\"/>".repeat(17),
+                ),
+            ),
         ] {
             assert!(read(&bad).is_err(), "{name}");
         }
@@ -465,11 +512,19 @@ mod tests {
     #[test]
     fn what_is_written_is_read_back() {
         let mut state = State::new(Kind::Aggregate, 8_400);
-        state.activity = Some(Activity {
-            token: "urgent-interruptions-only".into(),
-            max: u32::MAX,
-            ..Activity::default()
-        });
+        state.activities = Box::new([
+            Activity {
+                token: "urgent-interruptions-only".into(),
+                max: u32::MAX,
+                ..Activity::default()
+            },
+            Activity {
+                token: "in-a-meeting".into(),
+                min: 6_500,
+                max: 8_999,
+                ..Activity::default()
+            },
+        ]);
         state.meeting_subject = "<a> & \"b\"".into();
         state.time_zone_name = "Pacific".into();
         let mut out = Vec::new();

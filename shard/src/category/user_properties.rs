@@ -78,13 +78,25 @@ pub struct Properties {
     pub home_page: Box<str>,
 }
 
+impl Line {
+    /// Whether it can be shown: what a directory holds may be anything.
+    //= MS-PRES 2.2.2.7.4
+    //# a line is a tel URI; lineServer is a SIP URI, and Rcc and UcPrivate have one
+    fn is_sound(&self) -> bool {
+        let by_server = matches!(self.line_type, LineType::Rcc | LineType::UcPrivate);
+        self.uri.starts_with("tel:")
+            && (self.server.starts_with("sip:") || self.server.is_empty() && !by_server)
+    }
+}
+
 impl Properties {
     /// Appends the XML, in the namespace of the categories document around it, as every example has it.
     pub fn write(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(b"<userProperties>");
-        if !self.lines.is_empty() {
+        let mut lines = self.lines.iter().filter(|line| line.is_sound()).peekable();
+        if lines.peek().is_some() {
             out.extend_from_slice(b"<lines>");
-            for line in &self.lines {
+            for line in lines {
                 out.extend_from_slice(b"<line");
                 super::write_attribute("lineType", line.line_type.as_str(), out);
                 //= MS-PRES 2.2.2.7.4
@@ -103,7 +115,8 @@ impl Properties {
         write_text("streetAddress", &self.street, out);
         write_text("l", &self.city, out);
         write_text("st", &self.state, out);
-        if self.country_code.len() == 2 {
+        let code = &self.country_code;
+        if code.len() == 2 && code.bytes().all(|byte| byte.is_ascii_alphabetic()) {
             write_text("countryCode", &self.country_code, out);
         }
         write_text("postalCode", &self.postal_code, out);
@@ -112,8 +125,8 @@ impl Properties {
     }
 
     fn telephony_mode(&self) -> &'static str {
-        let first = self.lines.first().map(|line| line.line_type);
-        match first {
+        let first = self.lines.iter().find(|line| line.is_sound());
+        match first.map(|line| line.line_type) {
             None => "None",
             Some(LineType::Uc | LineType::UcPrivate) => "Uc",
             Some(LineType::Rcc) => "Rcc",
@@ -161,6 +174,15 @@ mod tests {
                 "<line lineType=\"Dual\">tel:+1123</line></lines><telephonyMode>Dual<",
             ),
             (
+                line(LineType::UcPrivate, "sip:x@y"),
+                "<line lineType=\"UcPrivate\" lineServer=\"sip:x@y\">tel:+1123</line></lines><telephonyMode>Uc<",
+            ),
+            (
+                line(LineType::Dual, "sip:x@y"),
+                "<line lineType=\"Dual\" lineServer=\"sip:x@y\">",
+            ),
+            (line(LineType::Uc, ""), "<line lineType=\"Uc\">tel:+1123<"),
+            (
                 Properties {
                     country_code: "US".into(),
                     ..Properties::default()
@@ -179,5 +201,20 @@ mod tests {
             ..Properties::default()
         };
         assert_eq!(written(&long), nothing, "a code of three letters is none");
+        let mut number = line(LineType::Uc, "");
+        number.lines[0].uri = "+1123".into();
+        for (name, unsound) in [
+            ("remote without a server", line(LineType::Rcc, "")),
+            ("private without a server", line(LineType::UcPrivate, "")),
+            ("a server that is none", line(LineType::Dual, "tel:1")),
+            ("no tel URI", number),
+        ] {
+            assert_eq!(written(&unsound), nothing, "{name}");
+        }
+        let numeric = Properties {
+            country_code: "1a".into(),
+            ..Properties::default()
+        };
+        assert_eq!(written(&numeric), nothing, "a code has letters");
     }
 }

@@ -134,12 +134,14 @@ fn put_state(state: &State, out: &mut impl BufMut) {
     put_text(&state.endpoint_id, out);
     put_option(state.last_active, out, |at, out| out.put_u64_le(at.0));
     out.put_u32_le(state.availability);
-    put_option(state.activity.as_ref(), out, |activity, out| {
+    // A count in one byte: an optional activity was written like this before there could be several.
+    out.put_u8(u8::try_from(state.activities.len()).expect("activities are bounded"));
+    for activity in &state.activities {
         put_text(&activity.token, out);
         put_text(&activity.custom, out);
         out.put_u32_le(activity.min);
         out.put_u32_le(activity.max);
-    });
+    }
     for text in [
         &state.endpoint_location,
         &state.meeting_subject,
@@ -161,14 +163,16 @@ fn state(cursor: &mut Cursor<'_>) -> Read<State> {
         endpoint_id: text(cursor)?,
         last_active: option(cursor, |cursor| cursor.u64().map(Timestamp))?,
         availability: cursor.u32()?,
-        activity: option(cursor, |cursor| {
-            Ok(Activity {
-                token: text(cursor)?,
-                custom: text(cursor)?,
-                min: cursor.u32()?,
-                max: cursor.u32()?,
+        activities: (0..cursor.u8()?)
+            .map(|_| {
+                Ok(Activity {
+                    token: text(cursor)?,
+                    custom: text(cursor)?,
+                    min: cursor.u32()?,
+                    max: cursor.u32()?,
+                })
             })
-        })?,
+            .collect::<Read<_>>()?,
         endpoint_location: text(cursor)?,
         meeting_subject: text(cursor)?,
         meeting_location: text(cursor)?,

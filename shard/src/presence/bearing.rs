@@ -91,12 +91,12 @@ impl Bearing {
         };
         let mut state = State::new(Kind::Phone, 6_500);
         state.start_time = Some(first);
-        state.activity = Some(Activity {
+        state.activities = Box::new([Activity {
             token: token.into(),
             custom: "".into(),
             min: 6_500,
             max: 8_999,
-        });
+        }]);
         Some(state)
     }
 }

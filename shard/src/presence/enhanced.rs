@@ -12,7 +12,7 @@ use crate::presence::contacts::{Contacts, Delta};
 use crate::presence::container::{Containers, Watcher};
 use crate::presence::delegate::Delegates;
 use crate::presence::endpoint_id::EndpointId;
-use crate::presence::instance::{Instance, Instances, Lifetime, Place};
+use crate::presence::instance::{Body, Instance, Instances, Lifetime, Place};
 use crate::presence::publication::Publications;
 use crate::presence::subscriber::Subscribers;
 use crate::time::Timestamp;
@@ -192,7 +192,9 @@ impl Enhanced {
         self.instances.end(
             |instance| match instance.lifetime {
                 Lifetime::Endpoint(of) => of == endpoint,
-                Lifetime::User => last,
+                // What was computed is computed anew in the same step (contradiction C-51), and from what
+                // it was: who appeared offline before signing out has been so since then.
+                Lifetime::User => last && matches!(instance.body, Body::Published { .. }),
                 Lifetime::Static | Lifetime::Until(_) => false,
             },
             &mut changes.touched,

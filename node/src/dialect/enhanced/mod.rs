@@ -12,7 +12,6 @@ mod publish;
 mod search;
 mod self_subscribe;
 mod subscribers;
-mod summary;
 
 use shard::document::DocumentError;
 use shard::document::provisioning::Group;
@@ -30,7 +29,6 @@ use transport::sip::{Method, Name, Request, gruu};
 use super::{Answer, Circumstances, Scratch, Translated, canonical, refusal};
 
 pub(super) use category_subscribe::is_for_categories;
-pub(super) use summary::notify;
 
 /// Option tags of these clients that a Proxy-Require or Require may hold.
 pub(super) const OPTION_TAGS: [&str; 6] = [

@@ -2,6 +2,7 @@
 
 mod batch;
 mod blocked;
+mod categories;
 mod category_errors;
 mod category_limits;
 mod category_subscription;

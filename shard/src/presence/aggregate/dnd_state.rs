@@ -5,6 +5,9 @@ use crate::category::state::{Class, Kind};
 use crate::category::{Category, Computed, Meaning};
 use crate::presence::instance::{Body, Lifetime};
 
+//= MS-PRES 2.2.2.7.10
+//= type=exception
+// excepts: PRES-2.2.2.7.10-03 a presence server routes no calls; what routes them can watch dndState
 /// From which container to which.
 const PLACES: [(u16, &[u16]); 2] = [(2, &[2, 0, 100, 200, 400]), (3, &[3, 300])];
 

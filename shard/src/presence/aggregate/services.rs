@@ -1,5 +1,7 @@
 //! `services` (MS-PRES 3.8.5.2): of all devices the best for each capability.
 
+use std::collections::BTreeMap;
+
 use super::{Input, Output};
 use crate::category::device::{Capability, Device};
 use crate::category::services::{Offer, Services};
@@ -44,10 +46,12 @@ impl Candidate<'_> {
     }
 }
 
-/// The winner of each capability of each address, in the order in which addresses and capabilities are
-/// first named.
-fn winners<'a>(input: Input<'a>) -> Vec<(&'a str, Vec<Candidate<'a>>)> {
-    let mut services: Vec<(&str, Vec<Candidate<'_>>)> = Vec::new();
+/// The winner of each capability of each address. Both stand in order, so that what is the same is
+/// written the same, however the devices named it.
+//= MS-PRES 3.8.5.2.2
+//# one service for each address; its capabilities are sorted by type
+fn winners<'a>(input: Input<'a>) -> BTreeMap<&'a str, BTreeMap<&'a str, Candidate<'a>>> {
+    let mut services: BTreeMap<&str, BTreeMap<&str, Candidate<'_>>> = BTreeMap::new();
     // Contradiction C-35: the devices are walked by ascending number.
     for instance in input.instances.at(&Category::Device, 2) {
         let Body::Published {
@@ -64,19 +68,11 @@ fn winners<'a>(input: Input<'a>) -> Vec<(&'a str, Vec<Candidate<'a>>)> {
                 endpoint_id: &device.endpoint_id,
                 activeness,
             };
-            let place = services.iter().position(|(known, _)| *known == &**uri);
-            let place = place.unwrap_or_else(|| {
-                services.push((uri, Vec::new()));
-                services.len() - 1
-            });
-            let offers = &mut services[place].1;
-            match offers
-                .iter_mut()
-                .find(|winner| winner.capability.name == capability.name)
-            {
+            let offers = services.entry(uri).or_default();
+            match offers.get_mut(&*capability.name) {
                 Some(winner) if candidate.beats(winner) => *winner = candidate,
                 Some(_) => {}
-                None => offers.push(candidate),
+                None => drop(offers.insert(&capability.name, candidate)),
             }
         }
     }
@@ -113,7 +109,7 @@ pub(super) fn compute(input: Input<'_>, outputs: &mut Vec<Output>) {
     let services = |for_others: bool| {
         let each = winners.iter().filter_map(|(uri, winners)| {
             let shown = winners
-                .iter()
+                .values()
                 .filter(|winner| !for_others || !winner.capability.publish);
             let offers: Vec<Offer> = shown
                 .map(|winner| {

@@ -169,7 +169,8 @@ fn combine(
     }
 
     let mut whole = State::new(Kind::Aggregate, availability);
-    whole.activity = activity(active.into_iter().chain(&others), availability);
+    let activity = activity(active.into_iter().chain(&others), availability);
+    whole.activities = activity.into_iter().collect();
     whole.last_active = last_active(availability, active, before, now);
     (whole.meeting_subject, whole.meeting_location) = meeting;
     //= MS-PRES 3.8.5.1.2.6
@@ -186,7 +187,7 @@ fn combine(
     //# the aggregate of the devices has the availability, activity and endpoint of the most active one
     let machine = active.map(|piece| State {
         endpoint_id: piece.endpoint_id.as_str().into(),
-        activity: piece.state.activity.as_ref().map(shown),
+        activities: piece.state.activities.clone(),
         ..State::new(Kind::AggregateMachine, piece.state.availability)
     });
     Aggregate { machine, whole }
@@ -207,10 +208,10 @@ fn activity<'p, 'a: 'p>(
     pieces: impl Iterator<Item = &'p Piece<'a>>,
     availability: u32,
 ) -> Option<Activity> {
-    let candidates = pieces.filter_map(|piece| {
-        let activity = piece.state.activity.as_ref()?;
-        let rank = (activity.min, piece.since(), piece.number);
-        activity.holds_at(availability).then_some((rank, activity))
+    let candidates = pieces.flat_map(|piece| {
+        let valid = piece.state.activities.iter();
+        let valid = valid.filter(|activity| activity.holds_at(availability));
+        valid.map(|activity| ((activity.min, piece.since(), piece.number), activity))
     });
     candidates
         .max_by_key(|(rank, _)| *rank)
@@ -262,7 +263,7 @@ fn flavoured(whole: &State, flavour: Flavour) -> State {
         state.time_zone_abbreviation = "".into();
     }
     if flavour == Flavour::Availability {
-        (state.activity, state.last_active, state.device) = (None, None, "".into());
+        (state.activities, state.last_active, state.device) = (Box::default(), None, "".into());
     }
     state
 }
@@ -292,8 +293,8 @@ pub(super) fn compute(input: Input<'_>, outputs: &mut Vec<Output>) {
             let state = flavoured(&aggregate.whole, flavour);
             if to >= 100 {
                 let token = state
-                    .activity
-                    .as_ref()
+                    .activities
+                    .first()
                     .map(|activity| activity.token.clone());
                 let legacy = LegacyInterop {
                     availability: state.availability,
