@@ -234,7 +234,7 @@ impl Node {
                 group: GroupId(number as u32 + 1),
                 ..options.clone()
             };
-            let outbox = Outbox::new(mailboxes.clone(), Arc::clone(&metrics));
+            let outbox = Outbox::new(mailboxes.clone(), Arc::clone(&metrics), false);
             let (log, failed) = (log.clone(), Arc::new(mailboxes.clone()));
             let group =
                 raft.run(async move { ShardGroup::start(&options, &log, outbox, failed).await })?;

@@ -9,6 +9,7 @@ use transport::dialog::{DialogRoute, Target, write_request};
 use transport::sip::StatusCode;
 
 use crate::dialect::enhanced::answer::content_type;
+use crate::dialect::enhanced::diagnostics;
 
 /// Writes a whole NOTIFY or BENOTIFY. `via` is the Via value of its transaction.
 //= RFC 6665 4.2.2
@@ -47,6 +48,12 @@ pub fn write(
             //= MS-SIP 3.5
             //# these clients are told the end by zero seconds
             out.extend_from_slice(b"\r\nsubscription-state: terminated;expires=0\r\nExpires: 0");
+            //= MS-PRES 4.14.2
+            //# the end of a subscription to contacts that have migrated says so
+            if state == SubscriptionState::Terminated(EndReason::Migrated) {
+                let told = diagnostics::SUBSCRIPTION_MIGRATED.public_header();
+                let _ = write!(out, "\r\nms-diagnostics-public: {told}");
+            }
         }
         SubscriptionState::Terminated(reason) => {
             let _ = write!(
@@ -77,7 +84,7 @@ fn reason_text(reason: EndReason) -> &'static str {
     match reason {
         EndReason::Timeout => "timeout",
         EndReason::Deactivated => "deactivated",
-        EndReason::Superseded | EndReason::Deregistered => "deactivated",
+        EndReason::Superseded | EndReason::Deregistered | EndReason::Migrated => "deactivated",
         EndReason::Rejected => "rejected",
         EndReason::Noresource | EndReason::Unreachable => "noresource",
     }

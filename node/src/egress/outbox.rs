@@ -149,16 +149,18 @@ impl Default for Workers {
 pub struct Outbox {
     workers: Workers,
     metrics: Arc<Metrics>,
+    ucs: bool,
     deeds: Vec<Vec<Deed>>,
 }
 
 impl Outbox {
-    /// An outbox that delivers to `workers`.
+    /// An outbox that delivers to `workers`; `ucs` where contacts may be moved to a mail server.
     #[must_use]
-    pub fn new(workers: Workers, metrics: Arc<Metrics>) -> Outbox {
+    pub fn new(workers: Workers, metrics: Arc<Metrics>, ucs: bool) -> Outbox {
         Outbox {
             workers,
             metrics,
+            ucs,
             deeds: Vec::new(),
         }
     }
@@ -166,7 +168,7 @@ impl Outbox {
     /// Sorts a view's notices by the worker that owns each watcher's flow.
     fn spread(&mut self, view: Arc<View>, notices: Vec<Notice>) {
         self.metrics.fan_out(notices.len());
-        let rendering = Arc::new(Rendering::new(view));
+        let rendering = Arc::new(Rendering::new(view, self.ucs));
         if self.deeds.len() == 1 {
             self.deeds[0].push(Deed::Notify { rendering, notices });
             return;

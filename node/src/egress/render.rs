@@ -6,7 +6,6 @@
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
-use shard::document::contacts::UcsMode;
 use shard::subscription::dialog::Format;
 use shard::subscription::view::View;
 
@@ -19,15 +18,18 @@ const FORMATS: usize = Format::MsPidf as usize + 1;
 #[derive(Debug)]
 pub struct Rendering {
     view: Arc<View>,
+    /// Whether contacts may be moved to a mail server.
+    ucs: bool,
     documents: [OnceLock<Bytes>; FORMATS],
 }
 
 impl Rendering {
-    /// Nothing rendered yet.
+    /// Nothing rendered yet; `ucs` where contacts may be moved to a mail server.
     #[must_use]
-    pub fn new(view: Arc<View>) -> Rendering {
+    pub fn new(view: Arc<View>, ucs: bool) -> Rendering {
         Rendering {
             view,
+            ucs,
             documents: Default::default(),
         }
     }
@@ -43,7 +45,7 @@ impl Rendering {
         self.documents[format as usize].get_or_init(|| {
             // Most documents are smaller; a larger one grows once or twice.
             let mut document = Vec::with_capacity(1_024);
-            answer::compose(&self.view, format, UcsMode::Unsaid, &mut document);
+            answer::compose(&self.view, format, self.ucs, &mut document);
             Bytes::from(document)
         })
     }

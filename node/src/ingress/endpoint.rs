@@ -18,7 +18,7 @@ use shard::presence::limits::{ENTRY_BYTES_MAX, ENTRY_REQUESTS_MAX};
 use shard::runner::Job;
 use shard::slot::Slot;
 use shard::subscription::dialog::{Delivery, DialogKey, EndReason, EndpointId, Format};
-use shard::subscription::view::View;
+use shard::subscription::view::{Seen, View};
 use transport::dialog::{DialogRoute, Target};
 use transport::flow::{Flow, Transport};
 use transport::io::worker::{
@@ -550,6 +550,14 @@ impl Endpoint {
         else {
             return;
         };
+        //= MS-PRES 3.10.4
+        //# after the move a client that says ms-ucs is shown no list, not even once
+        if let Some(Seen::Contacts { list, ucs: true }) = shown.views.first().map(|view| &view.seen)
+            && list.custody.is_elsewhere()
+        {
+            let answer = self.refused(&request, Refusal::ContactsMigrated);
+            return self.answer(transaction, &request, &answer, wire);
+        }
         let chance = self.chance.draw();
         let here = Here {
             contact: self.contacts.of(wire.local_of(&flow), flow.transport),
@@ -592,7 +600,8 @@ impl Endpoint {
             route: look.route.into(),
             target: look.target.into(),
         };
-        self.notify(&Rendering::new(view), &notice, wire);
+        let rendering = Rendering::new(view, self.shared.policy.enhanced.ucs);
+        self.notify(&rendering, &notice, wire);
     }
 
     /// Sends one NOTIFY.

@@ -11,6 +11,8 @@
 //! 13 set waiting        presentity waiting
 //! 14 end endpoint       presentity endpoint:16 target
 //! 15 introduce          presentity watcher network:u8 display_name context
+//! 16 contacts arrived   presentity delta_num:u32
+//! 17 mirror contacts    presentity delta_num:u32 change* home:u8 contacts_max:u32
 //! extras := network:u8 delivery:u8 piggyback:u8 [endpoint] registered:u8 display_name wish
 //! wish   := 0 document | 1 own scope:u8 | 2 contacts ucs:u8 | 3 categories action* | 4 same
 //! action := subscribe:u8 (address [context])* category*
@@ -39,6 +41,8 @@ const SET_PROFILE: u8 = 12;
 const SET_WAITING: u8 = 13;
 const END_ENDPOINT: u8 = 14;
 const INTRODUCE: u8 = 15;
+const CONTACTS_ARRIVED: u8 = 16;
+const MIRROR_CONTACTS: u8 = 17;
 
 /// The number of a command of enhanced presence.
 pub(super) fn number_of(command: &Command<'_>) -> u8 {
@@ -53,6 +57,8 @@ pub(super) fn number_of(command: &Command<'_>) -> u8 {
         Command::SetWaiting { .. } => SET_WAITING,
         Command::EndEndpoint { .. } => END_ENDPOINT,
         Command::Introduce { .. } => INTRODUCE,
+        Command::ContactsArrived { .. } => CONTACTS_ARRIVED,
+        Command::MirrorContacts { .. } => MIRROR_CONTACTS,
         Command::Register(_)
         | Command::Publish(_)
         | Command::Subscribe(_)
@@ -165,6 +171,26 @@ pub(super) fn put(command: &Command<'_>, out: &mut BytesMut) {
             put_text(display_name, out);
             put_slice(context, out);
         }
+        Command::ContactsArrived {
+            presentity,
+            delta_num,
+        } => {
+            put_text(presentity, out);
+            out.put_u32_le(*delta_num);
+        }
+        Command::MirrorContacts {
+            presentity,
+            delta_num,
+            changes,
+            home,
+            contacts_max,
+        } => {
+            put_text(presentity, out);
+            out.put_u32_le(*delta_num);
+            put_list(changes.iter(), out, values::put_contact_change);
+            put_flag(*home, out);
+            out.put_u32_le(*contacts_max);
+        }
         Command::Register(_)
         | Command::Publish(_)
         | Command::Subscribe(_)
@@ -272,6 +298,17 @@ pub(super) fn read<'a>(number: u8, cursor: &mut Cursor<'a>) -> Result<Command<'a
             network: values::network(cursor)?,
             display_name: cursor.text()?,
             context: cursor.slice()?,
+        },
+        CONTACTS_ARRIVED => Command::ContactsArrived {
+            presentity: cursor.text()?,
+            delta_num: cursor.u32()?,
+        },
+        MIRROR_CONTACTS => Command::MirrorContacts {
+            presentity: cursor.text()?,
+            delta_num: cursor.u32()?,
+            changes: list(cursor, 2, values::contact_change)?,
+            home: flag(cursor)?,
+            contacts_max: cursor.u32()?,
         },
         _ => return cursor.wrong("a command's number"),
     })

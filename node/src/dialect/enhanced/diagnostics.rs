@@ -51,6 +51,11 @@ pub const CONTACTS_MIGRATED: Diagnosis = diagnosis(
     2165,
     "Contact subscription is not allowed as the user's contact list has migrated to Exchange.",
 );
+/// The contacts have moved to a mail server, and the subscription ends.
+pub const SUBSCRIPTION_MIGRATED: Diagnosis = diagnosis(
+    2186,
+    "Contact subscription has been terminated as the user migrated to ucs mode.",
+);
 /// Anything else.
 pub const DEFAULT: Diagnosis = diagnosis(4000, "User services default.");
 /// A body that cannot be read.
@@ -78,6 +83,12 @@ impl Diagnosis {
         // The text may hold quotes; the header's may not.
         let reason = self.reason.replace('"', "'");
         format!("{};reason=\"{reason}\";source=\"{source}\"", self.id)
+    }
+
+    /// As the header that leaves the enterprise has it.
+    #[must_use]
+    pub fn public_header(&self) -> String {
+        format!("{};reason=\"{}\"", self.id, self.reason)
     }
 
     /// The answer with this diagnosis.
