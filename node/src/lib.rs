@@ -2,7 +2,7 @@
 //!
 //! # The order of the modules
 //!
-//! `config`, `observe` ← `raft`, `pool` ← `dialect` ← `egress` ← `ingress` ← this file; a module
+//! `config`, `observe` ← `raft`, `pool` ← `dialect` ← `egress` ← `contact_store` ← `ingress` ← this file; a module
 //! imports only from its left (`node/tests/tidy.rs` holds it).
 //!
 //! # What runs
@@ -13,8 +13,10 @@
 //! | `raft` | 1 | openraft's tasks, the proposers, the admin listener |
 //! | `log` | 1 | fsync |
 //! | `shard-sNN` | one per hosted shard | its queue |
+//! | `contacts`, `contacts-N` | 1 and 4, where a mail server keeps contacts | HTTP |
 
 pub mod config;
+pub mod contact_store;
 pub mod dialect;
 pub mod egress;
 pub mod ingress;
@@ -39,6 +41,7 @@ use transport::io::tls::{Certificates, TlsError};
 use transport::io::worker::{Listen, Worker};
 
 use config::Config;
+use contact_store::ContactStore;
 use egress::outbox::{Mail, Outbox, Workers};
 use identity_file::IdentityFile;
 use ingress::admission::Permits;
@@ -93,6 +96,9 @@ pub enum StartError {
     /// The users file cannot be read.
     #[error("{0}")]
     Users(String),
+    /// The contact store cannot be used.
+    #[error("contact_store: {0}")]
+    ContactStore(String),
     /// A thread or runtime cannot be made.
     #[error("the system refuses a thread: {0}")]
     Thread(#[source] io::Error),
@@ -234,7 +240,11 @@ impl Node {
                 group: GroupId(number as u32 + 1),
                 ..options.clone()
             };
-            let outbox = Outbox::new(mailboxes.clone(), Arc::clone(&metrics), false);
+            let outbox = Outbox::new(
+                mailboxes.clone(),
+                Arc::clone(&metrics),
+                config.contact_store.is_some(),
+            );
             let (log, failed) = (log.clone(), Arc::new(mailboxes.clone()));
             let group =
                 raft.run(async move { ShardGroup::start(&options, &log, outbox, failed).await })?;
@@ -245,8 +255,22 @@ impl Node {
             runner: group.runner.clone(),
             permits: Arc::new(Permits::new(config.in_flight)),
         });
+        let policy = config.policy();
+        let contact_store = match &config.contact_store {
+            None => None,
+            Some(settings) => {
+                let links = shards.iter();
+                let links = links.map(|group| (group.proposer.clone(), group.runner.clone()));
+                let reach = contact_store::Shards::new(Arc::clone(&map), links.collect());
+                let store = ContactStore::start(settings, reach, policy.enhanced.contacts)
+                    .map_err(StartError::ContactStore)?;
+                store.observe(&metrics);
+                Some(store)
+            }
+        };
         let shared = Arc::new(Shared {
-            policy: config.policy(),
+            contact_store,
+            policy,
             identity: who,
             users: Arc::new(dialect::Everybody),
             routes: Routes::new(map, links.collect()),
@@ -374,8 +398,11 @@ impl Node {
         self.admin
     }
 
-    /// Reads again what can change while the node runs: certificates. What is bad stays as it was.
+    /// Reads again what can change while the node runs: certificates, and logins of the contact store. What is bad stays as it was.
     pub fn reload(&self) {
+        if let Some(store) = &self.shared.contact_store {
+            store.reload();
+        }
         let Some(tls) = &self.tls else {
             tracing::info!("nothing is read again: there is no certificate");
             return;
@@ -398,6 +425,9 @@ impl Node {
             log,
             ..
         } = self;
+        if let Some(store) = &shared.contact_store {
+            store.stop();
+        }
         if how == Stop::Graceful {
             for worker in 0..workers.len() {
                 mailboxes.deliver(worker, Mail::Drain);
@@ -449,7 +479,10 @@ impl Config {
             publication: interval(self.publication),
             subscription: interval(self.subscription),
             registration: interval(self.registration),
-            enhanced: dialect::enhanced::Settings::default(),
+            enhanced: match self.contact_store {
+                Some(_) => dialect::enhanced::Settings::default().with_contact_store(),
+                None => dialect::enhanced::Settings::default(),
+            },
         }
     }
 }

@@ -14,6 +14,7 @@ use shard::machine::codec::encode_request;
 use shard::machine::command::{self, Command, Ticket};
 use shard::machine::effect::{Notice, Shown, SubscriptionState};
 use shard::machine::outcome::{Outcome, Refusal, RequestKey};
+use shard::presence::contacts::Custody;
 use shard::presence::limits::{ENTRY_BYTES_MAX, ENTRY_REQUESTS_MAX};
 use shard::runner::Job;
 use shard::slot::Slot;
@@ -33,6 +34,7 @@ use super::chance::Chance;
 use super::identity::{Identity, Verdict};
 use super::route::Routes;
 use super::waiting::{Look, Waiting, WaitingRoom, What};
+use crate::contact_store::ContactStore;
 use crate::dialect::enhanced::answer::{self, Here};
 use crate::dialect::enhanced::endpoint as enhanced_endpoint;
 use crate::dialect::{
@@ -68,6 +70,8 @@ pub struct Shared {
     pub routes: Routes,
     /// The workers' mailboxes.
     pub workers: Workers,
+    /// Who moves contacts to a mail server, where there is one.
+    pub contact_store: Option<ContactStore>,
     /// What an operator sees.
     pub metrics: Arc<Metrics>,
 }
@@ -193,6 +197,33 @@ impl Endpoint {
             // A repeat of the request introduces nobody twice: the list knows who is in it.
             let key = RequestKey(key.0.wrapping_add(number));
             self.propose(shard, key, NOBODY, introduction.command());
+        }
+    }
+
+    /// A contact list is shown: its mirror is looked after, or it is moved where its client is ready.
+    //= MS-PRES 3.10.4
+    //# who subscribes with ms-ucs-ready is queued for the move, and answered as before it
+    fn move_contacts(&mut self, request: &Request, ready: bool, shown: Option<&Shown>) {
+        let (Some(store), Ok(to)) = (&self.shared.contact_store, Uri::parse(request.to().uri)) else {
+            return;
+        };
+        let address = dialect::address_of(&to);
+        let custody = shown.and_then(|shown| match &shown.views.first()?.seen {
+            Seen::Contacts { list, .. } => Some(list.custody),
+            _ => None,
+        });
+        if custody != Some(Custody::Here) || ready {
+            store.hint(&address);
+        }
+        if ready && custody.is_none_or(|custody| custody == Custody::Here) {
+            let shard = self.shared.routes.shard_of(Slot::of(&address));
+            let key = RequestKey(u128::from(self.chance.draw()) << 64 | u128::from(self.chance.draw()));
+            let command = Command::HandContactsOver {
+                presentity: &address,
+                from: Custody::Here,
+                to: Custody::Queued,
+            };
+            self.propose(shard, key, NOBODY, command);
         }
     }
 
@@ -460,6 +491,14 @@ impl Endpoint {
         self.shared.metrics.queue_delay_ms(wire.now().0 - since.0);
         if let (Outcome::Registered { endpoints, .. }, Aside::Registration) = (outcome, &aside) {
             self.remember(&request, &flow, endpoints);
+        }
+        if let (
+            Outcome::Subscribed { expires_s, .. } | Outcome::Piggybacked { expires_s, .. },
+            Aside::Contacts { ready, .. },
+        ) = (outcome, &aside)
+            && *expires_s > 0
+        {
+            self.move_contacts(&request, *ready, shown);
         }
         let chance = self.chance.draw();
         let to_tag = format!("r{chance:016x}");

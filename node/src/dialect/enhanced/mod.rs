@@ -131,6 +131,19 @@ impl Default for Settings {
 }
 
 impl Settings {
+    /// These, where contacts may be moved to a mail server.
+    #[must_use]
+    pub fn with_contact_store(mut self) -> Settings {
+        self.ucs = true;
+        let properties = self.provisioning.iter_mut().flat_map(|group| &mut group.properties);
+        for (name, value) in properties {
+            if name == "exchangecontactstoreallowed" {
+                "true".clone_into(value);
+            }
+        }
+        self
+    }
+
     /// Whether a category of this name may be published.
     //= MS-PRES 3.2.5.1.2
     //# publications are limited to registered names; the administrator may register more, or allow all
