@@ -659,7 +659,11 @@ mod tests {
             ),
             ("shards = 0", &[], "expected 1 to 256"),
             ("domains = []", &[], "no domain"),
-            ("[contact_store]\nmode = 'allowed'", &[], "needs url and credentials"),
+            (
+                "[contact_store]\nmode = 'allowed'",
+                &[],
+                "needs url and credentials",
+            ),
             ("[contact_store]\nmode = 'yes'", &[], "line 2"),
             (
                 "[contact_store]\nmode = 'migrate'\nurl = 'https://x/c/'\ncredentials = 'c'",

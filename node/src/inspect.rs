@@ -14,8 +14,8 @@ use transport::sip::uri::{Scheme, Uri};
 
 use crate::ingress::endpoint::Shared;
 use crate::observe::report::{
-    Asked, ContactsReport, ContactsWish, EndpointReport, Inspect, InspectError, PoolReport, PresentityReport, PublicationReport,
-    Readiness, ShardReport, WatcherReport,
+    Asked, ContactsReport, ContactsWish, EndpointReport, Inspect, InspectError, PoolReport,
+    PresentityReport, PublicationReport, Readiness, ShardReport, WatcherReport,
 };
 use crate::pool::PoolGroup;
 use crate::raft::group::ShardGroup;

@@ -110,7 +110,10 @@ mod tests {
         let url = "https://x/{mail}/{user}/c/";
         for (address, expected) in [
             ("a.b@x.example", "https://x/a.b@x.example/a.b/c/"),
-            ("../../é?@x", "https://x/..%2F..%2F%C3%A9%3F@x/..%2F..%2F%C3%A9%3F/c/"),
+            (
+                "../../é?@x",
+                "https://x/..%2F..%2F%C3%A9%3F@x/..%2F..%2F%C3%A9%3F/c/",
+            ),
         ] {
             assert_eq!(filled(url, address, Spelling::Url), expected);
         }

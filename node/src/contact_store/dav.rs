@@ -79,7 +79,9 @@ impl Client {
         if let Some(pem) = authorities {
             let mut known: Vec<Certificate<'static>> = Vec::new();
             for item in parse_pem(pem) {
-                if let PemItem::Certificate(certificate) = item.map_err(|error| error.to_string())? {
+                if let PemItem::Certificate(certificate) =
+                    item.map_err(|error| error.to_string())?
+                {
                     known.push(certificate);
                 }
             }
@@ -179,7 +181,9 @@ impl Book<'_> {
             let mut all = responses.iter();
             all.find_map(|(_, property)| text_of(*property, namespace, name))
         };
-        Ok(Some(of(CALENDARSERVER, "getctag").or_else(|| of(DAV, "sync-token"))))
+        Ok(Some(
+            of(CALENDARSERVER, "getctag").or_else(|| of(DAV, "sync-token")),
+        ))
     }
 
     /// The cards that are there; `None` for no book.
@@ -197,9 +201,11 @@ impl Book<'_> {
                 .descendants()
                 .any(|node| node.has_tag_name((DAV, "collection")));
             let name = name_of(href);
-            if let (false, false, Some(tag)) =
-                (collection, name.is_empty(), text_of(property, DAV, "getetag"))
-            {
+            if let (false, false, Some(tag)) = (
+                collection,
+                name.is_empty(),
+                text_of(property, DAV, "getetag"),
+            ) {
                 tags.insert(name.to_owned(), tag);
             }
         }
@@ -209,7 +215,10 @@ impl Book<'_> {
     /// The texts of these cards, of those that are there.
     //= RFC 6352 8.7
     //# one request brings many cards by their names
-    pub(super) fn cards(&self, names: &[&str]) -> Result<BTreeMap<String, (String, String)>, DavError> {
+    pub(super) fn cards(
+        &self,
+        names: &[&str],
+    ) -> Result<BTreeMap<String, (String, String)>, DavError> {
         let method = "REPORT";
         let path = path_of(&self.url);
         let mut cards = BTreeMap::new();
@@ -353,7 +362,10 @@ mod tests {
         let found = good_properties(&document);
         assert_eq!(found.len(), 1);
         assert_eq!(found[0].0, "/a/x.vcf");
-        assert_eq!(text_of(found[0].1, DAV, "getetag").as_deref(), Some("\"1\""));
+        assert_eq!(
+            text_of(found[0].1, DAV, "getetag").as_deref(),
+            Some("\"1\"")
+        );
         assert_eq!(
             text_of(found[0].1, CARDDAV, "address-data").as_deref(),
             Some("BEGIN &\nEND")

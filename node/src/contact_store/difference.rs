@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use shard::presence::contacts::{
-    Contact, ContactChange, DEFAULT_GROUP, Done, EXTENSION_BYTES_MAX, EXTERNAL_URI_BYTES_MAX,
-    List, NAME_BYTES_MAX, URI_BYTES_MAX,
+    Contact, ContactChange, DEFAULT_GROUP, Done, EXTENSION_BYTES_MAX, EXTERNAL_URI_BYTES_MAX, List,
+    NAME_BYTES_MAX, URI_BYTES_MAX,
 };
 use shard::xml::Document;
 
@@ -24,7 +24,9 @@ pub(super) fn between(list: &List, cards: &[&Card], contacts_max: usize) -> Vec<
     let mut wanted: BTreeMap<String, &Card> = BTreeMap::new();
     for card in cards {
         if card.address.len() <= URI_BYTES_MAX {
-            wanted.entry(card.address.to_ascii_lowercase()).or_insert(card);
+            wanted
+                .entry(card.address.to_ascii_lowercase())
+                .or_insert(card);
         }
     }
     for contact in &list.contacts {
@@ -98,7 +100,9 @@ fn contact_of(card: &Card, groups: Vec<u8>, known: Option<&Contact>) -> Contact 
         subscribed: subscribed
             .or(known.map(|known| known.subscribed))
             .unwrap_or(true),
-        external_uri: external_uri.unwrap_or(was(|known| &known.external_uri)).into(),
+        external_uri: external_uri
+            .unwrap_or(was(|known| &known.external_uri))
+            .into(),
         extension: extension.unwrap_or(was(|known| &known.extension)).into(),
     }
 }
@@ -185,7 +189,11 @@ mod tests {
             groups: [2].into(),
             ..contact("bob@x", &[])
         };
-        assert_eq!(changed(&list, &cards), [SetContact(moved)], "and keeps what the card left out");
+        assert_eq!(
+            changed(&list, &cards),
+            [SetContact(moved)],
+            "and keeps what the card left out"
+        );
 
         let dave = Card {
             address: "dave@x".to_owned(),
@@ -244,8 +252,13 @@ mod tests {
         let set: Vec<&Contact> = set.collect();
         assert_eq!(set.len(), 3, "five contacts at most");
         assert!(set.iter().all(|contact| contact.name.len() <= 256));
-        assert!(set.iter().all(|contact| contact.extension.is_empty() && contact.external_uri.is_empty()));
-        let groups = changes.iter().filter(|change| matches!(change, ContactChange::AddGroup { .. }));
+        assert!(
+            set.iter()
+                .all(|contact| contact.extension.is_empty() && contact.external_uri.is_empty())
+        );
+        let groups = changes
+            .iter()
+            .filter(|change| matches!(change, ContactChange::AddGroup { .. }));
         assert_eq!(groups.count(), 61);
     }
 }

@@ -134,9 +134,9 @@ impl ContactStore {
     ) -> Result<ContactStore, String> {
         let credentials = Credentials::read(&settings.credentials)?;
         let authorities = match &settings.authorities {
-            Some(path) => Some(
-                std::fs::read(path).map_err(|why| format!("{}: {why}", path.display()))?,
-            ),
+            Some(path) => {
+                Some(std::fs::read(path).map_err(|why| format!("{}: {why}", path.display()))?)
+            }
             None => None,
         };
         let client = Client::new(authorities.as_deref())?;
@@ -155,12 +155,20 @@ impl ContactStore {
         let looking = Arc::clone(&inner);
         let thread = |name: String, run: Box<dyn FnOnce() + Send>| {
             let thread = std::thread::Builder::new().name(name).spawn(run);
-            thread.map(drop).map_err(|why| format!("the system refuses a thread: {why}"))
+            thread
+                .map(drop)
+                .map_err(|why| format!("the system refuses a thread: {why}"))
         };
-        thread("contacts".to_owned(), Box::new(move || looking.look_around(&hinted)))?;
+        thread(
+            "contacts".to_owned(),
+            Box::new(move || looking.look_around(&hinted)),
+        )?;
         for number in 0..THREADS {
             let working = Arc::clone(&inner);
-            thread(format!("contacts-{number}"), Box::new(move || working.work()))?;
+            thread(
+                format!("contacts-{number}"),
+                Box::new(move || working.work()),
+            )?;
         }
         Ok(ContactStore { inner, hints })
     }
@@ -178,7 +186,9 @@ impl ContactStore {
                 let credentials = self.inner.credentials.write();
                 *credentials.unwrap_or_else(PoisonError::into_inner) = read;
             }
-            Err(error) => tracing::error!(%error, "the logins of the contact store stay as they were"),
+            Err(error) => {
+                tracing::error!(%error, "the logins of the contact store stay as they were")
+            }
         }
     }
 
@@ -212,7 +222,10 @@ impl ContactStore {
         let mut schedule = self.inner.schedule();
         schedule.plan(address, Instant::now(), true);
         self.inner.due.notify_one();
-        let trouble = schedule.users.get(address).and_then(|user| user.trouble.clone());
+        let trouble = schedule
+            .users
+            .get(address)
+            .and_then(|user| user.trouble.clone());
         Ok(report(address, &list, trouble))
     }
 
@@ -222,12 +235,36 @@ impl ContactStore {
         metrics.add_source(Box::new(move |samples| {
             let counters = &inner.counters;
             for (name, help, counter) in [
-                ("contact_lists_migrated", "Contact lists that arrived at the mail server.", &counters.migrated),
-                ("contact_lists_returned", "Contact lists that came home.", &counters.returned),
-                ("contact_cards_written", "Cards written to the mail server.", &counters.written),
-                ("contact_store_refreshes", "Looks at address books.", &counters.refreshes),
-                ("contact_store_changes", "Changes of contacts seen at the mail server.", &counters.changes),
-                ("contact_store_failures", "Turns of the contact store that failed.", &counters.failures),
+                (
+                    "contact_lists_migrated",
+                    "Contact lists that arrived at the mail server.",
+                    &counters.migrated,
+                ),
+                (
+                    "contact_lists_returned",
+                    "Contact lists that came home.",
+                    &counters.returned,
+                ),
+                (
+                    "contact_cards_written",
+                    "Cards written to the mail server.",
+                    &counters.written,
+                ),
+                (
+                    "contact_store_refreshes",
+                    "Looks at address books.",
+                    &counters.refreshes,
+                ),
+                (
+                    "contact_store_changes",
+                    "Changes of contacts seen at the mail server.",
+                    &counters.changes,
+                ),
+                (
+                    "contact_store_failures",
+                    "Turns of the contact store that failed.",
+                    &counters.failures,
+                ),
             ] {
                 samples.push(Sample {
                     name,
@@ -240,8 +277,16 @@ impl ContactStore {
             let schedule = inner.schedule();
             let failing = schedule.users.values().filter(|user| user.failures > 0);
             for (name, help, value) in [
-                ("contact_store_users", "Users that the contact store looks after.", schedule.users.len()),
-                ("contact_store_failing", "Users whose last turn failed.", failing.count()),
+                (
+                    "contact_store_users",
+                    "Users that the contact store looks after.",
+                    schedule.users.len(),
+                ),
+                (
+                    "contact_store_failing",
+                    "Users whose last turn failed.",
+                    failing.count(),
+                ),
             ] {
                 samples.push(Sample {
                     name,
@@ -299,12 +344,16 @@ impl Inner {
             first = (first + SLOTS_A_TICK) % SLOTS;
             for shard in 0..self.shards.count() {
                 let own = slots.iter().copied();
-                let own: Vec<Slot> = own.filter(|slot| self.shards.shard_of(*slot) == shard).collect();
+                let own: Vec<Slot> = own
+                    .filter(|slot| self.shards.shard_of(*slot) == shard)
+                    .collect();
                 if own.is_empty() || !self.shards.leads(shard) {
                     continue;
                 }
                 let look = move |machine: &shard::machine::Machine| {
-                    own.iter().flat_map(|slot| machine.lists(*slot)).collect::<Vec<Keeping>>()
+                    own.iter()
+                        .flat_map(|slot| machine.lists(*slot))
+                        .collect::<Vec<Keeping>>()
                 };
                 if let Ok(found) = self.shards.ask(shard, look) {
                     self.found(&found);
@@ -371,7 +420,10 @@ impl Inner {
             return Err(Trouble::NoLogin);
         }
         let (login, password) = {
-            let credentials = self.credentials.read().unwrap_or_else(PoisonError::into_inner);
+            let credentials = self
+                .credentials
+                .read()
+                .unwrap_or_else(PoisonError::into_inner);
             credentials.of(address).ok_or(Trouble::NoLogin)?
         };
         let url = credentials::filled(&self.settings.url, address, credentials::Spelling::Url);

@@ -308,7 +308,11 @@ impl Turn<'_> {
         let after = self.shards.propose_and_see(self.address, list, command)?;
         if after.custody == Custody::Elsewhere {
             self.counters.migrated.fetch_add(1, Relaxed);
-            tracing::info!(presentity = self.address, contacts = list.contacts.len(), "contacts have moved to the mail server");
+            tracing::info!(
+                presentity = self.address,
+                contacts = list.contacts.len(),
+                "contacts have moved to the mail server"
+            );
         }
         Ok(())
     }
@@ -346,7 +350,11 @@ impl Turn<'_> {
         let after = self.mirror(list, &changes, true)?;
         if after.custody == Custody::Kept {
             self.counters.returned.fetch_add(1, Relaxed);
-            tracing::info!(presentity = self.address, contacts = after.contacts.len(), "contacts have come home");
+            tracing::info!(
+                presentity = self.address,
+                contacts = after.contacts.len(),
+                "contacts have come home"
+            );
         }
         *seen = Seen::default();
         Ok(())
@@ -383,7 +391,11 @@ impl Turn<'_> {
         // Where the user has a card of the same person as well, ours counts: it has the groups.
         cards.sort_by_key(|(name, _)| (!name.starts_with(PREFIX), *name));
         let cards: Vec<&Card> = cards.into_iter().map(|(_, card)| card).collect();
-        Ok(difference::between(list, &cards, self.contacts_max as usize))
+        Ok(difference::between(
+            list,
+            &cards,
+            self.contacts_max as usize,
+        ))
     }
 
     /// Has our copy changed, in as many commands as it takes.

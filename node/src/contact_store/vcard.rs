@@ -326,11 +326,24 @@ mod tests {
             group(2, "Team, one; two\\three"),
             group(3, " Über den Wolken "),
         ];
-        let extension = format!("<contactExtension><a>{}</a></contactExtension>", "é".repeat(300));
+        let extension = format!(
+            "<contactExtension><a>{}</a></contactExtension>",
+            "é".repeat(300)
+        );
         for (uri, name, of, extension) in [
             ("bob@contoso.com", "", &[1][..], ""),
-            ("Bob@Contoso.com;user=phone,x", "Bob\nthe \"b\"", &[1, 2], ""),
-            ("tel:+14252057570", "Ein sehr langer Name, der über viele Zeilen geht und noch weiter, weil er muss", &[2, 3], &extension),
+            (
+                "Bob@Contoso.com;user=phone,x",
+                "Bob\nthe \"b\"",
+                &[1, 2],
+                "",
+            ),
+            (
+                "tel:+14252057570",
+                "Ein sehr langer Name, der über viele Zeilen geht und noch weiter, weil er muss",
+                &[2, 3],
+                &extension,
+            ),
             ("sips:a@x", "a@x", &[3], "<contactExtension/>"),
         ] {
             let contact = contact(uri, name, of, extension);
@@ -345,7 +358,11 @@ mod tests {
                 extension: extension.to_owned(),
             };
             assert_eq!(card.more, Some(more));
-            assert_eq!(read(&write(&contact, &groups)), Some(card), "twice the same");
+            assert_eq!(
+                read(&write(&contact, &groups)),
+                Some(card),
+                "twice the same"
+            );
         }
         assert_eq!(resource("Bob@X"), resource("bob@x"));
         assert_ne!(resource("bob@x"), resource("rob@x"));
@@ -377,7 +394,10 @@ mod tests {
         let carol = card("FN:Carol\nIMPP;PREF=1:xmpp:c@x\nIMPP:SIP:carol@x\nCATEGORIES:A,\n B");
         let carol = carol.expect("an address");
         assert_eq!((&*carol.address, &*carol.name), ("carol@x", "Carol"));
-        assert_eq!((carol.groups, carol.more), (vec!["A".to_owned(), "B".to_owned()], None));
+        assert_eq!(
+            (carol.groups, carol.more),
+            (vec!["A".to_owned(), "B".to_owned()], None)
+        );
         assert_eq!(card("FN:Carol\nEMAIL:carol@x"), None);
         assert_eq!(card("KIND:group\nFN:Team\nIMPP:sip:team@x"), None);
         assert_eq!(card("IMPP:sip:"), None);

@@ -204,7 +204,8 @@ impl Endpoint {
     //= MS-PRES 3.10.4
     //# who subscribes with ms-ucs-ready is queued for the move, and answered as before it
     fn move_contacts(&mut self, request: &Request, ready: bool, shown: Option<&Shown>) {
-        let (Some(store), Ok(to)) = (&self.shared.contact_store, Uri::parse(request.to().uri)) else {
+        let (Some(store), Ok(to)) = (&self.shared.contact_store, Uri::parse(request.to().uri))
+        else {
             return;
         };
         let address = dialect::address_of(&to);
@@ -217,7 +218,8 @@ impl Endpoint {
         }
         if ready && custody.is_none_or(|custody| custody == Custody::Here) {
             let shard = self.shared.routes.shard_of(Slot::of(&address));
-            let key = RequestKey(u128::from(self.chance.draw()) << 64 | u128::from(self.chance.draw()));
+            let key =
+                RequestKey(u128::from(self.chance.draw()) << 64 | u128::from(self.chance.draw()));
             let command = Command::HandContactsOver {
                 presentity: &address,
                 from: Custody::Here,

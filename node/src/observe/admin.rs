@@ -92,11 +92,7 @@ async fn presentity(State(node): Node, Path(uri): Path<String>) -> Response {
     }
 }
 
-async fn contacts(
-    State(node): Node,
-    Path(uri): Path<String>,
-    wish: ContactsWish,
-) -> Response {
+async fn contacts(State(node): Node, Path(uri): Path<String>, wish: ContactsWish) -> Response {
     match node.contacts(&uri, wish).await {
         Ok(report) => Json(report).into_response(),
         Err(error) => refused(&error),

@@ -258,9 +258,9 @@ impl Telling<'_> {
             Package::RoamingContacts,
         ] {
             let migrated = SubscriptionState::Terminated(EndReason::Migrated);
-            let moved = group
-                .gone
-                .extract_if(.., |gone| gone.package == package && gone.notice.state == migrated);
+            let moved = group.gone.extract_if(.., |gone| {
+                gone.package == package && gone.notice.state == migrated
+            });
             let notices: Vec<Notice> = moved.map(|gone| gone.notice).collect();
             //= MS-PRES 4.14.2
             //# the end of a contact subscription shows the list once more
@@ -385,11 +385,7 @@ impl Telling<'_> {
             return;
         }
         let (now, address) = (self.now, self.presentity.as_str());
-        let steps = if whole {
-            &[]
-        } else {
-            &*group.changes.contacts
-        };
+        let steps = if whole { &[] } else { &*group.changes.contacts };
         for delta in steps {
             let mut classes = Classes::new();
             let worn_out = &mut self.worn_out;

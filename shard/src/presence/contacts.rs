@@ -206,11 +206,7 @@ impl List {
     ///
     /// # Errors
     /// What stands in the way, with nothing changed.
-    pub fn change(
-        &mut self,
-        change: &ContactChange,
-        contacts_max: usize,
-    ) -> Result<Done, Refusal> {
+    pub fn change(&mut self, change: &ContactChange, contacts_max: usize) -> Result<Done, Refusal> {
         match change {
             ContactChange::SetContact(contact) => self.set_contact(contact, contacts_max),
             ContactChange::DeleteContact(uri) => {

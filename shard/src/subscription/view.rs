@@ -241,12 +241,7 @@ impl View {
 
     /// A change of one's own contacts.
     #[must_use]
-    pub fn contact_step(
-        presentity: &Presentity,
-        delta: &Delta,
-        ucs: bool,
-        now: Timestamp,
-    ) -> View {
+    pub fn contact_step(presentity: &Presentity, delta: &Delta, ucs: bool, now: Timestamp) -> View {
         let seen = Seen::ContactStep {
             delta: Box::new(delta.clone()),
             custody: presentity.custody(),

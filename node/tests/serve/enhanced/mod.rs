@@ -1,8 +1,8 @@
 //! MS-PRES on the wire: each file the clauses of one part of the specification.
 
 mod client;
-mod contacts;
 mod contact_store;
-mod vectors_ucs;
+mod contacts;
 mod publication;
 mod tree;
+mod vectors_ucs;
