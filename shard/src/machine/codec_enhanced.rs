@@ -411,3 +411,81 @@ pub(super) fn extras<'a>(cursor: &mut Cursor<'a>) -> Result<Extras<'a>, Unreadab
         },
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::presence::contacts::{Contact, ContactChange, Custody, DEFAULT_GROUP, Group, List};
+
+    #[test]
+    fn moves_of_contacts_are_read_as_they_were_written() {
+        let all = [
+            Custody::Here,
+            Custody::Migrating,
+            Custody::Elsewhere,
+            Custody::Queued,
+            Custody::Returning,
+            Custody::Kept,
+        ];
+        let contact = Contact {
+            uri: "bob@x".into(),
+            name: "Bob".into(),
+            groups: [1, 7].into(),
+            subscribed: false,
+            external_uri: "urn:x".into(),
+            extension: "<contactExtension/>".into(),
+        };
+        let mut commands: Vec<Command<'_>> = all
+            .into_iter()
+            .map(|to| Command::HandContactsOver {
+                presentity: "alice@x",
+                from: Custody::Here,
+                to,
+            })
+            .collect();
+        commands.push(Command::ContactsArrived {
+            presentity: "alice@x",
+            delta_num: 7,
+        });
+        for home in [false, true] {
+            commands.push(Command::MirrorContacts {
+                presentity: "alice@x",
+                delta_num: 7,
+                changes: vec![
+                    ContactChange::SetContact(contact.clone()),
+                    ContactChange::DeleteGroup(3),
+                ],
+                home,
+                contacts_max: 250,
+            });
+        }
+        for command in commands {
+            let mut out = BytesMut::new();
+            put(&command, &mut out);
+            let mut cursor = Cursor::new(&out);
+            let number = number_of(&command);
+            assert_eq!(read(number, &mut cursor), Ok(command.clone()));
+            assert_eq!(cursor.left(), 0, "{command:?}");
+            for length in 0..out.len() {
+                let cut = read(number, &mut Cursor::new(&out[..length]));
+                assert!(cut.is_err(), "{command:?} cut to {length}");
+            }
+        }
+        let (id, name) = DEFAULT_GROUP;
+        for custody in all {
+            let list = List {
+                delta_num: 9,
+                custody,
+                groups: vec![Group {
+                    id,
+                    name: name.into(),
+                    external_uri: "".into(),
+                }],
+                contacts: vec![contact.clone()],
+            };
+            let mut out = Vec::new();
+            values::put_contacts(&list, &mut out);
+            assert_eq!(values::contacts(&mut Cursor::new(&out)), Ok(list));
+        }
+    }
+}
