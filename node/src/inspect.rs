@@ -15,8 +15,8 @@ use transport::sip::uri::{Scheme, Uri};
 use crate::hosting::Hosted;
 use crate::ingress::endpoint::Shared;
 use crate::observe::report::{
-    Asked, EndpointReport, Inspect, InspectError, NodeReport, PoolReport, PresentityReport,
-    PublicationReport, Readiness, ShardReport, WatcherReport,
+    Asked, ContactsReport, ContactsWish, EndpointReport, Inspect, InspectError, NodeReport,
+    PoolReport, PresentityReport, PublicationReport, Readiness, ShardReport, WatcherReport,
 };
 use crate::pool::PoolGroup;
 use crate::raft::log::Log;
@@ -119,6 +119,22 @@ impl Inspect for Inspector {
             let (report, view) = answer.ok().and_then(Result::ok).ok_or(InspectError::Busy)?;
             let report = report.ok_or_else(|| InspectError::Unknown(aor.to_string()))?;
             Ok(show(&aor, shard, &report, &view))
+        })
+    }
+
+    fn contacts<'a>(
+        &'a self,
+        uri: &'a str,
+        wish: ContactsWish,
+    ) -> Asked<'a, Result<ContactsReport, InspectError>> {
+        Box::pin(async move {
+            let aor = address(uri).ok_or_else(|| InspectError::BadAddress(uri.to_owned()))?;
+            let store = self.shared.contact_store.clone();
+            let store = store.ok_or(InspectError::NoStore)?;
+            // It waits for the shard, which openraft's thread must not.
+            let done = tokio::task::spawn_blocking(move || store.wish(aor.as_str(), wish)).await;
+            done.map_err(|_| InspectError::Busy)?
+                .map_err(InspectError::NotNow)
         })
     }
 

@@ -4,14 +4,14 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use axum::extract::{Path, State};
+use axum::extract::{Path, Query, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde_json::json;
 
-use super::report::{Inspect, InspectError};
+use super::report::{ContactsWish, Inspect, InspectError};
 
 type Node = State<Arc<dyn Inspect>>;
 
@@ -32,6 +32,15 @@ pub async fn serve(address: SocketAddr, node: Arc<dyn Inspect>) -> io::Result<So
             get(|State(node): Node| async move { Json(node.pool()) }),
         )
         .route("/presentity/{uri}", get(presentity))
+        .route(
+            "/presentity/{uri}/contacts",
+            get(|node: Node, uri: Path<String>| contacts(node, uri, ContactsWish::Look)),
+        )
+        .route(
+            "/presentity/{uri}/contacts/migrate",
+            post(|node: Node, uri: Path<String>| contacts(node, uri, ContactsWish::Migrate)),
+        )
+        .route("/presentity/{uri}/contacts/return", post(contacts_return))
         .fallback(|| async {
             (
                 StatusCode::NOT_FOUND,
@@ -55,7 +64,10 @@ async fn index() -> &'static str {
      /ready              every shard here has a leader and has caught up\n\
      /metrics            Prometheus text\n\
      /pool               node, shards, leaders, log positions (JSON)\n\
-     /presentity/{uri}   what is kept for an address and what its watchers see (JSON)\n"
+     /presentity/{uri}   what is kept for an address and what its watchers see (JSON)\n\
+     /presentity/{uri}/contacts           who keeps its contact list (JSON)\n\
+     POST /presentity/{uri}/contacts/migrate   move the list to the mail server\n\
+     POST /presentity/{uri}/contacts/return    bring it home; ?from=copy where the mail server is gone\n"
 }
 
 async fn ready(State(node): Node) -> Response {
@@ -76,14 +88,41 @@ async fn metrics(State(node): Node) -> Response {
 async fn presentity(State(node): Node, Path(uri): Path<String>) -> Response {
     match node.presentity(&uri).await {
         Ok(report) => Json(report).into_response(),
-        Err(error) => {
-            let status = match error {
-                InspectError::BadAddress(_) => StatusCode::BAD_REQUEST,
-                InspectError::Unknown(_) => StatusCode::NOT_FOUND,
-                InspectError::Elsewhere(_) => StatusCode::MISDIRECTED_REQUEST,
-                InspectError::Busy => StatusCode::SERVICE_UNAVAILABLE,
-            };
-            (status, Json(json!({ "error": error.to_string() }))).into_response()
+        Err(error) => refused(&error),
+    }
+}
+
+async fn contacts(State(node): Node, Path(uri): Path<String>, wish: ContactsWish) -> Response {
+    match node.contacts(&uri, wish).await {
+        Ok(report) => Json(report).into_response(),
+        Err(error) => refused(&error),
+    }
+}
+
+/// How a list is brought home.
+#[derive(Debug, serde::Deserialize)]
+struct From {
+    from: Option<String>,
+}
+
+async fn contacts_return(node: Node, uri: Path<String>, Query(how): Query<From>) -> Response {
+    match how.from.as_deref() {
+        None => contacts(node, uri, ContactsWish::Return).await,
+        Some("copy") => contacts(node, uri, ContactsWish::ReturnCopy).await,
+        Some(_) => {
+            let error = json!({ "error": "from is copy, or is not said" });
+            (StatusCode::BAD_REQUEST, Json(error)).into_response()
         }
     }
+}
+
+fn refused(error: &InspectError) -> Response {
+    let status = match error {
+        InspectError::BadAddress(_) => StatusCode::BAD_REQUEST,
+        InspectError::Unknown(_) => StatusCode::NOT_FOUND,
+        InspectError::Elsewhere(_) => StatusCode::MISDIRECTED_REQUEST,
+        InspectError::NoStore => StatusCode::CONFLICT,
+        InspectError::Busy | InspectError::NotNow(_) => StatusCode::SERVICE_UNAVAILABLE,
+    };
+    (status, Json(json!({ "error": error.to_string() }))).into_response()
 }
