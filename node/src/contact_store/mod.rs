@@ -82,6 +82,8 @@ struct User {
     failures: u32,
     trouble: Option<String>,
     seen: Seen,
+    /// When the last turn ended.
+    turned: Option<Instant>,
 }
 
 impl Schedule {
@@ -101,6 +103,19 @@ impl Schedule {
             self.due.remove(&(known, address.to_owned()));
         }
         self.due.insert((at, address.to_owned()));
+    }
+
+    /// A turn for who is shown a list that is elsewhere: at once, where there was none for as long as
+    /// `refresh`. The client may have come in on another node, whose hint is not heard here.
+    fn look_after(&mut self, address: &str, now: Instant, refresh: Duration) {
+        let turned = match self.users.get(address) {
+            Some(user) => user.turned,
+            // Who is not remembered for want of room would have a turn each time.
+            None if self.users.len() >= SEEN_MAX => Some(now),
+            None => None,
+        };
+        let at = turned.map_or(now, |turned| (turned + refresh).max(now));
+        self.plan(address, at, false);
     }
 
     /// The next whose time has come.
@@ -377,7 +392,7 @@ impl Inner {
                 }
                 // Whom nobody looks at is not looked after: a subscription gives a hint.
                 Custody::Elsewhere if *shown => {
-                    self.schedule().plan(address.as_str(), now + refresh, false);
+                    self.schedule().look_after(address.as_str(), now, refresh);
                 }
                 Custody::Elsewhere => {}
                 Custody::Here if self.settings.mode == StoreMode::Migrate => {
@@ -448,6 +463,7 @@ impl Inner {
         user.busy = false;
         let again = std::mem::take(&mut user.again);
         let now = Instant::now();
+        user.turned = Some(now);
         match done {
             Ok(custody) => {
                 user.failures = 0;
@@ -513,5 +529,31 @@ mod tests {
         assert!(schedule.take(now).is_none(), "who failed waits");
         schedule.plan("a@x", now, true);
         assert!(schedule.take(now).is_some(), "unless the operator wants it");
+    }
+
+    #[test]
+    fn who_is_shown_a_list_is_looked_after_in_time() {
+        let mut schedule = Schedule::default();
+        let (now, refresh) = (Instant::now(), Duration::from_secs(300));
+        schedule.look_after("a@x", now, refresh);
+        assert!(schedule.take(now).is_some(), "the first time at once");
+        let user = schedule.users.get_mut("a@x").expect("known");
+        (user.busy, user.turned) = (false, Some(now));
+        schedule.look_after("a@x", now + refresh / 2, refresh);
+        assert!(schedule.take(now + refresh / 2).is_none(), "not too often");
+        assert!(schedule.take(now + refresh).is_some());
+        let user = schedule.users.get_mut("a@x").expect("known");
+        (user.busy, user.turned) = (false, Some(now));
+        let late = now + refresh * 9;
+        schedule.look_after("a@x", late, refresh);
+        assert!(schedule.take(late).is_some(), "who was away for long");
+        for number in 1..SEEN_MAX {
+            schedule
+                .users
+                .insert(format!("{number}@x"), User::default());
+        }
+        schedule.look_after("b@x", now, refresh);
+        assert!(schedule.take(now).is_none(), "who is not remembered waits");
+        assert!(schedule.take(now + refresh).is_some());
     }
 }

@@ -314,7 +314,7 @@ fn what_is_refused_says_why_and_changes_nothing() {
             "no method of ours",
             "<m:setWings><m:deltaNum>3</m:deltaNum></m:setWings>".to_owned(),
             400,
-            None,
+            Some(4000),
         ),
     ] {
         let answer = bob.change_contacts(&call);
