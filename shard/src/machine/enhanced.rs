@@ -409,14 +409,14 @@ impl Machine {
         let ends = request.expires_s == 0;
         //= RFC 6665 4.4.1
         //# a request for another package is not one of this subscription
-        let fits = match (&extras.wish, dialog.watch.as_deref()) {
-            (Wish::Same, _) => true,
-            (Wish::Own(_), Some(Watch::Own { .. }))
-            | (Wish::Contacts(_), Some(Watch::Contacts { .. }))
-            | (Wish::Categories(_), Some(Watch::Batch(_)))
-            | (Wish::Document, None) => true,
-            _ => false,
-        };
+        let fits = matches!(
+            (&extras.wish, dialog.watch.as_deref()),
+            (Wish::Same, _)
+                | (Wish::Own(_), Some(Watch::Own { .. }))
+                | (Wish::Contacts(_), Some(Watch::Contacts { .. }))
+                | (Wish::Categories(_), Some(Watch::Batch(_)))
+                | (Wish::Document, None)
+        );
         if !fits {
             return Err(Refusal::UnknownDialog);
         }

@@ -89,7 +89,7 @@ pub struct Author {
 impl Author {
     /// The author of the log of `seed`.
     pub fn new(seed: u64) -> Author {
-        let mut chance = Chance::new(seed ^ 0x5eed_0f_e4a4_ced0);
+        let mut chance = Chance::new(seed ^ 0x005e_ed0f_e4a4_ced0);
         Author {
             habits: Habits::draw(&mut chance),
             chance,

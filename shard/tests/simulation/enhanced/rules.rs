@@ -16,6 +16,7 @@ use shard::machine::outcome::{Outcome, RequestKey};
 use shard::presence::container::{Member, MemberChange, Network, Watcher};
 use shard::presence::enhanced::Enhanced;
 use shard::presence::instance::{Body, Instance, Lifetime};
+use shard::presence::subscriber::Subscriber;
 use shard::slot::Aor;
 use shard::subscription::dialog::{Dialog, DialogKey, Format, Package};
 use shard::subscription::view::{Own, Seen, View};
@@ -91,6 +92,15 @@ fn line(container: u16, member: &Member) -> Entry {
         kind: kind.to_owned(),
         value: value.unwrap_or_default().to_owned(),
     }
+}
+
+/// A subscriber list as far as it is told: whether an entry lasts is our own knowledge.
+fn told_of<'s>(list: impl Iterator<Item = &'s Subscriber>) -> String {
+    let told = list.map(|subscriber| Subscriber {
+        lasting: false,
+        ..subscriber.clone()
+    });
+    format!("{:?}", told.collect::<Vec<_>>())
 }
 
 /// An instance as a client tells it from another.
@@ -210,7 +220,7 @@ impl OwnHeard {
             self.containers.insert(*id, (*version, members.clone()));
         }
         if let Some(subscribers) = &own.subscribers {
-            self.subscribers = format!("{:?}", subscribers.iter().collect::<Vec<_>>());
+            self.subscribers = told_of(subscribers.iter());
         }
         if let Some(delegates) = &own.delegates {
             self.delegates = format!("{delegates:?}");
@@ -419,7 +429,8 @@ impl Rules {
             }
         }
         let mut counted = self.lists.get(address).cloned().unwrap_or_default();
-        (held.sort(), counted.sort());
+        held.sort();
+        counted.sort();
         if held != counted {
             return Err(format!(
                 "members of {address}: {held:?}\ncounted: {counted:?}"
@@ -543,7 +554,7 @@ impl Rules {
                         return differ("own container", &told, container);
                     }
                 }
-                let there = format!("{:?}", enhanced.subscribers.iter().collect::<Vec<_>>());
+                let there = told_of(enhanced.subscribers.iter());
                 if scope.holds(Scope::SUBSCRIBERS) && heard.own.subscribers != there {
                     return differ("own subscribers", &heard.own.subscribers, &there);
                 }
@@ -641,11 +652,11 @@ impl Rules {
         let of = enhanced.instances.iter().filter(|instance| {
             instance.category == Category::LegacyInterop && Some(instance.container) == container
         });
-        let computed = of.filter_map(|instance| match &instance.body {
+        let mut computed = of.filter_map(|instance| match &instance.body {
             Body::Computed(Computed::LegacyInterop(interop)) => Some(interop.clone()),
             _ => None,
         });
-        let expected = computed.last();
+        let expected = computed.next_back();
         let seen = match &view.seen {
             Seen::Legacy(legacy) => legacy.interop.clone(),
             _ => None,
