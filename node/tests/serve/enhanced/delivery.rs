@@ -56,8 +56,7 @@ fn a_client_is_told_as_it_offers() {
         }
         say(&mut bob, 0);
         let own = bob.uri.clone();
-        let mut version = 1;
-        for (event, more, media, accept, body) in [
+        let packages = [
             (
                 "vnd-microsoft-roaming-self",
                 "",
@@ -72,7 +71,8 @@ fn a_client_is_told_as_it_offers() {
                 format!("{CATEGORIES}, application/rlmi+xml, multipart/related"),
                 batch(&own, "subscribe", &[&own], &["note"]),
             ),
-        ] {
+        ];
+        for (version, (event, more, media, accept, body)) in (1..).zip(packages) {
             let mut dialog = Dialog::new(event, &own);
             let lines = format!("Accept: {accept}\r\n{piggyback}{offers}{demands}{more}");
             for time in 1..=2 {
@@ -100,7 +100,6 @@ fn a_client_is_told_as_it_offers() {
                 text(told.body()).contains(&format!("version {version}")),
                 "{name}"
             );
-            version += 1;
         }
     }
 }

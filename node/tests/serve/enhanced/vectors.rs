@@ -122,13 +122,8 @@ impl Vector {
             unexpected.is_empty(),
             "{name}: {unexpected:?} beside\n{document}"
         );
-        for attribute in ["uri"] {
-            assert_eq!(
-                tree::attributes(document, "categories", attribute),
-                tree::attributes(&self.body, "categories", attribute),
-                "{name}"
-            );
-        }
+        let publisher = |document: &str| tree::attributes(document, "categories", "uri");
+        assert_eq!(publisher(document), publisher(&self.body), "{name}");
     }
 
     /// Publishes what the printed answer shows and the request does not publish: each instance by the
