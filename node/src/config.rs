@@ -353,6 +353,34 @@ pub enum Foreign {
     Forbidden,
 }
 
+/// Whether contacts move to a mail server.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum StoreMode {
+    /// No.
+    #[default]
+    Disabled,
+    /// Those of users whose client says that it is ready, or whom the operator names.
+    Allowed,
+    /// Everybody's.
+    Migrate,
+}
+
+/// A mail server that keeps contacts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ContactStore {
+    /// Whose contacts move there.
+    pub mode: StoreMode,
+    /// The address book of a user, with `{user}` and `{mail}`.
+    pub url: String,
+    /// The logins.
+    pub credentials: PathBuf,
+    /// The authorities that vouch for it, where they are not those of browsers.
+    pub authorities: Option<PathBuf>,
+    /// Seconds between two looks at an address book that somebody is shown.
+    pub refresh_s: u32,
+}
+
 /// A transport to listen on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Protocol {
@@ -449,6 +477,7 @@ struct File {
     federation: FederationSection,
     log: LogSection,
     directory: directory::Section,
+    contact_store: ContactStoreSection,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -527,6 +556,16 @@ pub struct PoolSettings {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
+struct ContactStoreSection {
+    mode: StoreMode,
+    url: Option<String>,
+    credentials: Option<PathBuf>,
+    authorities: Option<PathBuf>,
+    refresh: Option<u32>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 struct LogSection {
     filter: Option<String>,
     format: Option<LogFormat>,
@@ -587,6 +626,8 @@ pub struct Config {
     pub federated_users: Option<Vec<String>>,
     /// Users who may deal with public clouds; `None` for all.
     pub public_users: Option<Vec<String>>,
+    /// The mail server that keeps contacts.
+    pub contact_store: Option<ContactStore>,
     /// What is logged.
     pub log_filter: String,
     /// How.
@@ -839,7 +880,9 @@ fn merge(file: File, flags: &Flags) -> Result<Config, ConfigError> {
         ));
     }
     let lower = |names: Vec<String>| names.iter().map(|name| name.to_lowercase()).collect();
+    let contact_store = contact_store(file.contact_store).map_err(ConfigError::Unsound)?;
     Ok(Config {
+        contact_store,
         pool,
         categories,
         watchers,
@@ -926,6 +969,32 @@ fn pool_settings(section: PoolSection, flags: &Flags) -> Result<PoolSettings, Co
     Ok(settings)
 }
 
+fn contact_store(section: ContactStoreSection) -> Result<Option<ContactStore>, String> {
+    if section.mode == StoreMode::Disabled {
+        return Ok(None);
+    }
+    let (Some(url), Some(credentials)) = (section.url, section.credentials) else {
+        return Err("contact_store needs url and credentials, or mode = \"disabled\"".to_owned());
+    };
+    let known = url.starts_with("http://") || url.starts_with("https://");
+    if !known || !(url.contains("{user}") || url.contains("{mail}")) {
+        return Err(format!(
+            "contact_store.url = {url:?}; expected such as https://mail.example.com/dav/{{user}}/contacts/"
+        ));
+    }
+    let refresh_s = section.refresh.unwrap_or(300);
+    if refresh_s == 0 {
+        return Err("contact_store.refresh = 0; expected a second at least".to_owned());
+    }
+    Ok(Some(ContactStore {
+        mode: section.mode,
+        url,
+        credentials,
+        authorities: section.authorities,
+        refresh_s,
+    }))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -986,6 +1055,22 @@ mod tests {
             ),
             ("shards = 0", &[], "expected 1 to 256"),
             ("domains = []", &[], "no domain"),
+            (
+                "[contact_store]\nmode = 'allowed'",
+                &[],
+                "needs url and credentials",
+            ),
+            ("[contact_store]\nmode = 'yes'", &[], "line 2"),
+            (
+                "[contact_store]\nmode = 'migrate'\nurl = 'https://x/c/'\ncredentials = 'c'",
+                &[],
+                "expected such as https",
+            ),
+            (
+                "[contact_store]\nmode = 'allowed'\nurl = 'https://x/{user}/'\ncredentials = 'c'\nrefresh = 0",
+                &[],
+                "a second at least",
+            ),
             ("domains = ['a b']", &[], "is no domain"),
             (
                 "[listen]\nsip = ['sctp:127.0.0.1:1']",

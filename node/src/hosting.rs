@@ -73,6 +73,8 @@ pub(crate) struct Hosting {
     pub(crate) traffic: Traffic,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) identities: Arc<Identities>,
+    /// Whether contacts may be moved to a mail server.
+    pub(crate) ucs: bool,
     pub(crate) meshes: Vec<Mesh>,
     pub(crate) in_flight: usize,
     /// The data folder.
@@ -110,6 +112,7 @@ impl Hosting {
                 self.traffic.clone(),
                 Arc::clone(&self.metrics),
                 Arc::clone(&self.identities),
+                self.ucs,
             );
             let failures = Failures {
                 workers: self.workers.clone(),

@@ -23,9 +23,9 @@ use crate::hosting::Hosted;
 use crate::ingress::endpoint::Shared;
 use crate::ingress::route::Leader;
 use crate::observe::report::{
-    Asked, DirectoryReport, EndpointReport, Inspect, InspectError, NodeReport, PoolReport,
-    PresentityReport, PublicationReport, Readiness, ShardReport, UserReport, VoiceMail,
-    WatcherReport,
+    Asked, ContactsReport, ContactsWish, DirectoryReport, EndpointReport, Inspect, InspectError,
+    NodeReport, PoolReport, PresentityReport, PublicationReport, Readiness, ShardReport,
+    UserReport, VoiceMail, WatcherReport,
 };
 use crate::pool::PoolGroup;
 use crate::raft::log::Log;
@@ -204,6 +204,22 @@ impl Inspect for Inspector {
             }
             Leader::Nowhere => Err(InspectError::Busy),
         }
+    }
+
+    fn contacts<'a>(
+        &'a self,
+        uri: &'a str,
+        wish: ContactsWish,
+    ) -> Asked<'a, Result<ContactsReport, InspectError>> {
+        Box::pin(async move {
+            let aor = address(uri).ok_or_else(|| InspectError::BadAddress(uri.to_owned()))?;
+            let store = self.shared.contact_store.clone();
+            let store = store.ok_or(InspectError::NoStore)?;
+            // It waits for the shard, which openraft's thread must not.
+            let done = tokio::task::spawn_blocking(move || store.wish(aor.as_str(), wish)).await;
+            done.map_err(|_| InspectError::Busy)?
+                .map_err(InspectError::NotNow)
+        })
     }
 
     fn metrics(&self) -> String {

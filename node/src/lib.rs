@@ -2,7 +2,7 @@
 //!
 //! # The order of the modules
 //!
-//! `config`, `observe` ← `peer`, `directory` ← `raft`, `pool` ← `dialect` ← `egress` ← `ingress` ← this file; a module
+//! `config`, `observe` ← `peer`, `directory` ← `raft`, `pool` ← `dialect` ← `egress` ← `contact_store` ← `ingress` ← this file; a module
 //! imports only from its left (`node/tests/tidy.rs` holds it).
 //!
 //! # What runs
@@ -15,9 +15,11 @@
 //! | `log` | 1 | fsync |
 //! | `shard-sNN` | one per hosted shard | its queue |
 //! | `directory` | 1, where there is one | the directory file or the LDAP server |
+//! | `contacts`, `contacts-N` | 1 and 4, where a mail server keeps contacts | HTTP |
 
 pub mod accounts;
 pub mod config;
+pub mod contact_store;
 pub mod dialect;
 pub mod directory;
 pub mod egress;
@@ -47,6 +49,7 @@ use transport::io::tls::{Certificates, TlsError};
 use transport::io::worker::{Listen, Worker};
 
 use config::Config;
+use contact_store::ContactStore;
 use directory::keeper::Keeper;
 use directory::{Directory, Everybody, Users};
 use egress::outbox::{Mail, Workers};
@@ -125,6 +128,9 @@ pub enum StartError {
     /// The directory cannot be read.
     #[error(transparent)]
     Directory(#[from] directory::ReadError),
+    /// The contact store cannot be used.
+    #[error("contact_store: {0}")]
+    ContactStore(String),
     /// A thread or runtime cannot be made.
     #[error("the system refuses a thread: {0}")]
     Thread(#[source] io::Error),
@@ -341,6 +347,7 @@ impl Node {
             metrics: Arc::clone(&metrics),
             identities: Arc::clone(&policy.identities),
             meshes,
+            ucs: policy.enhanced.ucs,
             in_flight: config.in_flight,
             data: config.data.clone(),
             record: RwLock::default(),
@@ -355,7 +362,19 @@ impl Node {
             workers: mailboxes.clone(),
             traffic: traffic.clone(),
         }));
+        let contact_store = match &config.contact_store {
+            None => None,
+            Some(settings) => {
+                let reach = Arc::clone(&routes);
+                let shards = contact_store::Shards::new(reach);
+                let store = ContactStore::start(settings, shards, policy.enhanced.contacts)
+                    .map_err(StartError::ContactStore)?;
+                store.observe(&metrics);
+                Some(store)
+            }
+        };
         let shared = Arc::new(Shared {
+            contact_store,
             policy,
             identity: who,
             users,
@@ -512,11 +531,14 @@ impl Node {
         self.admin
     }
 
-    /// Reads again what can change while the node runs: certificates, users and the directory. What is bad
-    /// stays as it was.
+    /// Reads again what can change while the node runs: certificates, users, the directory, and the logins
+    /// of the contact store. What is bad stays as it was.
     pub fn reload(&self) {
         if let Some(keeper) = &self.keeper {
             keeper.read_again();
+        }
+        if let Some(store) = &self.shared.contact_store {
+            store.reload();
         }
         match self.tls.as_ref().map(Certificates::reload) {
             None => {}
@@ -548,6 +570,9 @@ impl Node {
             log,
             ..
         } = self;
+        if let Some(store) = &shared.contact_store {
+            store.stop();
+        }
         if how == Stop::Graceful {
             let hosting = Arc::clone(&hosting);
             raft.run(async move { hosting.hand_over_all().await });
@@ -657,7 +682,7 @@ impl Config {
     fn enhanced_settings(&self) -> dialect::enhanced::Settings {
         let of = &self.enhanced;
         let size = |number: u32| usize::try_from(number).expect("32 bits fit");
-        dialect::enhanced::Settings {
+        let settings = dialect::enhanced::Settings {
             pool: of.pool.clone(),
             unregistered: of.unregistered_categories,
             registered: of.registered_categories.clone(),
@@ -676,6 +701,10 @@ impl Config {
                 public: self.public_users.clone(),
             },
             ..dialect::enhanced::Settings::default()
+        };
+        match self.contact_store {
+            Some(_) => settings.with_contact_store(),
+            None => settings,
         }
     }
 }

@@ -87,7 +87,7 @@ const ORDER: [(&str, Modules); 3] = [
                 ],
             ),
             (
-                "ingress",
+                "contact_store",
                 &[
                     "config",
                     "observe",
@@ -99,12 +99,27 @@ const ORDER: [(&str, Modules); 3] = [
                     "egress",
                 ],
             ),
+            (
+                "ingress",
+                &[
+                    "config",
+                    "observe",
+                    "peer",
+                    "raft",
+                    "pool",
+                    "dialect",
+                    "egress",
+                    "contact_store",
+                ],
+            ),
         ],
     ),
 ];
 
 /// Texts that may stand only in some places: text, the crate it is about, where it may stand.
-const HOMES: [(&str, &str, &[&str]); 12] = [
+const HOMES: [(&str, &str, &[&str]); 14] = [
+    ("ureq::", "node", &["node/src/contact_store/dav.rs"]),
+    ("ureq::", "shard", &[]),
     ("tokio", "transport", &["transport/src/io/"]),
     ("tokio", "shard", &[]),
     ("openraft::", "node", &["node/src/raft/", "node/src/pool/"]),

@@ -168,8 +168,8 @@ pub enum PollWish {
     Document,
     /// One's own data.
     Own(Scope),
-    /// One's own contacts.
-    Contacts,
+    /// One's own contacts, by a client that knows of a mail server's store or not.
+    Contacts(bool),
     /// Categories of many: addresses and categories.
     Categories(Vec<(Vec<String>, Vec<Category>)>),
 }
@@ -181,7 +181,7 @@ impl Poll {
         let wish = match &extras.wish {
             Wish::Document | Wish::Same => PollWish::Document,
             Wish::Own(scope) => PollWish::Own(*scope),
-            Wish::Contacts(_) => PollWish::Contacts,
+            Wish::Contacts(ucs) => PollWish::Contacts(*ucs),
             Wish::Categories(actions) => PollWish::Categories(
                 actions
                     .iter()
@@ -209,7 +209,7 @@ impl Poll {
         let wish = match &self.wish {
             PollWish::Document => Wish::Document,
             PollWish::Own(scope) => Wish::Own(*scope),
-            PollWish::Contacts => Wish::Contacts(false),
+            PollWish::Contacts(ucs) => Wish::Contacts(*ucs),
             PollWish::Categories(actions) => Wish::Categories(
                 actions
                     .iter()

@@ -183,6 +183,9 @@ pub fn of(refusal: Refusal, method: &Method) -> Row {
         //= MS-PRES 3.10.4
         //# changes of a list that is being moved are rejected
         Refusal::ContactsLocked => CONTACTS_LOCKED,
+        //= MS-PRES 4.14.3.1
+        //# 488 for a client that knows the way to the mail server
+        Refusal::ContactsMigrated => CONTACTS_MIGRATED,
         Refusal::UnknownContact | Refusal::UnknownGroup => NO_CONTACT,
         Refusal::DuplicateGroup | Refusal::GroupInUse => GROUP_CONFLICT,
     }
@@ -199,6 +202,7 @@ pub fn diagnosis(refusal: Refusal) -> Option<Diagnosis> {
             diagnostics::TOO_LARGE
         }
         Refusal::UnknownContact => diagnostics::NO_CONTACT,
+        Refusal::ContactsMigrated => diagnostics::CONTACTS_MIGRATED,
         Refusal::UnknownGroup => diagnostics::NO_GROUP,
         Refusal::TooManyContacts => diagnostics::CONTACT_LIMIT,
         Refusal::TooManyGroups => diagnostics::GROUP_LIMIT,

@@ -240,7 +240,7 @@ fn user_of(values: &Values<'_>, attributes: &Attributes) -> User {
     let country_code = first(&attributes.country_code);
     let uri = first(&attributes.line);
     let server = first(&attributes.line_server);
-    let lines = (!uri.is_empty()).then(|| UserLine {
+    let lines = (!uri.is_empty()).then_some(UserLine {
         uri,
         kind: if server.is_empty() {
             UserLineType::Uc

@@ -59,6 +59,12 @@ pub fn write(
             //= MS-SIP 3.5
             //# these clients are told the end by zero seconds
             out.extend_from_slice(b"\r\nsubscription-state: terminated;expires=0\r\nExpires: 0");
+            //= MS-PRES 4.14.2
+            //# the end of a subscription to contacts that have migrated says so
+            if state == SubscriptionState::Terminated(EndReason::Migrated) {
+                let told = diagnostics::SUBSCRIPTION_MIGRATED;
+                let _ = write!(out, "\r\n{}: {}", told.name(), told.header(""));
+            }
         }
         SubscriptionState::Terminated(reason) => {
             let _ = write!(
@@ -107,7 +113,7 @@ fn reason_text(reason: EndReason) -> &'static str {
     match reason {
         EndReason::Timeout => "timeout",
         EndReason::Deactivated => "deactivated",
-        EndReason::Superseded | EndReason::Deregistered => "deactivated",
+        EndReason::Superseded | EndReason::Deregistered | EndReason::Migrated => "deactivated",
         EndReason::Rejected => "rejected",
         EndReason::Noresource | EndReason::Unreachable => "noresource",
     }

@@ -163,24 +163,28 @@ pub struct Outbox {
     traffic: Traffic,
     metrics: Arc<Metrics>,
     identities: Arc<Identities>,
+    ucs: bool,
     deeds: Vec<Vec<Deed>>,
     replies: BTreeMap<NodeNumber, Replies>,
 }
 
 impl Outbox {
-    /// An outbox that delivers to `workers`, and over `traffic` to those of other nodes.
+    /// An outbox that delivers to `workers`, and over `traffic` to those of other nodes; `ucs` where
+    /// contacts may be moved to a mail server.
     #[must_use]
     pub fn new(
         workers: Workers,
         traffic: Traffic,
         metrics: Arc<Metrics>,
         identities: Arc<Identities>,
+        ucs: bool,
     ) -> Outbox {
         Outbox {
             workers,
             traffic,
             metrics,
             identities,
+            ucs,
             deeds: Vec::new(),
             replies: BTreeMap::new(),
         }
@@ -189,7 +193,7 @@ impl Outbox {
     /// Sorts a view's notices by the node, and there by the worker, that owns each watcher's flow.
     fn spread(&mut self, view: Arc<View>, notices: Vec<Notice>) {
         self.metrics.fan_out(notices.len());
-        let rendering = Arc::new(Rendering::new(view, &self.identities));
+        let rendering = Arc::new(Rendering::new(view, &self.identities, self.ucs));
         if self.deeds.len() == 1 && self.traffic.is_alone() {
             self.deeds[0].push(Deed::Notify { rendering, notices });
             return;

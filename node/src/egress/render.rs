@@ -6,7 +6,6 @@
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
-use shard::document::contacts::UcsMode;
 use shard::document::legacy::Linked;
 use shard::subscription::dialog::Format;
 use shard::subscription::view::View;
@@ -24,17 +23,21 @@ pub struct Rendering {
     view: Option<Arc<View>>,
     taken_at: Timestamp,
     linked: Option<Arc<Linked>>,
+    /// Whether contacts may be moved to a mail server.
+    ucs: bool,
     documents: [OnceLock<Bytes>; FORMATS],
 }
 
 impl Rendering {
-    /// Nothing rendered yet; `identities` are those of everybody who has many.
+    /// Nothing rendered yet; `identities` are those of everybody who has many, `ucs` where contacts may be
+    /// moved to a mail server.
     #[must_use]
-    pub fn new(view: Arc<View>, identities: &Identities) -> Rendering {
+    pub fn new(view: Arc<View>, identities: &Identities, ucs: bool) -> Rendering {
         Rendering {
             taken_at: view.taken_at,
             linked: identities.get(view.presentity.as_str()).cloned(),
             view: Some(view),
+            ucs,
             documents: Default::default(),
         }
     }
@@ -45,6 +48,7 @@ impl Rendering {
         let rendering = Rendering {
             view: None,
             linked: None,
+            ucs: false,
             taken_at,
             documents: Default::default(),
         };
@@ -67,7 +71,7 @@ impl Rendering {
             let mut document = Vec::with_capacity(1_024);
             if let Some(view) = &self.view {
                 let linked = self.linked.as_deref();
-                answer::compose(view, format, UcsMode::Unsaid, linked, &mut document);
+                answer::compose(view, format, self.ucs, linked, &mut document);
             }
             Bytes::from(document)
         })

@@ -15,11 +15,12 @@ use shard::machine::command::{self, Command, Ticket};
 use shard::machine::crossing::{Answer as Found, decode_question, encode_question};
 use shard::machine::effect::{Notice, Shown, SubscriptionState};
 use shard::machine::outcome::{Outcome, Refusal, RequestKey};
+use shard::presence::contacts::Custody;
 use shard::presence::limits::{ENTRY_BYTES_MAX, ENTRY_REQUESTS_MAX};
 use shard::runner::Job;
 use shard::slot::Slot;
 use shard::subscription::dialog::{Delivery, DialogKey, EndReason, EndpointId, Format};
-use shard::subscription::view::View;
+use shard::subscription::view::{Seen, View};
 use transport::dialog::{DialogRoute, Target};
 use transport::flow::{Flow, Transport};
 use transport::io::worker::{
@@ -38,6 +39,7 @@ use super::ntlm::Opaque;
 use super::overtaken::Overtaken;
 use super::route::{Leader, RouteTable, Routes};
 use super::waiting::{Look, Waiting, WaitingRoom, What};
+use crate::contact_store::ContactStore;
 use crate::dialect::enhanced::answer::{self, Here};
 use crate::dialect::enhanced::endpoint as enhanced_endpoint;
 use crate::dialect::{
@@ -85,6 +87,8 @@ pub struct Shared {
     pub traffic: Traffic,
     /// The workers' mailboxes.
     pub workers: Workers,
+    /// Who moves contacts to a mail server, where there is one.
+    pub contact_store: Option<ContactStore>,
     /// What an operator sees.
     pub metrics: Arc<Metrics>,
 }
@@ -344,6 +348,35 @@ impl Endpoint {
             // A repeat of the request introduces nobody twice: the list knows who is in it.
             let key = RequestKey(key.0.wrapping_add(number));
             self.run_errand(shard, key, introduction.command());
+        }
+    }
+
+    /// A contact list is shown: its mirror is looked after, or it is moved where its client is ready.
+    //= MS-PRES 3.10.4
+    //# who subscribes with ms-ucs-ready is queued for the move, and answered as before it
+    fn move_contacts(&mut self, request: &Request, ready: bool, shown: Option<&Shown>) {
+        let (Some(store), Ok(to)) = (&self.shared.contact_store, Uri::parse(request.to().uri))
+        else {
+            return;
+        };
+        let address = dialect::address_of(&to);
+        let custody = shown.and_then(|shown| match &shown.views.first()?.seen {
+            Seen::Contacts { list, .. } => Some(list.custody),
+            _ => None,
+        });
+        if custody != Some(Custody::Here) || ready {
+            store.hint(&address);
+        }
+        if ready && custody.is_none_or(|custody| custody == Custody::Here) {
+            let shard = self.routes.shard_of(Slot::of(&address));
+            let key =
+                RequestKey(u128::from(self.chance.draw()) << 64 | u128::from(self.chance.draw()));
+            let command = Command::HandContactsOver {
+                presentity: &address,
+                from: Custody::Here,
+                to: Custody::Queued,
+            };
+            self.run_errand(shard, key, command);
         }
     }
 
@@ -648,6 +681,14 @@ impl Endpoint {
         if let (Outcome::Registered { endpoints, .. }, Aside::Registration) = (outcome, &aside) {
             self.remember(&request, &flow, endpoints);
         }
+        if let (
+            Outcome::Subscribed { expires_s, .. } | Outcome::Piggybacked { expires_s, .. },
+            Aside::Contacts { ready, .. },
+        ) = (outcome, &aside)
+            && *expires_s > 0
+        {
+            self.move_contacts(&request, *ready, shown);
+        }
         let chance = self.chance.draw();
         let to_tag = format!("r{chance:016x}");
         let here = Here {
@@ -812,6 +853,14 @@ impl Endpoint {
         else {
             return;
         };
+        //= MS-PRES 3.10.4
+        //# after the move a client that says ms-ucs is shown no list, not even once
+        if let Some(Seen::Contacts { list, ucs: true }) = shown.views.first().map(|view| &view.seen)
+            && list.custody.is_elsewhere()
+        {
+            let answer = self.refused(&request, Refusal::ContactsMigrated, flow, wire);
+            return self.answer(transaction, &request, association, &answer, wire);
+        }
         let chance = self.chance.draw();
         let here = Here {
             contact: self.contacts.of(wire.local_of(&flow), flow.transport),
@@ -853,7 +902,8 @@ impl Endpoint {
             route: look.route.into(),
             target: look.target.into(),
         };
-        let rendering = Rendering::new(view, &self.shared.policy.identities);
+        let policy = &self.shared.policy;
+        let rendering = Rendering::new(view, &policy.identities, policy.enhanced.ucs);
         self.notify(&rendering, &notice, wire);
     }
 

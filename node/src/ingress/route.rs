@@ -7,6 +7,7 @@ use shard::runner::Runner;
 use shard::slot::Slot;
 
 use super::admission::Permits;
+use crate::contact_store;
 use crate::peer::NodeNumber;
 use crate::pool::map::PoolMap;
 use crate::raft::proposer::Proposer;
@@ -179,5 +180,27 @@ impl RouteTable {
     pub fn replace(&self, routes: Routes) {
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(routes);
         self.version.fetch_add(1, Release);
+    }
+}
+
+/// What the mover of contacts does, it does where a shard is led.
+impl contact_store::Reach for RouteTable {
+    fn count(&self) -> usize {
+        self.current().count()
+    }
+
+    fn shard_of(&self, slot: Slot) -> usize {
+        self.current().shard_of(slot)
+    }
+
+    fn led_here(&self, shard: usize) -> Option<(Proposer, Runner)> {
+        let routes = self.current();
+        if shard >= routes.count() {
+            return None;
+        }
+        match routes.leader(shard) {
+            Leader::Here(replica) => Some((replica.proposer.clone(), replica.runner.clone())),
+            Leader::There(_) | Leader::Nowhere => None,
+        }
     }
 }

@@ -8,11 +8,11 @@ use std::sync::Arc;
 use axum::extract::{Path, Query, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, put};
+use axum::routing::{get, post, put};
 use axum::{Json, Router};
 use serde_json::json;
 
-use super::report::{Inspect, InspectError, VoiceMail};
+use super::report::{ContactsWish, Inspect, InspectError, VoiceMail};
 
 type Node = State<Arc<dyn Inspect>>;
 
@@ -35,6 +35,15 @@ pub async fn serve(address: SocketAddr, node: Arc<dyn Inspect>) -> io::Result<So
         .route("/presentity/{uri}", get(presentity))
         .route("/directory", get(directory))
         .route("/presentity/{uri}/waiting", put(waiting))
+        .route(
+            "/presentity/{uri}/contacts",
+            get(|node: Node, uri: Path<String>| contacts(node, uri, ContactsWish::Look)),
+        )
+        .route(
+            "/presentity/{uri}/contacts/migrate",
+            post(|node: Node, uri: Path<String>| contacts(node, uri, ContactsWish::Migrate)),
+        )
+        .route("/presentity/{uri}/contacts/return", post(contacts_return))
         .fallback(|| async {
             (
                 StatusCode::NOT_FOUND,
@@ -60,7 +69,10 @@ async fn index() -> &'static str {
      /pool               node, shards, leaders, log positions (JSON)\n\
      /presentity/{uri}   what is kept for an address and what its watchers see (JSON)\n\
      /directory?search=  users whose name begins so (JSON)\n\
-     PUT /presentity/{uri}/waiting   voice mail: {\"waiting\": true, \"unread\": 2, \"read\": 8} (JSON)\n"
+     PUT /presentity/{uri}/waiting   voice mail: {\"waiting\": true, \"unread\": 2, \"read\": 8} (JSON)\n\
+     /presentity/{uri}/contacts           who keeps its contact list (JSON)\n\
+     POST /presentity/{uri}/contacts/migrate   move the list to the mail server\n\
+     POST /presentity/{uri}/contacts/return    bring it home; ?from=copy where the mail server is gone\n"
 }
 
 async fn ready(State(node): Node) -> Response {
@@ -112,6 +124,30 @@ async fn waiting(
     }
 }
 
+async fn contacts(State(node): Node, Path(uri): Path<String>, wish: ContactsWish) -> Response {
+    match node.contacts(&uri, wish).await {
+        Ok(report) => Json(report).into_response(),
+        Err(error) => refused(&error),
+    }
+}
+
+/// How a list is brought home.
+#[derive(Debug, serde::Deserialize)]
+struct From {
+    from: Option<String>,
+}
+
+async fn contacts_return(node: Node, uri: Path<String>, Query(how): Query<From>) -> Response {
+    match how.from.as_deref() {
+        None => contacts(node, uri, ContactsWish::Return).await,
+        Some("copy") => contacts(node, uri, ContactsWish::ReturnCopy).await,
+        Some(_) => {
+            let error = json!({ "error": "from is copy, or is not said" });
+            (StatusCode::BAD_REQUEST, Json(error)).into_response()
+        }
+    }
+}
+
 fn refused(error: &InspectError) -> Response {
     let status = match error {
         InspectError::BadAddress(_) => StatusCode::BAD_REQUEST,
@@ -119,7 +155,8 @@ fn refused(error: &InspectError) -> Response {
             StatusCode::NOT_FOUND
         }
         InspectError::Elsewhere(_) => StatusCode::MISDIRECTED_REQUEST,
-        InspectError::Busy => StatusCode::SERVICE_UNAVAILABLE,
+        InspectError::NoStore => StatusCode::CONFLICT,
+        InspectError::Busy | InspectError::NotNow(_) => StatusCode::SERVICE_UNAVAILABLE,
     };
     (status, Json(json!({ "error": error.to_string() }))).into_response()
 }

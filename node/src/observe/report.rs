@@ -206,6 +206,42 @@ pub enum InspectError {
     /// The shard does not answer.
     #[error("there is too much to do now; try again")]
     Busy,
+    /// Contacts move nowhere.
+    #[error("contacts are kept here; [contact_store] names no mail server")]
+    NoStore,
+    /// It cannot be done now.
+    #[error("{0}")]
+    NotNow(String),
+}
+
+/// What an operator wants with a user's contact list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ContactsWish {
+    /// To know how it stands.
+    Look,
+    /// To the mail server with it.
+    Migrate,
+    /// Home again, as it is at the mail server.
+    Return,
+    /// Home again as we last saw it: the mail server cannot be asked.
+    ReturnCopy,
+}
+
+/// A user's contact list.
+#[derive(Clone, Debug, Serialize)]
+pub struct ContactsReport {
+    /// Whose.
+    pub presentity: String,
+    /// `here`, `queued`, `migrating`, `migrated`, `returning`, `kept`.
+    pub custody: &'static str,
+    /// Its number.
+    pub delta_num: u32,
+    /// How many it has.
+    pub contacts: usize,
+    /// In how many groups.
+    pub groups: usize,
+    /// Why it does not move now.
+    pub trouble: Option<String>,
 }
 
 /// A question that takes a moment.
@@ -229,6 +265,12 @@ pub trait Inspect: Send + Sync + 'static {
     /// # Errors
     /// [`InspectError::Busy`] when the log does not take it now.
     fn set_voice_mail(&self, uri: &str, mail: VoiceMail) -> Result<(), InspectError>;
+    /// What is to be done with a user's contact list.
+    fn contacts<'a>(
+        &'a self,
+        uri: &'a str,
+        wish: ContactsWish,
+    ) -> Asked<'a, Result<ContactsReport, InspectError>>;
     /// Everything counted, as Prometheus reads it.
     fn metrics(&self) -> String;
 }

@@ -206,9 +206,8 @@ fn any_node_takes_any_request_and_tells_watchers_of_any_node() {
             assert!(last.contains(&format!("step {step}")), "{name}: {last}");
         }
         // A fetch sees it from every node.
-        for node in 0..3 {
+        for (node, phone) in publishers.iter_mut().enumerate() {
             let mut fetch = Watch::new(&name);
-            let phone = &mut publishers[node];
             assert_eq!(fetch.subscribe(phone, 0).status(), StatusCode::OK);
             let (_, body) = super::phone::told(&phone.notify(Some(&fetch.call_id)));
             assert!(body.contains("step 1"), "{name} at node {node}: {body}");

@@ -31,13 +31,15 @@ pub enum UcsMode {
 impl UcsMode {
     /// The mode of a list, to a client that `asked`, where moving is `permitted`.
     #[must_use]
+    //= MS-PRES 4.14.1
+    //# allowed where the administrator lets the list be moved, disabled where not
     pub fn of(custody: Custody, asked: bool, permitted: bool) -> UcsMode {
         match custody {
             _ if !asked => UcsMode::Unsaid,
-            Custody::Elsewhere => UcsMode::Migrated,
+            Custody::Elsewhere | Custody::Returning => UcsMode::Migrated,
             Custody::Migrating => UcsMode::Migrating,
-            Custody::Here if permitted => UcsMode::Allowed,
-            Custody::Here => UcsMode::Disabled,
+            Custody::Here | Custody::Queued if permitted => UcsMode::Allowed,
+            Custody::Here | Custody::Queued | Custody::Kept => UcsMode::Disabled,
         }
     }
 
@@ -52,11 +54,17 @@ impl UcsMode {
     }
 }
 
-/// Appends the document that shows a list, or a step of it.
-pub fn compose(view: &View, mode: UcsMode, out: &mut Vec<u8>) {
+/// Appends the document that shows a list, or a step of it, where moving lists is `permitted` or not.
+pub fn compose(view: &View, permitted: bool, out: &mut Vec<u8>) {
     match &view.seen {
-        Seen::Contacts(list) => write_list(list, mode, out),
-        Seen::ContactStep(delta) => write_delta(delta, out),
+        Seen::Contacts { list, ucs } => {
+            write_list(list, UcsMode::of(list.custody, *ucs, permitted), out);
+        }
+        Seen::ContactStep {
+            delta,
+            custody,
+            ucs,
+        } => write_delta(delta, UcsMode::of(*custody, *ucs, permitted), out),
         _ => {}
     }
 }
@@ -81,10 +89,15 @@ fn write_list(list: &List, mode: UcsMode, out: &mut Vec<u8>) {
 
 //= MS-SIP 9.1
 //# a delta holds exactly one change; here addresses have their scheme, as clients expect
-fn write_delta(delta: &Delta, out: &mut Vec<u8>) {
+fn write_delta(delta: &Delta, mode: UcsMode, out: &mut Vec<u8>) {
     out.extend_from_slice(b"<contactDelta");
     write_attribute("deltaNum", &delta.to.to_string(), out);
     write_attribute("prevDeltaNum", &delta.from.to_string(), out);
+    //= MS-PRES 10
+    //# a step says the mode as a list does
+    if let Some(mode) = mode.as_str() {
+        write_attribute("ucsMode", mode, out);
+    }
     out.push(b'>');
     match &delta.done {
         Done::AddedContact(contact) => write_contact("addedContact", "sip:", contact, out),
@@ -382,11 +395,52 @@ mod tests {
                 to: 4,
                 done: Done::DeletedContact("bob@x".into()),
             },
+            UcsMode::Unsaid,
             &mut out,
         );
         assert_eq!(
             String::from_utf8_lossy(&out),
             "<contactDelta deltaNum=\"4\" prevDeltaNum=\"3\"><deletedContact uri=\"sip:bob@x\"/></contactDelta>"
         );
+    }
+
+    //= MS-PRES 10
+    //= type=test
+    //= MS-PRES 4.14.1
+    //= type=test
+    #[test]
+    fn a_mode_is_said_to_who_asked() {
+        use Custody::{Elsewhere, Here, Kept, Migrating, Queued, Returning};
+        for (custody, permitted, expected) in [
+            (Here, false, "disabled"),
+            (Here, true, "allowed"),
+            (Queued, true, "allowed"),
+            (Queued, false, "disabled"),
+            (Kept, true, "disabled"),
+            (Migrating, true, "migrating"),
+            (Elsewhere, true, "migrated"),
+            (Elsewhere, false, "migrated"),
+            (Returning, true, "migrated"),
+        ] {
+            let delta = Delta {
+                from: 3,
+                to: 4,
+                done: Done::DeletedGroup(2),
+            };
+            for (asked, said) in [(true, Some(expected)), (false, None)] {
+                let mode = UcsMode::of(custody, asked, permitted);
+                assert_eq!(mode.as_str(), said, "{custody:?}");
+                let mut out = Vec::new();
+                write_delta(&delta, mode, &mut out);
+                let said = said.map(|said| format!(" ucsMode=\"{said}\""));
+                assert_eq!(
+                    String::from_utf8_lossy(&out),
+                    format!(
+                        "<contactDelta deltaNum=\"4\" prevDeltaNum=\"3\"{}><deletedGroup id=\"2\"/></contactDelta>",
+                        said.unwrap_or_default()
+                    )
+                );
+            }
+        }
     }
 }

@@ -16,6 +16,7 @@ use crate::machine::outcome::{Outcome, Refusal};
 use crate::machine::replies::Replies;
 use crate::machine::snapshot::{self, Snapshot, SnapshotError, Standing};
 use crate::machine::store::{Due, Store};
+use crate::presence::contacts::{Contacts, Custody, List};
 use crate::presence::endpoint::Endpoint;
 use crate::presence::enhanced::{Changes, Enhanced, Profile};
 use crate::presence::limits::{REPLY_MEMORY_MS, WATCHERS_MAX};
@@ -62,6 +63,17 @@ pub struct Report {
     pub batches: Vec<(DialogKey, Dialog)>,
     /// Its enhanced presence.
     pub enhanced: Option<Box<Enhanced>>,
+}
+
+/// A contact list, for who moves it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Keeping {
+    /// Whose.
+    pub address: Aor,
+    /// Who keeps it.
+    pub custody: Custody,
+    /// Whether a client is shown it now.
+    pub shown: bool,
 }
 
 /// How much the machine holds.
@@ -460,6 +472,37 @@ impl Machine {
     pub fn profile(&self, aor: &str) -> Option<&Profile> {
         let watched = self.store.watched(aor)?;
         watched.presentity.enhanced.as_ref()?.profile.as_ref()
+    }
+
+    /// The contact list of an address; a new one where nothing is kept.
+    #[must_use]
+    pub fn contacts(&self, address: &str) -> Arc<List> {
+        let watched = self.store.watched(address);
+        let enhanced = watched.and_then(|watched| watched.presentity.enhanced.as_deref());
+        match enhanced {
+            Some(enhanced) => enhanced.contacts.share(),
+            None => Contacts::default().share(),
+        }
+    }
+
+    /// The contact lists that a slot has, for who moves them.
+    #[must_use]
+    pub fn lists(&self, slot: Slot) -> Vec<Keeping> {
+        let table = self.store.table(slot);
+        let kept = table.iter().filter_map(|watched| {
+            let list = watched.presentity.enhanced.as_deref()?.contacts.kept()?;
+            let mut dialogs = watched.watchers().iter();
+            let shown = |key: &DialogKey| {
+                let dialog = table.dialog(*key);
+                dialog.is_some_and(|dialog| dialog.package == Package::RoamingContacts)
+            };
+            Some(Keeping {
+                address: watched.presentity.aor.clone(),
+                custody: list.custody,
+                shown: dialogs.any(shown),
+            })
+        });
+        kept.collect()
     }
 
     /// How much it holds.

@@ -11,6 +11,8 @@
 //! 13 set waiting        presentity waiting
 //! 14 end endpoint       presentity endpoint:16 target
 //! 15 introduce          presentity watcher network:u8 display_name context
+//! 16 contacts arrived   presentity delta_num:u32
+//! 17 mirror contacts    presentity delta_num:u32 change* home:u8 contacts_max:u32
 //! extras := network:u8 delivery:u8 piggyback:u8 [endpoint] registered:u8 display_name wish [watchers_max:u32]
 //! wish   := 0 document | 1 own scope:u8 | 2 contacts ucs:u8 | 3 categories action* | 4 same
 //! action := subscribe:u8 (address [context])* category*
@@ -40,6 +42,8 @@ const SET_PROFILE: u8 = 12;
 const SET_WAITING: u8 = 13;
 const END_ENDPOINT: u8 = 14;
 const INTRODUCE: u8 = 15;
+const CONTACTS_ARRIVED: u8 = 16;
+const MIRROR_CONTACTS: u8 = 17;
 
 /// The number of a command of enhanced presence.
 pub(super) fn number_of(command: &Command<'_>) -> u8 {
@@ -54,6 +58,8 @@ pub(super) fn number_of(command: &Command<'_>) -> u8 {
         Command::SetWaiting { .. } => SET_WAITING,
         Command::EndEndpoint { .. } => END_ENDPOINT,
         Command::Introduce { .. } => INTRODUCE,
+        Command::ContactsArrived { .. } => CONTACTS_ARRIVED,
+        Command::MirrorContacts { .. } => MIRROR_CONTACTS,
         Command::Register(_)
         | Command::Publish(_)
         | Command::Subscribe(_)
@@ -168,6 +174,26 @@ pub(super) fn put(command: &Command<'_>, out: &mut BytesMut) {
             put_text(display_name, out);
             put_slice(context, out);
         }
+        Command::ContactsArrived {
+            presentity,
+            delta_num,
+        } => {
+            put_text(presentity, out);
+            out.put_u32_le(*delta_num);
+        }
+        Command::MirrorContacts {
+            presentity,
+            delta_num,
+            changes,
+            home,
+            contacts_max,
+        } => {
+            put_text(presentity, out);
+            out.put_u32_le(*delta_num);
+            put_list(changes.iter(), out, values::put_contact_change);
+            put_flag(*home, out);
+            out.put_u32_le(*contacts_max);
+        }
         Command::Register(_)
         | Command::Publish(_)
         | Command::Subscribe(_)
@@ -281,6 +307,17 @@ pub(super) fn read<'a>(number: u8, cursor: &mut Cursor<'a>) -> Result<Command<'a
             network: values::network(cursor)?,
             display_name: cursor.text()?,
             context: cursor.slice()?,
+        },
+        CONTACTS_ARRIVED => Command::ContactsArrived {
+            presentity: cursor.text()?,
+            delta_num: cursor.u32()?,
+        },
+        MIRROR_CONTACTS => Command::MirrorContacts {
+            presentity: cursor.text()?,
+            delta_num: cursor.u32()?,
+            changes: list(cursor, 2, values::contact_change)?,
+            home: flag(cursor)?,
+            contacts_max: cursor.u32()?,
         },
         _ => return cursor.wrong("a command's number"),
     })
@@ -399,4 +436,82 @@ pub(super) fn wish<'a>(cursor: &mut Cursor<'a>) -> Result<Wish<'a>, Unreadable> 
         4 => Wish::Same,
         _ => return cursor.wrong("a wish's number before here"),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::presence::contacts::{Contact, ContactChange, Custody, DEFAULT_GROUP, Group, List};
+
+    #[test]
+    fn moves_of_contacts_are_read_as_they_were_written() {
+        let all = [
+            Custody::Here,
+            Custody::Migrating,
+            Custody::Elsewhere,
+            Custody::Queued,
+            Custody::Returning,
+            Custody::Kept,
+        ];
+        let contact = Contact {
+            uri: "bob@x".into(),
+            name: "Bob".into(),
+            groups: [1, 7].into(),
+            subscribed: false,
+            external_uri: "urn:x".into(),
+            extension: "<contactExtension/>".into(),
+        };
+        let mut commands: Vec<Command<'_>> = all
+            .into_iter()
+            .map(|to| Command::HandContactsOver {
+                presentity: "alice@x",
+                from: Custody::Here,
+                to,
+            })
+            .collect();
+        commands.push(Command::ContactsArrived {
+            presentity: "alice@x",
+            delta_num: 7,
+        });
+        for home in [false, true] {
+            commands.push(Command::MirrorContacts {
+                presentity: "alice@x",
+                delta_num: 7,
+                changes: vec![
+                    ContactChange::SetContact(contact.clone()),
+                    ContactChange::DeleteGroup(3),
+                ],
+                home,
+                contacts_max: 250,
+            });
+        }
+        for command in commands {
+            let mut out = BytesMut::new();
+            put(&command, &mut out);
+            let mut cursor = Cursor::new(&out);
+            let number = number_of(&command);
+            assert_eq!(read(number, &mut cursor), Ok(command.clone()));
+            assert_eq!(cursor.left(), 0, "{command:?}");
+            for length in 0..out.len() {
+                let cut = read(number, &mut Cursor::new(&out[..length]));
+                assert!(cut.is_err(), "{command:?} cut to {length}");
+            }
+        }
+        let (id, name) = DEFAULT_GROUP;
+        for custody in all {
+            let list = List {
+                delta_num: 9,
+                custody,
+                groups: vec![Group {
+                    id,
+                    name: name.into(),
+                    external_uri: "".into(),
+                }],
+                contacts: vec![contact.clone()],
+            };
+            let mut out = Vec::new();
+            values::put_contacts(&list, &mut out);
+            assert_eq!(values::contacts(&mut Cursor::new(&out)), Ok(list));
+        }
+    }
 }

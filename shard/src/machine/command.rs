@@ -149,6 +149,26 @@ pub enum Command<'a> {
         /// To whom.
         to: Custody,
     },
+    /// All contacts of a list are at the mail server (MS-PRES 4.14.2).
+    ContactsArrived {
+        /// Whose list.
+        presentity: &'a str,
+        /// Of the list that was moved.
+        delta_num: u32,
+    },
+    /// What the mail server's list differs in from our copy (MS-PRES 3.10.4).
+    MirrorContacts {
+        /// Whose list.
+        presentity: &'a str,
+        /// Of the copy that was compared.
+        delta_num: u32,
+        /// What to do, in order.
+        changes: Vec<ContactChange>,
+        /// Whether the list is kept here again from then on.
+        home: bool,
+        /// The operator's limit.
+        contacts_max: u32,
+    },
     /// An endpoint's connection is lost, and it has not come back on another one.
     EndEndpoint {
         /// Whose endpoint.

@@ -379,13 +379,20 @@ fn put_view(view: &View, out: &mut Vec<u8>) {
             out.put_u8(4);
             put_own(own, out);
         }
-        Seen::Contacts(contacts) => {
+        Seen::Contacts { list, ucs } => {
             out.put_u8(5);
-            values::put_contacts(contacts, out);
+            values::put_contacts(list, out);
+            put_flag(*ucs, out);
         }
-        Seen::ContactStep(delta) => {
+        Seen::ContactStep {
+            delta,
+            custody,
+            ucs,
+        } => {
             out.put_u8(6);
             put_delta(delta, out);
+            out.put_u8(*custody as u8);
+            put_flag(*ucs, out);
         }
         Seen::Nothing => out.put_u8(7),
     }
@@ -408,8 +415,15 @@ fn view(cursor: &mut Cursor<'_>) -> Read<Arc<View>> {
                 Ok((category, list(cursor, 24, values::instance)?.into()))
             })?),
             4 => Seen::Own(Box::new(own(cursor)?)),
-            5 => Seen::Contacts(Arc::new(values::contacts(cursor)?)),
-            6 => Seen::ContactStep(Box::new(delta(cursor)?)),
+            5 => Seen::Contacts {
+                list: Arc::new(values::contacts(cursor)?),
+                ucs: flag(cursor)?,
+            },
+            6 => Seen::ContactStep {
+                delta: Box::new(delta(cursor)?),
+                custody: values::custody(cursor)?,
+                ucs: flag(cursor)?,
+            },
             7 => Seen::Nothing,
             _ => return cursor.wrong("what is seen"),
         },
@@ -530,4 +544,119 @@ fn delta(cursor: &mut Cursor<'_>) -> Read<Delta> {
             _ => return cursor.wrong("what was done to contacts"),
         },
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::presence::contacts::{Contact, Custody, Group, List};
+
+    const CUSTODIES: [Custody; 6] = [
+        Custody::Here,
+        Custody::Migrating,
+        Custody::Elsewhere,
+        Custody::Queued,
+        Custody::Returning,
+        Custody::Kept,
+    ];
+
+    fn contact() -> Contact {
+        Contact {
+            uri: "bob@x".into(),
+            name: "Bob".into(),
+            groups: [1, 7].into(),
+            subscribed: true,
+            external_uri: "urn:x".into(),
+            extension: "<contactExtension/>".into(),
+        }
+    }
+
+    fn group() -> Group {
+        Group {
+            id: 7,
+            name: "Team".into(),
+            external_uri: "".into(),
+        }
+    }
+
+    fn shown(seen: Seen) -> Shown {
+        let view = View {
+            presentity: Aor::from_canonical("alice@x"),
+            package: Package::RoamingContacts,
+            revision: 5,
+            taken_at: Timestamp(9),
+            seen,
+        };
+        Shown {
+            cseq: 3,
+            views: vec![Arc::new(view)],
+            ..Shown::default()
+        }
+    }
+
+    /// All that may be shown of contacts.
+    fn all() -> Vec<Shown> {
+        let mut all = Vec::new();
+        for (custody, ucs) in CUSTODIES
+            .into_iter()
+            .flat_map(|custody| [(custody, false), (custody, true)])
+        {
+            let list = Arc::new(List {
+                delta_num: 9,
+                custody,
+                groups: vec![group()],
+                contacts: vec![contact()],
+            });
+            all.push(shown(Seen::Contacts { list, ucs }));
+            for done in [
+                Done::AddedContact(contact()),
+                Done::ModifiedContact(contact()),
+                Done::DeletedContact("bob@x".into()),
+                Done::AddedGroup(group()),
+                Done::ModifiedGroup(group()),
+                Done::DeletedGroup(7),
+            ] {
+                let (from, to) = (8, 9);
+                let delta = Box::new(Delta { from, to, done });
+                all.push(shown(Seen::ContactStep {
+                    delta,
+                    custody,
+                    ucs,
+                }));
+            }
+        }
+        all
+    }
+
+    #[test]
+    fn contacts_in_an_answer_are_read_as_they_were_written() {
+        for shown in all() {
+            let answer = Answer::Shown(Box::new(shown));
+            let mut out = Vec::new();
+            encode_answer(&answer, &mut out);
+            let read = decode_answer(&out).expect("an answer");
+            assert_eq!(format!("{read:?}"), format!("{answer:?}"));
+            for length in 0..out.len() {
+                assert!(decode_answer(&out[..length]).is_none(), "cut to {length}");
+            }
+        }
+    }
+
+    #[test]
+    fn contacts_in_replies_are_read_as_they_were_written() {
+        let all = all();
+        let outcome = Outcome::ContactsChanged(Some(7));
+        let mut out = Vec::new();
+        for (number, shown) in (1..).zip(&all) {
+            encode_reply(Ticket(number), &outcome, Some(shown), &mut out);
+        }
+        let read = decode_replies(&out).expect("replies");
+        assert_eq!(read.len(), all.len());
+        for (number, (read, shown)) in (1..).zip(read.into_iter().zip(&all)) {
+            let (ticket, told, seen) = read;
+            assert_eq!((ticket, &told), (Ticket(number), &outcome));
+            let seen = seen.expect("something to show");
+            assert_eq!(format!("{seen:?}"), format!("{shown:?}"));
+        }
+    }
 }

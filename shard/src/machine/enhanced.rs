@@ -11,6 +11,7 @@ use crate::machine::apply::Machine;
 use crate::machine::command::{Command, Extras, PublishInstances, Resubscribe, Subscribe};
 use crate::machine::effect::Shown;
 use crate::machine::outcome::{Outcome, Refusal};
+use crate::presence::contacts::{Custody, Done};
 use crate::presence::container::{Rejected, Watcher};
 use crate::presence::enhanced::{Changes, Enhanced, Profile};
 use crate::presence::instance::{Deed, Lifetime, Wished};
@@ -24,6 +25,10 @@ use crate::time::Timestamp;
 
 /// The container of what is for oneself.
 const SELF: u16 = 1;
+
+/// Steps of a mirrored list told one by one. More are told as the list: a client reads one document sooner
+/// than a dozen.
+const STEPS_TOLD_MAX: usize = 8;
 
 impl Machine {
     /// Lets `change` change the enhanced presence of an address, and tells of it.
@@ -163,7 +168,7 @@ impl Machine {
                     let max = *contacts_max as usize;
                     let delta = enhanced.contacts.change(*delta_num, change, max)?;
                     let group = match &delta.done {
-                        crate::presence::contacts::Done::AddedGroup(group) => Some(group.id),
+                        Done::AddedGroup(group) => Some(group.id),
                         _ => None,
                     };
                     changes.contacts.push(delta);
@@ -176,6 +181,32 @@ impl Machine {
                 }
                 done
             }
+            Command::ContactsArrived {
+                presentity,
+                delta_num,
+            } => {
+                let done = self.change_enhanced(presentity, |enhanced, _, _| {
+                    enhanced.contacts.arrive(*delta_num)?;
+                    Ok(Outcome::Done)
+                });
+                if done.is_ok() {
+                    self.end_contact_dialogs(presentity);
+                }
+                done
+            }
+            Command::MirrorContacts {
+                presentity,
+                delta_num,
+                changes: differences,
+                home,
+                contacts_max,
+            } => self.change_enhanced(presentity, |enhanced, changes, _| {
+                let max = *contacts_max as usize;
+                let contacts = &mut enhanced.contacts;
+                changes.contacts = contacts.mirror(*delta_num, differences, *home, max)?;
+                changes.contacts_whole = changes.contacts.len() > STEPS_TOLD_MAX;
+                Ok(Outcome::Done)
+            }),
             Command::HandContactsOver {
                 presentity,
                 from,
@@ -268,6 +299,37 @@ impl Machine {
         }
     }
 
+    /// The list of an address has moved: who watches it here is told where, for the last time.
+    //= MS-PRES 4.14.2
+    //# whoever is connected is told that the list has migrated, and its subscription ends
+    fn end_contact_dialogs(&mut self, address: &str) {
+        let Some(watched) = self.store.watched(address) else {
+            return;
+        };
+        let slot = Slot::of(address);
+        let keys = watched.watchers().iter().copied().filter(|key| {
+            let dialog = self.store.dialog(slot, *key);
+            dialog.is_some_and(|dialog| dialog.package == Package::RoamingContacts)
+        });
+        for key in keys.collect::<Vec<_>>() {
+            self.end_dialog(slot, key, EndReason::Migrated);
+        }
+    }
+
+    /// Whether a client that knows the way to the mail server is sent there.
+    //= MS-PRES 3.10.4
+    //# after the move a client that says ms-ucs gets no list here
+    fn check_contacts(&self, home: &str, wish: &Wish<'_>) -> Result<(), Refusal> {
+        let custody = self
+            .store
+            .watched(home)
+            .map_or(Custody::Here, |watched| watched.presentity.custody());
+        match wish {
+            Wish::Contacts(true) if custody.is_elsewhere() => Err(Refusal::ContactsMigrated),
+            _ => Ok(()),
+        }
+    }
+
     /// Endpoints are gone from an address: their dialogs end without a word, for nobody is there.
     pub(super) fn end_dialogs_of(&mut self, address: &str, endpoints: &[EndpointId]) {
         let Some(watched) = self.store.watched(address) else {
@@ -298,6 +360,7 @@ impl Machine {
         let dialog = Dialog::open(subscribe, Aor::from_canonical(home), now);
         let (slot, local_tag) = (dialog.slot(), dialog.local_tag);
         check_size(extras)?;
+        self.check_contacts(home, &extras.wish)?;
         let mut expires_s = subscribe.expires_s;
         if watches_nobody(&extras.wish) {
             expires_s = 0;
@@ -357,11 +420,15 @@ impl Machine {
         if !fits {
             return Err(Refusal::UnknownDialog);
         }
+        let home = dialog.presentity.clone();
         let registered = self.is_registered(dialog.watcher.as_str(), extras.endpoint);
         if extras.registered && !ends && !registered {
             return Err(Refusal::EndpointNotRegistered);
         }
         check_size(extras)?;
+        if !ends {
+            self.check_contacts(home.as_str(), &extras.wish)?;
+        }
         let refreshed = self.store.change_dialog(slot, key, |dialog| {
             dialog.refresh(request, now)?;
             //= MS-PRES 3.3.5.1
@@ -658,10 +725,10 @@ impl Machine {
                 let view = View::own(&watched.presentity, *scope, None, now);
                 shown.views.push(Arc::new(view));
             }
-            Some(Watch::Contacts { .. }) => {
+            Some(Watch::Contacts { ucs, .. }) => {
                 let watched = self.store.watched(home.as_str())?;
-                let view = View::contacts(&watched.presentity, now);
-                if let Seen::Contacts(list) = &view.seen {
+                let view = View::contacts(&watched.presentity, *ucs, now);
+                if let Seen::Contacts { list, .. } = &view.seen {
                     self.notices.shown(&home, key, list.delta_num);
                 }
                 shown.views.push(Arc::new(view));
@@ -762,7 +829,10 @@ impl Machine {
                     .views
                     .push(Arc::new(View::own(presentity, *scope, None, now)));
             }
-            Wish::Contacts(_) => shown.views.push(Arc::new(View::contacts(presentity, now))),
+            Wish::Contacts(ucs) => {
+                let view = View::contacts(presentity, *ucs, now);
+                shown.views.push(Arc::new(view));
+            }
             Wish::Categories(actions) => {
                 for action in actions.iter().filter(|action| action.subscribe) {
                     for resource in &action.resources {

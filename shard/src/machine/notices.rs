@@ -282,6 +282,14 @@ fn notice(
     Notice::of(key, dialog, state)
 }
 
+/// Whether a client said that it knows of a mail server's store: then it is told the mode.
+fn knows_ucs(dialog: &Dialog) -> bool {
+    matches!(
+        dialog.watch.as_deref(),
+        Some(Watch::Contacts { ucs: true, .. })
+    )
+}
+
 impl Telling<'_> {
     fn say(&mut self, view: View, notices: Vec<Notice>) {
         if !notices.is_empty() {
@@ -307,6 +315,16 @@ impl Telling<'_> {
             Package::RoamingSelf,
             Package::RoamingContacts,
         ] {
+            let migrated = SubscriptionState::Terminated(EndReason::Migrated);
+            let moved = group.gone.extract_if(.., |gone| {
+                gone.package == package && gone.notice.state == migrated
+            });
+            let notices: Vec<Notice> = moved.map(|gone| gone.notice).collect();
+            //= MS-PRES 4.14.2
+            //# the end of a contact subscription shows the list once more
+            if let Some(watched) = self.watched {
+                self.say(View::contacts(&watched.presentity, true, self.now), notices);
+            }
             let ended = group.gone.extract_if(.., |gone| gone.package == package);
             let notices: Vec<Notice> = ended.map(|gone| gone.notice).collect();
             let view = View::of_an_end(self.presentity.clone(), package, self.now);
@@ -425,30 +443,40 @@ impl Telling<'_> {
     /// The user's own contacts: each change is a notification of its own (MS-SIP 9.1).
     fn contacts(&mut self, group: &Group) {
         let Some(watched) = self.watched else { return };
-        if group.changes.contacts.is_empty() && group.some.is_empty() {
+        let whole = group.changes.contacts_whole;
+        if group.changes.contacts.is_empty() && group.some.is_empty() && !whole {
             return;
         }
         let (now, address) = (self.now, self.presentity.as_str());
-        for delta in &group.changes.contacts {
-            let mut notices = Vec::new();
+        let steps = if whole { &[] } else { &*group.changes.contacts };
+        for delta in steps {
+            let mut classes = Classes::new();
             let worn_out = &mut self.worn_out;
             self.store
                 .for_each_watcher(address, Package::RoamingContacts, |key, dialog| {
                     if !group.asked(key) && !group.knows(key, delta) {
-                        notices.push(notice(key, dialog, now, worn_out));
+                        classes.add(knows_ucs(dialog), notice(key, dialog, now, worn_out));
                     }
                 });
-            self.say(View::contact_step(&watched.presentity, delta, now), notices);
+            for (ucs, notices) in classes.0 {
+                let view = View::contact_step(&watched.presentity, delta, ucs, now);
+                self.say(view, notices);
+            }
         }
-        let mut notices = Vec::new();
+        let mut classes = Classes::new();
         let worn_out = &mut self.worn_out;
         self.store
             .for_each_watcher(address, Package::RoamingContacts, |key, dialog| {
-                if group.asked(key) {
-                    notices.push(notice(key, dialog, now, worn_out));
+                // Who was shown them all in an answer of this entry has them.
+                let newest = group.changes.contacts.last();
+                let knows = newest.is_some_and(|delta| group.knows(key, delta));
+                if whole && !knows || group.asked(key) {
+                    classes.add(knows_ucs(dialog), notice(key, dialog, now, worn_out));
                 }
             });
-        self.say(View::contacts(&watched.presentity, now), notices);
+        for (ucs, notices) in classes.0 {
+            self.say(View::contacts(&watched.presentity, ucs, now), notices);
+        }
     }
 
     /// Those who watch it as one of many.

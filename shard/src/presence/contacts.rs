@@ -46,7 +46,7 @@ pub struct Contact {
     pub extension: Box<str>,
 }
 
-/// Who keeps the list.
+/// Who keeps the list. The numbers are the log's, for ever.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Custody {
@@ -57,15 +57,54 @@ pub enum Custody {
     Migrating = 1,
     /// A mail server does; ours is a copy.
     Elsewhere = 2,
+    /// We do, until somebody has time to move it.
+    Queued = 3,
+    /// A mail server does, until somebody has fetched it for the last time.
+    Returning = 4,
+    /// We do, because the operator brought it home: no client's wish moves it again.
+    Kept = 5,
 }
 
 impl Custody {
     /// The custody with this number in the log.
     #[must_use]
     pub fn from_number(number: u8) -> Option<Custody> {
-        [Custody::Here, Custody::Migrating, Custody::Elsewhere]
-            .into_iter()
-            .find(|known| *known as u8 == number)
+        [
+            Custody::Here,
+            Custody::Migrating,
+            Custody::Elsewhere,
+            Custody::Queued,
+            Custody::Returning,
+            Custody::Kept,
+        ]
+        .into_iter()
+        .find(|known| *known as u8 == number)
+    }
+
+    /// Whether clients change the list here.
+    #[must_use]
+    pub fn is_ours(self) -> bool {
+        matches!(self, Custody::Here | Custody::Queued | Custody::Kept)
+    }
+
+    /// Whether a mail server has the true list.
+    #[must_use]
+    pub fn is_elsewhere(self) -> bool {
+        matches!(self, Custody::Elsewhere | Custody::Returning)
+    }
+
+    /// Whether one who may decide can hand a list over so. That it has arrived at the mail server, or is
+    /// back, has conditions of its own: [`Contacts::arrive`], [`Contacts::mirror`].
+    fn may_become(self, next: Custody) -> bool {
+        use Custody::{Elsewhere, Here, Kept, Migrating, Queued, Returning};
+        matches!(
+            (self, next),
+            (Here | Kept, Queued)
+                | (Queued, Migrating)
+                | (Queued | Migrating | Returning, Kept)
+                | (Elsewhere, Returning)
+                | (Returning, Elsewhere)
+        )
     }
 }
 
@@ -163,7 +202,11 @@ impl List {
         }
     }
 
-    fn change(&mut self, change: &ContactChange, contacts_max: usize) -> Result<Done, Refusal> {
+    /// Does one change, whoever asks for it.
+    ///
+    /// # Errors
+    /// What stands in the way, with nothing changed.
+    pub fn change(&mut self, change: &ContactChange, contacts_max: usize) -> Result<Done, Refusal> {
         match change {
             ContactChange::SetContact(contact) => self.set_contact(contact, contacts_max),
             ContactChange::DeleteContact(uri) => {
@@ -208,6 +251,17 @@ impl List {
                 Ok(Done::DeletedGroup(*id))
             }
         }
+    }
+
+    /// One change, and the next number.
+    fn step(&mut self, change: &ContactChange, contacts_max: usize) -> Result<Delta, Refusal> {
+        let (from, done) = (self.delta_num, self.change(change, contacts_max)?);
+        self.delta_num = from.wrapping_add(1).max(1);
+        Ok(Delta {
+            from,
+            to: self.delta_num,
+            done,
+        })
     }
 
     fn set_contact(&mut self, contact: &Contact, max: usize) -> Result<Done, Refusal> {
@@ -292,30 +346,66 @@ impl Contacts {
         let mut list = List::clone(&self.share());
         //= MS-PRES 3.10.4
         //# while the list is moved, and after, its clients cannot change it here
-        if list.custody != Custody::Here {
+        if !list.custody.is_ours() {
             return Err(Refusal::ContactsLocked);
         }
         if list.delta_num != delta_num {
             return Err(Refusal::StaleContacts);
         }
-        let done = list.change(change, contacts_max)?;
-        list.delta_num = delta_num.wrapping_add(1).max(1);
-        let delta = Delta {
-            from: delta_num,
-            to: list.delta_num,
-            done,
-        };
+        let delta = list.step(change, contacts_max)?;
         self.0 = Some(Arc::new(list));
         Ok(delta)
+    }
+
+    /// Does what the mail server's list differs in, all of it or nothing.
+    ///
+    /// # Errors
+    /// [`Refusal::StaleContacts`] when this is not the copy that was compared, or no copy at all.
+    //= MS-PRES 3.10.4
+    //# after the move, what changes at the mail server is shown to who asks here
+    pub fn mirror(
+        &mut self,
+        delta_num: u32,
+        changes: &[ContactChange],
+        home: bool,
+        contacts_max: usize,
+    ) -> Result<Vec<Delta>, Refusal> {
+        let mut list = List::clone(&self.share());
+        let asked = !home || list.custody == Custody::Returning;
+        if !list.custody.is_elsewhere() || !asked || list.delta_num != delta_num {
+            return Err(Refusal::StaleContacts);
+        }
+        let steps = changes.iter().map(|change| list.step(change, contacts_max));
+        let steps = steps.collect::<Result<Vec<Delta>, Refusal>>()?;
+        if home {
+            list.custody = Custody::Kept;
+        }
+        self.0 = Some(Arc::new(list));
+        Ok(steps)
+    }
+
+    /// All of the list that had `delta_num` is at the mail server.
+    ///
+    /// # Errors
+    /// [`Refusal::StaleContacts`] when another list is on its way, or none.
+    pub fn arrive(&mut self, delta_num: u32) -> Result<(), Refusal> {
+        let mut list = List::clone(&self.share());
+        if list.custody != Custody::Migrating || list.delta_num != delta_num {
+            return Err(Refusal::StaleContacts);
+        }
+        list.custody = Custody::Elsewhere;
+        self.0 = Some(Arc::new(list));
+        Ok(())
     }
 
     /// Another keeper, from here on.
     ///
     /// # Errors
-    /// [`Refusal::StaleContacts`] when the custody is not what the one who asks believes.
+    /// [`Refusal::StaleContacts`] when the custody is not what the one who asks believes, or cannot become
+    /// what it asks for.
     pub fn hand_over(&mut self, from: Custody, to: Custody) -> Result<(), Refusal> {
         let mut list = List::clone(&self.share());
-        if list.custody != from {
+        if list.custody != from || !from.may_become(to) {
             return Err(Refusal::StaleContacts);
         }
         list.custody = to;
@@ -456,25 +546,150 @@ mod tests {
     // proves: PRES-3.10.4-02
     #[test]
     fn a_list_that_is_moved_cannot_be_changed() {
+        use Custody::{Elsewhere, Here, Kept, Migrating, Queued, Returning};
+        type Step = fn(&mut Contacts) -> Result<(), Refusal>;
         let mut contacts = Contacts::default();
+        let mut number = 1;
+        for (name, step, becomes, ours) in [
+            (
+                "queued",
+                (|contacts| contacts.hand_over(Here, Queued)) as Step,
+                Queued,
+                true,
+            ),
+            (
+                "begun",
+                |contacts| contacts.hand_over(Queued, Migrating),
+                Migrating,
+                false,
+            ),
+            ("given up", |c| c.hand_over(Migrating, Kept), Kept, true),
+            ("once more", |c| c.hand_over(Kept, Queued), Queued, true),
+            (
+                "begun again",
+                |c| c.hand_over(Queued, Migrating),
+                Migrating,
+                false,
+            ),
+            (
+                "arrived",
+                |c| c.arrive(c.share().delta_num),
+                Elsewhere,
+                false,
+            ),
+            (
+                "called home",
+                |c| c.hand_over(Elsewhere, Returning),
+                Returning,
+                false,
+            ),
+            (
+                "home",
+                |c| {
+                    c.mirror(c.share().delta_num, &[add_group("Late")], true, 9)
+                        .map(drop)
+                },
+                Kept,
+                true,
+            ),
+        ] {
+            assert_eq!(step(&mut contacts), Ok(()), "{name}");
+            assert_eq!(contacts.share().custody, becomes, "{name}");
+            number = contacts.share().delta_num.max(number);
+            let change = add_group(name);
+            let changed = contacts.change(number, &change, 9);
+            match ours {
+                true => assert!(changed.is_ok(), "{name}"),
+                false => assert_eq!(changed, Err(Refusal::ContactsLocked), "{name}"),
+            }
+            number = contacts.share().delta_num;
+        }
+        let names: Vec<_> = contacts
+            .share()
+            .groups
+            .iter()
+            .map(|g| g.name.clone())
+            .collect();
         assert_eq!(
-            contacts.hand_over(Custody::Migrating, Custody::Elsewhere),
+            names.iter().map(|name| &**name).collect::<Vec<_>>(),
+            ["~", "queued", "given up", "once more", "Late", "home"]
+        );
+    }
+
+    #[test]
+    fn a_list_goes_no_other_way() {
+        use Custody::{Elsewhere, Here, Kept, Migrating, Queued, Returning};
+        let all = [Here, Migrating, Elsewhere, Queued, Returning, Kept];
+        let may = [
+            (Here, Queued),
+            (Kept, Queued),
+            (Queued, Migrating),
+            (Queued, Kept),
+            (Migrating, Kept),
+            (Returning, Kept),
+            (Elsewhere, Returning),
+            (Returning, Elsewhere),
+        ];
+        for from in all {
+            for to in all {
+                let list = List {
+                    custody: from,
+                    ..List::new()
+                };
+                let mut contacts = Contacts::from_list(Some(list));
+                let before = contacts.clone();
+                let done = contacts.hand_over(from, to);
+                assert_eq!(done.is_ok(), may.contains(&(from, to)), "{from:?} {to:?}");
+                if done.is_err() {
+                    assert_eq!(contacts, before, "{from:?} {to:?}");
+                }
+                assert_eq!(
+                    before.clone().arrive(1).is_ok(),
+                    from == Migrating,
+                    "{from:?}"
+                );
+                assert!(before.clone().arrive(2).is_err(), "of another list");
+                let mirrors = |home| before.clone().mirror(1, &[], home, 9).is_ok();
+                assert_eq!(mirrors(false), from.is_elsewhere(), "{from:?}");
+                assert_eq!(mirrors(true), from == Returning, "{from:?}");
+            }
+            assert_eq!(Custody::from_number(from as u8), Some(from));
+        }
+        assert_eq!(Custody::from_number(6), None);
+    }
+
+    #[test]
+    fn a_mirror_is_changed_as_a_whole_or_not_at_all() {
+        let list = List {
+            custody: Custody::Elsewhere,
+            ..List::new()
+        };
+        let mut contacts = Contacts::from_list(Some(list));
+        let good = [
+            add_group("Team"),
+            ContactChange::SetContact(contact("a@x", &[2])),
+        ];
+        let steps = contacts.mirror(1, &good, false, 9).expect("done");
+        assert_eq!(
+            steps
+                .iter()
+                .map(|step| (step.from, step.to))
+                .collect::<Vec<_>>(),
+            [(1, 2), (2, 3)]
+        );
+        let before = contacts.clone();
+        let bad = [
+            add_group("Crew"),
+            ContactChange::DeleteContact("nobody@x".into()),
+        ];
+        assert_eq!(
+            contacts.mirror(3, &bad, false, 9),
+            Err(Refusal::UnknownContact)
+        );
+        assert_eq!(
+            contacts.mirror(1, &good, false, 9),
             Err(Refusal::StaleContacts)
         );
-        for (from, to) in [
-            (Custody::Here, Custody::Migrating),
-            (Custody::Migrating, Custody::Elsewhere),
-        ] {
-            assert_eq!(contacts.hand_over(from, to), Ok(()));
-            assert_eq!(
-                contacts.change(1, &add_group("a"), 9),
-                Err(Refusal::ContactsLocked)
-            );
-        }
-        assert_eq!(
-            contacts.hand_over(Custody::Elsewhere, Custody::Here),
-            Ok(())
-        );
-        assert!(contacts.change(1, &add_group("a"), 9).is_ok());
+        assert_eq!(contacts, before);
     }
 }

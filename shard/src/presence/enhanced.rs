@@ -62,6 +62,8 @@ pub struct Changes {
     pub delegates: bool,
     /// Steps of the contact list, in order.
     pub contacts: Vec<Delta>,
+    /// The contact list is to be told whole: its steps are too many, or somebody has lost them.
+    pub contacts_whole: bool,
     /// Standard publications.
     pub standard: bool,
     /// Its own client was there for the first time: containers rule what is seen from here on.
@@ -82,6 +84,7 @@ impl Changes {
         self.subscribers |= other.subscribers;
         self.delegates |= other.delegates;
         self.contacts.extend(other.contacts);
+        self.contacts_whole |= other.contacts_whole;
         self.standard |= other.standard;
         self.claimed |= other.claimed;
     }

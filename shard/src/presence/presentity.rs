@@ -3,6 +3,7 @@
 //!
 //! Who watches it is the subscriptions' business and stands beside it, in the machine's store.
 
+use crate::presence::contacts::Custody;
 use crate::presence::endpoint::{Bindings, Endpoint, Endpoints, Register};
 use crate::presence::endpoint_id::EndpointId;
 use crate::presence::enhanced::{Changes, Enhanced, Profile};
@@ -58,6 +59,14 @@ impl Presentity {
         self.enhanced
             .as_deref()
             .filter(|enhanced| enhanced.is_claimed())
+    }
+
+    /// Who keeps its contact list.
+    #[must_use]
+    pub fn custody(&self) -> Custody {
+        let enhanced = self.enhanced.as_deref();
+        let list = enhanced.and_then(|enhanced| enhanced.contacts.kept());
+        list.map_or(Custody::Here, |list| list.custody)
     }
 
     /// Its enhanced presence, to be changed; made if there is none.

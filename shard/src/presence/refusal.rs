@@ -50,4 +50,5 @@ refusals! {
     DuplicateGroup 24 "A group of this name exists.",
     GroupInUse 25 "A group that has contacts, or the default one, cannot be removed.",
     TooManySubscriptions 26 "More resources or categories than a dialog may watch.",
+    ContactsMigrated 27 "The contact list is at a mail server, and its client knows the way there.",
 }

@@ -181,6 +181,8 @@ pub enum EndReason {
     Superseded = 6,
     /// The endpoint is not registered any more; nothing more is sent.
     Deregistered = 7,
+    /// The contact list has moved to a mail server.
+    Migrated = 8,
 }
 
 impl EndReason {
@@ -195,6 +197,7 @@ impl EndReason {
             EndReason::Unreachable,
             EndReason::Superseded,
             EndReason::Deregistered,
+            EndReason::Migrated,
         ]
         .into_iter()
         .find(|reason| *reason as u8 == number)
@@ -520,6 +523,7 @@ mod tests {
             EndReason::Unreachable,
             EndReason::Superseded,
             EndReason::Deregistered,
+            EndReason::Migrated,
         ] {
             assert_eq!(EndReason::from_number(reason as u8), Some(reason));
         }

@@ -7,7 +7,7 @@ use smallvec::SmallVec;
 use crate::category::legacy_interop::LegacyInterop;
 use crate::category::{Category, Computed};
 use crate::presence::aggregate;
-use crate::presence::contacts::{Delta, List};
+use crate::presence::contacts::{Custody, Delta, List};
 use crate::presence::container::{Containers, WELL_KNOWN};
 use crate::presence::delegate::Delegates;
 use crate::presence::enhanced::{Changes, Enhanced, Profile};
@@ -49,9 +49,21 @@ pub enum Seen {
     /// One's own data.
     Own(Box<Own>),
     /// One's own contacts.
-    Contacts(Arc<List>),
+    Contacts {
+        /// All of them.
+        list: Arc<List>,
+        /// Whether who sees them knows of a mail server's store.
+        ucs: bool,
+    },
     /// A change of one's own contacts.
-    ContactStep(Box<Delta>),
+    ContactStep {
+        /// What changed.
+        delta: Box<Delta>,
+        /// Who keeps the list.
+        custody: Custody,
+        /// Whether who sees it knows of a mail server's store.
+        ucs: bool,
+    },
     /// Nothing: the end of a dialog.
     Nothing,
 }
@@ -230,19 +242,24 @@ impl View {
 
     /// One's own contacts.
     #[must_use]
-    pub fn contacts(presentity: &Presentity, now: Timestamp) -> View {
+    pub fn contacts(presentity: &Presentity, ucs: bool, now: Timestamp) -> View {
         let list = presentity
             .enhanced
             .as_deref()
             .map(|enhanced| enhanced.contacts.share());
-        let seen = Seen::Contacts(list.unwrap_or_else(|| Enhanced::default().contacts.share()));
+        let list = list.unwrap_or_else(|| Enhanced::default().contacts.share());
+        let seen = Seen::Contacts { list, ucs };
         View::new(presentity, Package::RoamingContacts, now, seen)
     }
 
     /// A change of one's own contacts.
     #[must_use]
-    pub fn contact_step(presentity: &Presentity, delta: &Delta, now: Timestamp) -> View {
-        let seen = Seen::ContactStep(Box::new(delta.clone()));
+    pub fn contact_step(presentity: &Presentity, delta: &Delta, ucs: bool, now: Timestamp) -> View {
+        let seen = Seen::ContactStep {
+            delta: Box::new(delta.clone()),
+            custody: presentity.custody(),
+            ucs,
+        };
         View::new(presentity, Package::RoamingContacts, now, seen)
     }
 }

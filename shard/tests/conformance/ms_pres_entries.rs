@@ -107,7 +107,7 @@ fn a_step_is_not_told_to_who_was_shown_it() {
     );
     pool.ask_all(&[change, watch]);
     let shown = pool.shown_in_answer.take().expect("the list");
-    assert!(matches!(&shown.views[0].seen, Seen::Contacts(list) if list.delta_num == 2));
+    assert!(matches!(&shown.views[0].seen, Seen::Contacts { list, .. } if list.delta_num == 2));
     assert!(pool.told.is_empty(), "{:?}", pool.told);
 }
 

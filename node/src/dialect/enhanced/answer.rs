@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use shard::document::contacts::UcsMode;
 use shard::document::legacy::Linked;
 use shard::document::rlmi::{self, Rejection};
 use shard::document::{categories, contacts, fault, legacy, pidf, roaming_self};
@@ -44,21 +43,15 @@ pub fn content_type(format: Format) -> &'static str {
 
 const ROAMING_SELF: &str = "application/vnd-microsoft-roaming-self+xml";
 
-/// Appends the document that shows `view` in `format`.
-pub fn compose(
-    view: &View,
-    format: Format,
-    mode: UcsMode,
-    linked: Option<&Linked>,
-    out: &mut Vec<u8>,
-) {
+/// Appends the document that shows `view` in `format`; `ucs` where contacts may be moved to a mail server.
+pub fn compose(view: &View, format: Format, ucs: bool, linked: Option<&Linked>, out: &mut Vec<u8>) {
     match format {
         Format::Pidf => pidf::compose(view, out),
         Format::MsPidf => legacy::compose_ms_pidf(view, linked, out),
         Format::Msrtc => legacy::compose_msrtc(view, out),
         Format::Categories => categories::compose(view, out),
         Format::RoamingSelf => roaming_self::compose(view, out),
-        Format::RoamingContacts => contacts::compose(view, mode, out),
+        Format::RoamingContacts => contacts::compose(view, ucs, out),
         //= MS-SIPREGE 3.2
         //# unregistered: the oldest of more endpoints than a user may have
         Format::Registration => out.extend_from_slice(b"deregistered;event=unregistered"),
@@ -117,14 +110,8 @@ pub fn subscribed(
         (_, Some(_)) if batch => related(reply, request, shown, &[], here),
         (_, Some(view)) => {
             let format = format_of(request, view);
-            let mode = match (aside, &view.seen) {
-                (Aside::Contacts { ucs, .. }, Seen::Contacts(list)) => {
-                    UcsMode::of(list.custody, *ucs, here.ucs)
-                }
-                _ => UcsMode::Unsaid,
-            };
             let mut document = Vec::new();
-            compose(view, format, mode, None, &mut document);
+            compose(view, format, here.ucs, None, &mut document);
             reply.body(content_type(format), &document)
         }
         (_, None) => reply.finish(),
@@ -135,7 +122,7 @@ pub fn subscribed(
 fn format_of(request: &Request, view: &View) -> Format {
     match &view.seen {
         Seen::Own(_) => Format::RoamingSelf,
-        Seen::Contacts(_) | Seen::ContactStep(_) => Format::RoamingContacts,
+        Seen::Contacts { .. } | Seen::ContactStep { .. } => Format::RoamingContacts,
         Seen::Categories(_) => Format::Categories,
         Seen::Publications(_) | Seen::Legacy(_) | Seen::Nothing => {
             crate::dialect::simple::accepted(request).unwrap_or(Format::Pidf)

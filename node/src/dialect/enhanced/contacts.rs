@@ -25,7 +25,7 @@ pub(super) fn subscribe<'s>(
         format: Format::RoamingContacts,
         wish: Wish::Contacts(ucs),
         must_register: true,
-        aside: Aside::Contacts { ucs, ready },
+        aside: Aside::Contacts { ready },
     };
     Buffers::of(scratch).finish(request, circumstances, subscription)
 }

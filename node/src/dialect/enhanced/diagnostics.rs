@@ -57,6 +57,11 @@ pub const CONTACTS_MIGRATED: Diagnosis = diagnosis(
     2165,
     "Contact subscription is not allowed as the user's contact list has migrated to Exchange.",
 );
+/// The contacts have moved to a mail server, and the subscription ends.
+pub const SUBSCRIPTION_MIGRATED: Diagnosis = diagnosis(
+    2186,
+    "Contact subscription has been terminated as the user migrated to ucs mode.",
+);
 /// Anything else.
 pub const DEFAULT: Diagnosis = diagnosis(4000, "User services default.");
 /// A body that cannot be read.
@@ -115,7 +120,7 @@ impl Diagnosis {
     }
 
     fn is_public(&self) -> bool {
-        [NO_DIALOG.id, SIGNED_OUT.id].contains(&self.id)
+        [NO_DIALOG.id, SUBSCRIPTION_MIGRATED.id, SIGNED_OUT.id].contains(&self.id)
     }
 
     /// As the header has it.

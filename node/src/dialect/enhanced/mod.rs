@@ -172,6 +172,22 @@ impl Settings {
         }
     }
 
+    /// These, where contacts may be moved to a mail server.
+    #[must_use]
+    pub fn with_contact_store(mut self) -> Settings {
+        self.ucs = true;
+        let properties = self
+            .provisioning
+            .iter_mut()
+            .flat_map(|group| &mut group.properties);
+        for (name, value) in properties {
+            if name == "exchangecontactstoreallowed" {
+                "true".clone_into(value);
+            }
+        }
+        self
+    }
+
     /// Whether a category of this name may be published.
     //= MS-PRES 3.2.5.1.2
     //# publications are limited to registered names; the administrator may register more, or allow all
@@ -195,11 +211,9 @@ pub enum Aside {
         /// Who of them is to be told that somebody watches: clients say so only once, to us.
         introductions: Vec<Introduction>,
     },
-    /// A contact subscription, by a client that knows of mail servers' stores or not.
+    /// A contact subscription.
     Contacts {
-        /// Whether it does.
-        ucs: bool,
-        /// Whether it is ready to have its contacts moved.
+        /// Whether its client is ready to have the contacts moved to a mail server.
         ready: bool,
     },
     /// A registration: which of the bindings is the one that asks.

@@ -183,12 +183,15 @@ fn live(presentity: &mut Client, version: &mut u32) {
         xmlns:xsi=\"http://www.w3.org/2001/XMLSchema-instance\" xsi:type=\"userState\" manual=\"true\">\
         <availability>6500</availability></state>";
     let words = note(&format!("to friends, {version}"));
+    let calendar = "<calendarData xmlns=\"http://schemas.microsoft.com/2006/09/sip/calendarData\" \
+        mailboxID=\"bob@contoso.com\"><freeBusy startTime=\"2008-01-11T00:00:00Z\" granularity=\"PT15M\" \
+        encodingVersion=\"1\">AAAVVf/w</freeBusy></calendarData>";
     let publications: String = [
         ("state", 2, state),
         ("state", 3, state),
         ("note", 300, &words),
         ("note", 400, &words),
-        ("calendarData", 400, &words),
+        ("calendarData", 400, calendar),
     ]
     .map(|(category, container, data)| {
         publication(

@@ -342,6 +342,28 @@ impl Client {
         )
     }
 
+    /// Subscribes to one's own contacts, with more lines; the answer carries them.
+    pub fn watch_contacts(&mut self, lines: &str) -> (Dialog, Response) {
+        let mut dialog = Dialog::new("vnd-microsoft-roaming-contacts", &self.uri);
+        let lines = format!("{CONTACT_LINES}{lines}");
+        let response = self.subscribe(&mut dialog, Some(3_600), &lines, "", "");
+        (dialog, response)
+    }
+
+    /// A change of one's contacts outside every dialog.
+    pub fn change_contacts(&mut self, call: &str) -> Response {
+        self.service("application/SOAP+xml", &soap(call))
+    }
+
+    /// The same inside the dialog of one's contacts.
+    pub fn change_contacts_in(&mut self, dialog: &mut Dialog, call: &str) -> Response {
+        dialog.cseq += 1;
+        let to_tag = dialog.to_tag.as_deref();
+        let head = self.head("SERVICE", &dialog.to, to_tag, &dialog.call_id, dialog.cseq);
+        self.phone
+            .ask(head, "Content-Type: application/SOAP+xml\r\n", &soap(call))
+    }
+
     /// The next notification in a dialog.
     pub fn told(&mut self, dialog: &Dialog) -> Request {
         self.phone.notify(Some(&dialog.call_id))
@@ -362,6 +384,35 @@ impl Client {
 pub const SELF_LINES: &str = "Accept: application/vnd-microsoft-roaming-self+xml\r\n\
     Supported: com.microsoft.autoextend\r\nSupported: ms-benotify\r\nProxy-Require: ms-benotify\r\n\
     Supported: ms-piggyback-first-notify\r\n";
+
+/// Lines of a subscription to one's own contacts.
+pub const CONTACT_LINES: &str = "Accept: application/vnd-microsoft-roaming-contacts+xml\r\n\
+    Supported: com.microsoft.autoextend\r\nSupported: ms-benotify\r\nProxy-Require: ms-benotify\r\n\
+    Supported: ms-piggyback-first-notify\r\n";
+
+/// A call of a method that changes contacts.
+pub fn soap(call: &str) -> String {
+    format!(
+        "<s:Envelope xmlns:s=\"http://schemas.xmlsoap.org/soap/envelope/\" \
+         xmlns:m=\"http://schemas.microsoft.com/winrtc/2002/11/sip\"><s:Body>{call}</s:Body></s:Envelope>"
+    )
+}
+
+/// setContact: an address, a name, its groups, and the list's number.
+pub fn set_contact(uri: &str, name: &str, groups: &str, delta_num: u32) -> String {
+    format!(
+        "<m:setContact><m:displayName>{name}</m:displayName><m:groups>{groups}</m:groups>\
+         <m:subscribed>true</m:subscribed><m:URI>{uri}</m:URI><m:externalURI/>\
+         <m:deltaNum>{delta_num}</m:deltaNum></m:setContact>"
+    )
+}
+
+/// addGroup: a name, and the list's number.
+pub fn add_group(name: &str, delta_num: u32) -> String {
+    format!(
+        "<m:addGroup><m:name>{name}</m:name><m:externalURI/><m:deltaNum>{delta_num}</m:deltaNum></m:addGroup>"
+    )
+}
 
 /// Lines of a batch.
 pub const BATCH_LINES: &str = "Accept: application/msrtc-event-categories+xml, \

@@ -5,7 +5,7 @@ use std::time::Duration;
 use transport::sip::{Name, Request, Response, StatusCode};
 
 use super::super::phone::{Phone, fresh};
-use super::client::{shared, somebody, text};
+use super::client::{Client, Dialog, shared, somebody, text};
 use super::pidf::{present, set_state};
 use super::tree;
 use super::viewer::{FEDERATED, MSRTC, OFFERS, Viewer, activity};
@@ -265,32 +265,22 @@ fn the_format_is_the_best_that_accept_holds() {
     const ENHANCED: &str = "application/msrtc-event-categories+xml";
     const PIDF: &str = "application/pidf+xml";
     let bob = present(shared(), &somebody("bob"));
-    let carol = format!("sip:{}@contoso.com", somebody("carol"));
-    let asks = |accept: &[&str], body: &str| {
-        let mut phone = Phone::tcp(shared().tcp);
-        let call_id = format!("best-{}", fresh());
-        let to = format!("<{}>", bob.uri);
-        let head = phone.head("SUBSCRIBE", &bob.uri, &carol, &to, &call_id, 1);
-        let media = if body.is_empty() {
-            ""
-        } else {
-            "Content-Type: application/msrtc-adrl-categorylist+xml\r\n"
-        };
+    let mut carol = Client::sign_in(shared(), &somebody("carol"));
+    let batch = super::client::batch(&carol.uri, "subscribe", &[&bob.uri], &["state"]);
+    let mut asks = |accept: &[&str], body: &str| {
         let lines = format!(
-            "Event: presence\r\nAccept: {}, application/rlmi+xml, multipart/related\r\n{media}",
+            "Accept: {}, application/rlmi+xml, multipart/related\r\n",
             accept.join(", ")
         );
-        assert_eq!(
-            phone.ask(head, &lines, body).status(),
-            StatusCode::OK,
-            "{accept:?}"
-        );
-        let told = phone.notify(Some(&call_id));
+        let mut dialog = Dialog::new("presence", &bob.uri);
+        let media = "application/msrtc-adrl-categorylist+xml";
+        let answer = carol.subscribe(&mut dialog, Some(600), &lines, media, body);
+        assert_eq!(answer.status(), StatusCode::OK, "{accept:?}");
+        let told = carol.told(&dialog);
         told.header(Name::ContentType)
             .unwrap_or_default()
             .to_owned()
     };
-    let batch = super::client::batch(&carol, "subscribe", &[&bob.uri], &["state"]);
     for accept in [
         [ENHANCED, MEDIA, PIDF],
         [ENHANCED, PIDF, MEDIA],

@@ -243,7 +243,9 @@ fn a_private_category_is_for_its_publisher() {
         alice.uri
     );
     assert_eq!(bob.set_members(&member).status(), StatusCode::OK);
-    let linked = "<linkedPicContactList xmlns=\"http://schemas.microsoft.com/2010/12/sip/linkedpiccontacts\"/>";
+    let linked = "<LinkedPicContactList><LinkedPicContactEntry primary-Identity=\"bob@mail.example\">\
+        <secondary-identities><secondary-identity>bob@chat.example</secondary-identity></secondary-identities>\
+        </LinkedPicContactEntry></LinkedPicContactList>";
     let private = ["legacyInterop", "linkedPICContacts", "otherOptions"];
     let (_, mine) = bob.watch_self(&["categories"]);
     let mine = text(mine.body());

@@ -177,8 +177,8 @@ impl Heard {
                 }
             }
             Seen::Own(own) => self.own.hear(own),
-            Seen::Contacts(list) => self.contacts = Some(list.delta_num),
-            Seen::ContactStep(delta) => {
+            Seen::Contacts { list, .. } => self.contacts = Some(list.delta_num),
+            Seen::ContactStep { delta, .. } => {
                 if self.contacts != Some(delta.from) {
                     return Err(format!(
                         "a step from {} to {} for who knows {:?}",
