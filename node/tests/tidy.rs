@@ -105,6 +105,7 @@ const ORDER: [(&str, Modules); 3] = [
                     "config",
                     "observe",
                     "peer",
+                    "directory",
                     "raft",
                     "pool",
                     "dialect",
@@ -282,7 +283,7 @@ fn every_file_says_what_it_is_and_nothing_is_left_undone() {
 }
 
 /// Sections that code cites and no test does yet. The number may only fall.
-const UNTESTED_MAX: usize = 57;
+const UNTESTED_MAX: usize = 23;
 
 #[test]
 fn what_is_cited_is_tested() {
