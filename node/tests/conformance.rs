@@ -10,9 +10,6 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Requirements of MS-PRES with MUST or MUST NOT that nothing proves or excepts. The number may only fall.
-const UNCOVERED_MAX: usize = 0;
-
 /// The listing.
 const LISTING: &str = "docs/conformance.md";
 
@@ -301,7 +298,7 @@ fn claims_stand_above_tests_and_name_what_there_is() {
 }
 
 #[test]
-fn what_must_be_is_covered_more_and_more() {
+fn what_must_be_is_covered() {
     let rows = rows(&read(&root().join(TABLE)));
     let found = found();
     let covered: BTreeSet<&str> = found
@@ -312,15 +309,13 @@ fn what_must_be_is_covered_more_and_more() {
         .collect();
     let uncovered: Vec<&str> = rows
         .iter()
-        .filter(|row| row.id.starts_with("PRES-") && column(&row.level) == 0)
+        .filter(|row| row.id.starts_with("PRES-") && column(&row.level) <= 1)
         .map(|row| row.id.as_str())
         .filter(|id| !covered.contains(id))
         .collect();
-    println!("{} without a test: {uncovered:?}", uncovered.len());
     assert!(
-        uncovered.len() <= UNCOVERED_MAX,
-        "{} requirements of MS-PRES without a test, at most {UNCOVERED_MAX} were there",
-        uncovered.len()
+        uncovered.is_empty(),
+        "what MS-PRES demands (MUST) or advises (SHOULD) without a test: {uncovered:?}"
     );
 }
 
