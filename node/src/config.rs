@@ -95,7 +95,7 @@ pub struct Account {
     /// The users file; `add` makes it if there is none
     #[arg(long, value_name = "FILE")]
     pub users: PathBuf,
-    /// The realm: the server's first domain, unless it has realm in [auth]
+    /// The realm: the server's first domain, unless its section auth has a realm
     #[arg(long, value_name = "REALM")]
     pub realm: String,
     /// The part of the user's address before the @, such as alice

@@ -1,6 +1,6 @@
 //! The users of this deployment: who they are, what is known of them, and how they are found.
 //!
-//! A directory is read whole, from a [`file`] or from an [`ldap`] server, into a [`Snapshot`] in memory.
+//! A directory is read whole, from a file or from an LDAP server, into a [`Snapshot`] in memory.
 //! Whoever asks is answered from the snapshot at once: a SIP worker never waits for a disk or a server,
 //! and a server that is lost is not missed until it has something new to say. [`keeper`] reads anew.
 
