@@ -62,8 +62,109 @@ enum Action {
     /// Change or list the users who may sign in
     #[command(subcommand, after_help = USER_HELP)]
     User(UserAction),
+    /// Look after a running pool
+    #[command(subcommand, after_help = POOL_HELP)]
+    Pool(PoolAction),
+    /// Run a pool of several nodes on this machine, to try things out; ends with Ctrl-C
+    DevPool(DevPool),
     /// Print the version
     Version,
+}
+
+const POOL_HELP: &str = "Each order may be given twice, and goes on when you stop watching it.\n\nExamples:\n  \
+    lamplight pool status\n  \
+    lamplight pool drain 2            before node 2 is upgraded; then: lamplight pool resume 2\n  \
+    lamplight pool remove-node 3      node 3 is broken, or not needed any more\n\n\
+    A new node joins with the secret of the pool:\n  \
+    lamplight pool token --data /var/lib/lamplight > secret\n  \
+    lamplight serve --peers 192.0.2.4:7060 --join 192.0.2.1:7060 --secret secret …";
+
+/// What to do with a pool.
+#[derive(Clone, Debug, Subcommand)]
+pub enum PoolAction {
+    /// Show nodes, shards and who leads them
+    Status {
+        /// Where the pool is spoken to
+        #[command(flatten)]
+        at: AtPool,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Let other nodes lead what this one leads: before it is stopped for an upgrade
+    Drain {
+        /// Where the pool is spoken to
+        #[command(flatten)]
+        at: AtPool,
+        /// The node's number
+        node: u64,
+    },
+    /// Let a drained node lead again
+    Resume {
+        /// Where the pool is spoken to
+        #[command(flatten)]
+        at: AtPool,
+        /// The node's number
+        node: u64,
+    },
+    /// Move everything off a node and take it out of the pool, for good
+    RemoveNode {
+        /// Where the pool is spoken to
+        #[command(flatten)]
+        at: AtPool,
+        /// The node's number
+        node: u64,
+    },
+    /// Let a replica lead its shard
+    TransferLeader {
+        /// Where the pool is spoken to
+        #[command(flatten)]
+        at: AtPool,
+        /// The shard's number
+        shard: u16,
+        /// The number of a node that has a replica of it
+        to: u64,
+    },
+    /// Write a snapshot of everything that the node behind --admin holds
+    Snapshot {
+        /// Where the pool is spoken to
+        #[command(flatten)]
+        at: AtPool,
+    },
+    /// Print the secret that a new node joins with
+    Token {
+        /// The data folder of a node of the pool
+        #[arg(long, value_name = "DIR", default_value = DATA)]
+        data: PathBuf,
+    },
+}
+
+/// Where a pool is spoken to.
+#[derive(Clone, Debug, Args)]
+pub struct AtPool {
+    /// The admin listener of one of its nodes
+    #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:8060")]
+    pub admin: SocketAddr,
+}
+
+/// A pool on this machine.
+#[derive(Clone, Debug, Args)]
+pub struct DevPool {
+    /// How many nodes
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    pub nodes: u16,
+    /// Shards of a new pool
+    #[arg(long, value_name = "N", default_value_t = 4)]
+    pub shards: u16,
+    /// Data, logs and pool.json of the nodes go here
+    #[arg(long, value_name = "DIR", default_value = "./lamplight-dev-pool")]
+    pub dir: PathBuf,
+    /// Serve addresses of this domain; may be repeated
+    #[arg(long, value_name = "NAME", default_value = "localhost")]
+    pub domain: Vec<String>,
+    /// Node i listens for SIP at this port + 10·i, for the operator one above, for its peers two above
+    #[arg(long, value_name = "PORT", default_value_t = 5060)]
+    pub base_port: u16,
 }
 
 const USER_HELP: &str = "The file holds a line for each secret: user:realm:scheme:secret. \
@@ -667,6 +768,10 @@ pub enum Wish {
     Checked(Box<Config>),
     /// Change or list users.
     User(UserAction),
+    /// Look after a pool.
+    Pool(PoolAction),
+    /// Run a pool on this machine.
+    DevPool(DevPool),
     /// Print the version.
     Version,
 }
@@ -690,6 +795,8 @@ impl Cli {
                 Config::load(&flags).map(|config| Wish::Checked(Box::new(config)))
             }
             Some(Action::User(action)) => Ok(Wish::User(action)),
+            Some(Action::Pool(action)) => Ok(Wish::Pool(action)),
+            Some(Action::DevPool(wanted)) => Ok(Wish::DevPool(wanted)),
             Some(Action::Version) => Ok(Wish::Version),
         }
     }

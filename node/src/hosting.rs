@@ -13,7 +13,7 @@ use crate::ingress::route::{Replica, RouteTable, Routes};
 use crate::observe::metrics::Metrics;
 use crate::peer::NodeNumber;
 use crate::peer::mesh::Mesh;
-use crate::pool::map::{Change, PoolMap, Record};
+use crate::pool::map::{Change, PoolMap, Record, Standing};
 use crate::pool::{self, PoolGroup, placement};
 use crate::raft::group::{GroupOptions, ShardGroup, StartError};
 use crate::raft::log::Log;
@@ -25,8 +25,8 @@ const STEP: Duration = Duration::from_millis(250);
 /// How long a replica that is no longer wanted stays: until its leader has surely let it go.
 const LINGER: Duration = Duration::from_secs(20);
 
-/// Between two changes of placement: the one before has settled by then, or is being tried.
-const PLACE_EVERY: Duration = Duration::from_millis(500);
+/// Changes of placement at a time: each is of another shard, and the next ones wait until the map shows them.
+const PLACE_AT_ONCE: usize = 16;
 
 /// Between two attempts to hand one group over.
 const HAND_OVER_EVERY: Duration = Duration::from_secs(5);
@@ -88,9 +88,9 @@ pub(crate) struct Hosting {
 pub(crate) struct Memory {
     unwanted_since: HashMap<u16, Instant>,
     handed_over: HashMap<u16, Instant>,
-    placed: Option<Instant>,
     routed: Option<(u64, Vec<u16>)>,
     kept: u64,
+    silent_since: HashMap<NodeNumber, Instant>,
 }
 
 impl Hosting {
@@ -174,7 +174,8 @@ impl Hosting {
         }
         self.describe(map).await;
         self.keep_members(map, memory).await;
-        self.place(map, memory).await;
+        self.place(map).await;
+        self.farewell(map, memory).await;
     }
 
     /// Ends replicas that the map wants elsewhere, once their leader has let them go.
@@ -235,7 +236,14 @@ impl Hosting {
                 continue;
             }
             let wanted: BTreeSet<NodeNumber> = entry.replicas.iter().copied().collect();
-            let settled = group.core.reconcile(&wanted, &BTreeSet::new()).await;
+            // Who is to go hands over first: a leader that takes itself out leaves the others to find out.
+            let goes = !wanted.contains(&self.node);
+            let keeps = if goes {
+                wanted.iter().chain([&self.node]).copied().collect()
+            } else {
+                wanted.clone()
+            };
+            let settled = group.core.reconcile(&keeps, &BTreeSet::new()).await;
             let Some(&preferred) = entry.replicas.first() else {
                 continue;
             };
@@ -255,19 +263,71 @@ impl Hosting {
         }
     }
 
+    /// Who leaves is gone once its groups have let it go; it says so itself. Of a node that is dead the
+    /// leader of the pool map says it, after a while.
+    async fn farewell(&self, map: &PoolMap, memory: &mut Memory) {
+        let leading = self.pool.core.leads();
+        for (node, _) in map.nodes() {
+            if !placement::is_free(map, node) {
+                memory.silent_since.remove(&node);
+                continue;
+            }
+            let gone = if node == self.node {
+                let votes = |group: &ShardGroup| group.core.members().0.contains(&node);
+                !self.hosted.all().iter().any(|(_, group)| votes(group))
+            } else if leading && !self.traffic.reaches(node) {
+                let since = memory.silent_since.entry(node).or_insert_with(Instant::now);
+                since.elapsed() > LINGER
+            } else {
+                memory.silent_since.remove(&node);
+                false
+            };
+            if gone {
+                let standing = Standing::Gone;
+                let shown = |map: &PoolMap| {
+                    map.node(node)
+                        .is_none_or(|entry| entry.standing == standing)
+                };
+                let change = Change::Stand { node, standing };
+                let _ = self.pool.make(&change, shown).await;
+            }
+        }
+    }
+
     /// The leader of the pool map places replicas.
-    async fn place(&self, map: &PoolMap, memory: &mut Memory) {
-        let waits = memory
-            .placed
-            .is_some_and(|placed| placed.elapsed() < PLACE_EVERY);
-        if waits || !self.pool.core.leads() {
+    async fn place(&self, map: &PoolMap) {
+        if !self.pool.core.leads() {
             return;
         }
-        if let Some(change) = placement::next(map) {
-            memory.placed = Some(Instant::now());
-            let epoch = map.epoch;
+        let mut planned = map.clone();
+        let mut touched = BTreeSet::new();
+        while touched.len() < PLACE_AT_ONCE
+            && let Some(change) = placement::next(&planned)
+        {
+            // A shard that loses a replica settles before it may lose another one.
+            if let Change::Place { shard, .. } = &change
+                && !touched.insert(*shard)
+            {
+                break;
+            }
+            let epoch = planned.epoch;
+            planned.apply(&change);
+            if planned.epoch == epoch {
+                break;
+            }
             tracing::info!(?change, "placing");
-            let _ = self.pool.make(&change, |map| map.epoch > epoch).await;
+            let wanted = planned.epoch;
+            if self
+                .pool
+                .make(&change, |map| map.epoch >= wanted)
+                .await
+                .is_err()
+            {
+                break;
+            }
+            if !matches!(change, Change::Place { .. }) {
+                break;
+            }
         }
     }
 

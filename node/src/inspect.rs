@@ -24,15 +24,19 @@ use crate::ingress::endpoint::Shared;
 use crate::ingress::route::Leader;
 use crate::observe::report::{
     Asked, ContactsReport, ContactsWish, DirectoryReport, EndpointReport, Inspect, InspectError,
-    NodeReport, PoolReport, PresentityReport, PublicationReport, Readiness, ShardReport,
+    NodeReport, PoolOrder, PoolReport, PresentityReport, PublicationReport, Readiness, ShardReport,
     UserReport, VoiceMail, WatcherReport,
 };
 use crate::pool::PoolGroup;
+use crate::pool::map::{Change, PoolMap, Standing};
 use crate::raft::log::Log;
 use crate::raft::proposer::Batch;
 
 /// How long a shard thread is waited for.
 const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Whether a map shows what was wanted.
+type Shown = Box<dyn Fn(&PoolMap) -> bool + Send + Sync>;
 
 /// A node, to look at.
 pub(crate) struct Inspector {
@@ -107,6 +111,75 @@ impl Inspect for Inspector {
             ready: waiting_for.is_empty(),
             waiting_for,
         }
+    }
+
+    fn order(&self, order: PoolOrder) -> Asked<'_, Result<(), InspectError>> {
+        Box::pin(async move {
+            let map = self.pool.map();
+            let unsound = |what: String| Err(InspectError::Unsound(what));
+            let (change, done): (Change, Shown) = match order {
+                PoolOrder::Snapshot => {
+                    self.pool.core.snapshot(true).await;
+                    for (_, group) in self.hosted.all() {
+                        group.core.snapshot(true).await;
+                    }
+                    return Ok(());
+                }
+                PoolOrder::Lead(shard, to) => {
+                    let Some(entry) = map.shard(shard) else {
+                        return unsound(format!("there is no shard {shard}"));
+                    };
+                    if !entry.replicas.contains(&to) {
+                        return unsound(format!(
+                            "node {to} has no replica of shard {shard}; nodes {:?} have",
+                            entry.replicas
+                        ));
+                    }
+                    let others = entry.replicas.iter().filter(|node| **node != to);
+                    let replicas: Vec<u64> = std::iter::once(&to).chain(others).copied().collect();
+                    let wanted = replicas.clone();
+                    (
+                        Change::Place { shard, replicas },
+                        Box::new(move |map| {
+                            map.shard(shard)
+                                .is_some_and(|entry| entry.replicas == wanted)
+                        }),
+                    )
+                }
+                PoolOrder::Drain(node) | PoolOrder::Resume(node) | PoolOrder::Remove(node) => {
+                    let standing = match order {
+                        PoolOrder::Drain(_) => Standing::Draining,
+                        PoolOrder::Resume(_) => Standing::Serving,
+                        _ => Standing::Leaving,
+                    };
+                    let Some(entry) = map.node(node) else {
+                        return unsound(format!("there is no node {node}"));
+                    };
+                    if entry.standing == Standing::Gone && standing != Standing::Leaving {
+                        return unsound(format!(
+                            "node {node} is gone for good; join it as a new one"
+                        ));
+                    }
+                    let others = map.hosts().iter().any(|host| *host != node);
+                    if standing == Standing::Leaving && !others {
+                        return unsound(format!(
+                            "node {node} is the last one that can hold anything"
+                        ));
+                    }
+                    (
+                        Change::Stand { node, standing },
+                        Box::new(move |map| {
+                            map.node(node).is_some_and(|entry| {
+                                entry.standing == standing || entry.standing == Standing::Gone
+                            })
+                        }),
+                    )
+                }
+            };
+            let made = self.pool.make(&change, done).await;
+            made.map(drop)
+                .map_err(|error| InspectError::NotNow(error.to_string()))
+        })
     }
 
     fn presentity<'a>(&'a self, uri: &'a str) -> Asked<'a, Result<PresentityReport, InspectError>> {

@@ -20,11 +20,13 @@
 pub mod accounts;
 pub mod config;
 pub mod contact_store;
+pub mod dev_pool;
 pub mod dialect;
 pub mod directory;
 pub mod egress;
 pub mod ingress;
 pub mod observe;
+pub mod operator;
 pub mod peer;
 pub mod pool;
 pub mod raft;

@@ -4,8 +4,8 @@ use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
 
 use clap::Parser as _;
-use node::config::{Cli, Config, LogFormat, Wish};
-use node::{Node, Stop, accounts};
+use node::config::{Cli, Config, DevPool, LogFormat, Wish};
+use node::{Node, Stop, accounts, dev_pool, operator};
 use tracing_subscriber::EnvFilter;
 use transport::io::tls::Certificates;
 
@@ -43,12 +43,36 @@ fn main() -> ExitCode {
             }
             Err(error) => fail(&error),
         },
+        Ok(Wish::Pool(action)) => match operator::perform(&action) {
+            Ok(done) => {
+                say(&done);
+                ExitCode::SUCCESS
+            }
+            Err(error) => fail(&error),
+        },
+        Ok(Wish::DevPool(wanted)) => run_pool(&wanted),
         Ok(Wish::Version) => {
             say(concat!("lamplight ", env!("CARGO_PKG_VERSION")));
             ExitCode::SUCCESS
         }
         Err(error) => fail(&error),
     }
+}
+
+/// Runs a pool until a signal ends it.
+fn run_pool(wanted: &DevPool) -> ExitCode {
+    let signals = match Signals::block() {
+        Ok(signals) => signals,
+        Err(error) => return fail(&error),
+    };
+    let pool = match dev_pool::start(wanted) {
+        Ok(pool) => pool,
+        Err(error) => return fail(&error),
+    };
+    say(&pool.table());
+    while signals.wait() == libc::SIGHUP {}
+    pool.stop();
+    ExitCode::SUCCESS
 }
 
 fn fail(error: &dyn std::fmt::Display) -> ExitCode {

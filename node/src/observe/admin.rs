@@ -12,7 +12,7 @@ use axum::routing::{get, post, put};
 use axum::{Json, Router};
 use serde_json::json;
 
-use super::report::{ContactsWish, Inspect, InspectError, VoiceMail};
+use super::report::{ContactsWish, Inspect, InspectError, PoolOrder, VoiceMail};
 
 type Node = State<Arc<dyn Inspect>>;
 
@@ -31,6 +31,12 @@ pub async fn serve(address: SocketAddr, node: Arc<dyn Inspect>) -> io::Result<So
         .route(
             "/pool",
             get(|State(node): Node| async move { Json(node.pool()) }),
+        )
+        .route("/pool/nodes/{node}/{how}", post(stand))
+        .route("/pool/shards/{shard}/lead/{node}", post(lead))
+        .route(
+            "/pool/snapshot",
+            post(|node: Node| order(node, PoolOrder::Snapshot)),
         )
         .route("/presentity/{uri}", get(presentity))
         .route("/directory", get(directory))
@@ -67,6 +73,8 @@ async fn index() -> &'static str {
      /ready              every shard here has a leader and has caught up\n\
      /metrics            Prometheus text\n\
      /pool               node, shards, leaders, log positions (JSON)\n\
+     POST /pool/nodes/{node}/drain|resume|remove, /pool/shards/{shard}/lead/{node}, /pool/snapshot\n\
+     \x20                   what `lamplight pool` does\n\
      /presentity/{uri}   what is kept for an address and what its watchers see (JSON)\n\
      /directory?search=  users whose name begins so (JSON)\n\
      PUT /presentity/{uri}/waiting   voice mail: {\"waiting\": true, \"unread\": 2, \"read\": 8} (JSON)\n\
@@ -102,6 +110,31 @@ async fn directory(State(node): Node, Query(wanted): Query<Wanted>) -> Response 
         Ok(report) => Json(report).into_response(),
         Err(error) => refused(&error),
     }
+}
+
+async fn order(State(node): Node, order: PoolOrder) -> Response {
+    match node.order(order).await {
+        Ok(()) => StatusCode::NO_CONTENT.into_response(),
+        Err(error) => refused(&error),
+    }
+}
+
+async fn stand(node: Node, Path((number, how)): Path<(u64, String)>) -> Response {
+    let wanted = match how.as_str() {
+        "drain" => PoolOrder::Drain(number),
+        "resume" => PoolOrder::Resume(number),
+        "remove" => PoolOrder::Remove(number),
+        _ => {
+            return refused(&InspectError::Unsound(format!(
+                "{how:?} is nothing a node can do"
+            )));
+        }
+    };
+    order(node, wanted).await
+}
+
+async fn lead(node: Node, Path((shard, to)): Path<(u16, u64)>) -> Response {
+    order(node, PoolOrder::Lead(shard, to)).await
 }
 
 async fn presentity(State(node): Node, Path(uri): Path<String>) -> Response {
@@ -150,7 +183,7 @@ async fn contacts_return(node: Node, uri: Path<String>, Query(how): Query<From>)
 
 fn refused(error: &InspectError) -> Response {
     let status = match error {
-        InspectError::BadAddress(_) => StatusCode::BAD_REQUEST,
+        InspectError::BadAddress(_) | InspectError::Unsound(_) => StatusCode::BAD_REQUEST,
         InspectError::Unknown(_) | InspectError::Foreign(_) | InspectError::NoDirectory => {
             StatusCode::NOT_FOUND
         }

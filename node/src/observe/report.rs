@@ -89,6 +89,21 @@ pub struct Readiness {
     pub waiting_for: Vec<String>,
 }
 
+/// What an operator wants of the pool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PoolOrder {
+    /// This node is to lead nothing that another one can lead.
+    Drain(u64),
+    /// This node is to lead its share again.
+    Resume(u64),
+    /// Everything is to move off this node.
+    Remove(u64),
+    /// This node is to lead this shard.
+    Lead(u16, u64),
+    /// Every group of the node that is asked takes a snapshot.
+    Snapshot,
+}
+
 /// What is kept for one address.
 #[derive(Clone, Debug, Serialize)]
 pub struct PresentityReport {
@@ -209,6 +224,9 @@ pub enum InspectError {
     /// Contacts move nowhere.
     #[error("contacts are kept here; [contact_store] names no mail server")]
     NoStore,
+    /// What is wanted of the pool makes no sense.
+    #[error("{0}")]
+    Unsound(String),
     /// It cannot be done now.
     #[error("{0}")]
     NotNow(String),
@@ -253,6 +271,8 @@ pub trait Inspect: Send + Sync + 'static {
     fn pool(&self) -> PoolReport;
     /// Whether it can do its work.
     fn readiness(&self) -> Readiness;
+    /// Does what an operator wants of the pool, as far as that is a change of its map; the rest follows.
+    fn order(&self, order: PoolOrder) -> Asked<'_, Result<(), InspectError>>;
     /// What is kept for one address.
     fn presentity<'a>(&'a self, uri: &'a str) -> Asked<'a, Result<PresentityReport, InspectError>>;
     /// Who is called by something that begins so, of the directory.

@@ -33,7 +33,6 @@ pub fn next(map: &PoolMap) -> Option<Change> {
         .collect();
     map.shards()
         .find_map(|(shard, entry)| complete(shard, entry, &loads))
-        .or_else(|| farewell(map))
         .or_else(|| level(map, &loads))
         .or_else(|| spread_leaders(map, &loads))
 }
@@ -65,18 +64,17 @@ fn complete(shard: u16, entry: &ShardEntry, loads: &BTreeMap<NodeNumber, Load>) 
     (replicas != entry.replicas).then_some(Change::Place { shard, replicas })
 }
 
-/// Who leaves and holds nothing is gone.
-fn farewell(map: &PoolMap) -> Option<Change> {
-    let holds = |node| {
-        map.shards()
+/// Whether a node leaves, and the map wants nothing of it any more. It is gone when its groups have let it
+/// go as well, which only it knows; or when it is dead.
+#[must_use]
+pub fn is_free(map: &PoolMap, node: NodeNumber) -> bool {
+    let leaves = map
+        .node(node)
+        .is_some_and(|entry| entry.standing == Standing::Leaving);
+    leaves
+        && !map
+            .shards()
             .any(|(_, entry)| entry.replicas.contains(&node))
-    };
-    map.nodes()
-        .find(|(node, entry)| entry.standing == Standing::Leaving && !holds(*node))
-        .map(|(node, _)| Change::Stand {
-            node,
-            standing: Standing::Gone,
-        })
 }
 
 /// Moves a replica from the fullest node to the emptiest, if that makes them more alike.
@@ -204,15 +202,16 @@ mod tests {
     }
 
     #[test]
-    fn who_leaves_holds_nothing_in_the_end_and_is_gone() {
+    fn who_leaves_holds_nothing_in_the_end() {
         let mut map = pool_of(4, 8);
         settle(&mut map);
         map.apply(&Change::Stand {
             node: 2,
             standing: Standing::Leaving,
         });
+        assert!(!is_free(&map, 2));
         settle(&mut map);
-        assert_eq!(map.node(2).map(|node| node.standing), Some(Standing::Gone));
+        assert!(is_free(&map, 2) && !is_free(&map, 1));
         assert!(map.shards().all(|(_, entry)| entry.replicas.len() == 3));
     }
 

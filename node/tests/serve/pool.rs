@@ -1,8 +1,10 @@
 //! Three nodes are one presence service: any of them takes any request, one may die, one may come back.
 
 use std::collections::BTreeMap;
+use std::io::{BufRead as _, BufReader};
 use std::net::{TcpListener, UdpSocket};
 use std::path::PathBuf;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -324,6 +326,153 @@ fn all_nodes_are_killed_and_everything_is_there_when_they_are_back() {
         let body = document(&publisher.user, "open", "after");
         let answer = publisher.publish(&mut phone, Some(600), &body);
         assert_eq!(answer.status(), StatusCode::OK, "{}", publisher.user);
+    }
+}
+
+/// Runs the binary with these arguments: whether it went well, and what it said.
+fn lamplight(arguments: &[&str]) -> (bool, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_lamplight"));
+    let output = command.args(arguments).output().expect("the binary runs");
+    let said = [output.stdout, output.stderr].concat();
+    (
+        output.status.success(),
+        String::from_utf8(said).expect("it speaks text"),
+    )
+}
+
+#[test]
+fn an_operator_drains_a_node_and_takes_one_out_while_phones_publish() {
+    let pool = Pool::start(3, 4);
+    let admin = pool.node(1).admin.to_string();
+    let run = |arguments: &[&str]| {
+        let (well, said) = lamplight(&[&["pool"], arguments, &["--admin", &admin]].concat());
+        assert!(well, "{arguments:?}: {said}");
+        said
+    };
+    // A phone publishes all the time, on a node that stays; not one request fails.
+    let stop = Arc::new(AtomicBool::new(false));
+    let phone = {
+        let (stop, udp) = (Arc::clone(&stop), pool.node(1).udp);
+        std::thread::spawn(move || {
+            let mut phone = Phone::udp(udp);
+            let mut publishers: Vec<Publisher> = (0..8)
+                .map(|user| Publisher::new(&format!("o{user}")))
+                .collect();
+            let (mut rounds, mut worst) = (0, Duration::ZERO);
+            while !stop.load(Ordering::Relaxed) {
+                rounds += 1;
+                for publisher in &mut publishers {
+                    let begin = Instant::now();
+                    let body = document(&publisher.user, "open", &format!("round {rounds}"));
+                    let answer = publisher.publish(&mut phone, Some(600), &body);
+                    assert_eq!(answer.status(), StatusCode::OK, "{}", publisher.user);
+                    worst = worst.max(begin.elapsed());
+                }
+            }
+            (rounds, worst)
+        })
+    };
+    let led_by = |node: u64| {
+        let leaders = pool.leaders(1);
+        leaders
+            .iter()
+            .filter(|leader| **leader == Some(node))
+            .count()
+    };
+    run(&["drain", "1"]);
+    run(&["drain", "1"]);
+    assert_eq!(led_by(1), 0);
+    assert!(run(&["status"]).contains("draining"));
+    run(&["resume", "1"]);
+    run(&["transfer-leader", "0", "3"]);
+    assert_eq!(pool.leaders(1)[0], Some(3));
+    run(&["snapshot"]);
+    run(&["remove-node", "3"]);
+    let seen = pool.seen_by(1);
+    assert_eq!(seen["nodes"][2]["standing"], "gone");
+    for shard in seen["shards"].as_array().expect("shards") {
+        let replicas = shard["replicas"].as_array().expect("replicas");
+        assert!(replicas.iter().all(|node| *node != 3), "{shard}");
+    }
+    stop.store(true, Ordering::Relaxed);
+    let (rounds, worst) = phone.join().expect("no publication failed");
+    println!("{rounds} rounds of publications meanwhile, the slowest took {worst:?}");
+    assert!(rounds > 10);
+
+    for (arguments, told) in [
+        (&["drain", "9"][..], "there is no node 9"),
+        (&["resume", "3"], "gone for good"),
+        (&["transfer-leader", "0", "3"], "has no replica of shard 0"),
+        (&["transfer-leader", "7", "1"], "there is no shard 7"),
+    ] {
+        let (well, said) = lamplight(&[&["pool"], arguments, &["--admin", &admin]].concat());
+        assert!(!well && said.contains(told), "{arguments:?}: {said}");
+    }
+    let (well, said) = lamplight(&["pool", "status", "--admin", "127.0.0.1:1"]);
+    assert!(!well && said.contains("--admin IP:PORT"), "{said}");
+}
+
+#[test]
+fn a_pool_to_try_things_out_runs_with_one_command() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let dir = folder.path().to_str().expect("text");
+    // Three ports for each of three nodes, ten apart: somewhere above those that the system gives away.
+    let base = (0..50)
+        .map(|try_| 20_000 + 100 * try_)
+        .find(|base| {
+            (0..3).all(|node| {
+                (0..3).all(|port| {
+                    let port = base + 10 * node + port;
+                    TcpListener::bind(("127.0.0.1", port)).is_ok()
+                        && UdpSocket::bind(("127.0.0.1", port)).is_ok()
+                })
+            })
+        })
+        .expect("nine ports");
+    let mut pool = Command::new(env!("CARGO_BIN_EXE_lamplight"))
+        .args([
+            "dev-pool",
+            "--nodes",
+            "3",
+            "--shards",
+            "2",
+            "--domain",
+            "example.com",
+        ])
+        .args(["--dir", dir, "--base-port", &base.to_string()])
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("the binary runs");
+    let mut said = String::new();
+    let mut out = BufReader::new(pool.stdout.take().expect("piped"));
+    while !said.contains("lamplight pool ready") {
+        let read = out.read_line(&mut said).expect("text");
+        assert_ne!(read, 0, "it ended: {said}");
+    }
+    let text = std::fs::read_to_string(folder.path().join("pool.json")).expect("pool.json");
+    let told: Value = serde_json::from_str(&text).expect("JSON");
+    let nodes = told["nodes"].as_array().expect("nodes");
+    assert_eq!(nodes.len(), 3);
+    for (node, told) in nodes.iter().enumerate() {
+        let sip = told["sip"].as_str().expect("an address");
+        assert_eq!(sip, format!("127.0.0.1:{}", usize::from(base) + 10 * node));
+        let mut phone = Phone::udp(sip.parse().expect("an address"));
+        let mut publisher = Publisher::new(&format!("t{node}"));
+        let answer = publisher.publish(&mut phone, Some(600), &document("t", "open", "here"));
+        assert_eq!(answer.status(), StatusCode::OK);
+    }
+    let term = Command::new("kill")
+        .arg("-TERM")
+        .arg(pool.id().to_string())
+        .status();
+    assert!(term.expect("kill runs").success());
+    assert!(pool.wait().expect("it ends").success());
+    for told in nodes {
+        let pid = told["pid"].as_u64().expect("a pid");
+        assert!(
+            !PathBuf::from(format!("/proc/{pid}")).exists(),
+            "{pid} is left"
+        );
     }
 }
 
