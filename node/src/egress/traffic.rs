@@ -286,3 +286,110 @@ pub fn decode(mut frame: Bytes) -> Option<Frame> {
         _ => return None,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use shard::machine::effect::SubscriptionState;
+    use shard::slot::Slot;
+    use shard::subscription::dialog::{Delivery, DialogKey, EndReason};
+
+    use super::*;
+
+    fn notice(cseq: u32, format: Format, state: SubscriptionState) -> Notice {
+        Notice {
+            dialog: DialogKey(u128::from(cseq) << 70),
+            slot: Slot::new(1_023).expect("a slot"),
+            delivery: Delivery::Benotify,
+            cseq,
+            format,
+            state,
+            route: Arc::from(&b"route"[..]),
+            target: Arc::from(&b"target"[..]),
+        }
+    }
+
+    /// Every frame that is cut short, or goes on, is refused or is another one; none panics.
+    fn survives(frame: &[u8]) {
+        for cut in 0..frame.len() {
+            let _ = decode(Bytes::copy_from_slice(&frame[..cut]));
+        }
+        for at in 0..frame.len().min(200) {
+            let mut spoiled = frame.to_vec();
+            spoiled[at] ^= 0xff;
+            let _ = decode(spoiled.into());
+        }
+    }
+
+    #[test]
+    fn what_crosses_is_read_as_it_was_written() {
+        let mut requests = vec![REQUESTS];
+        requests.put_u16_le(7);
+        requests.put_u16_le(2);
+        requests.put_u64_le(11);
+        requests.put_u64_le(12);
+        requests.put_slice(b"encoded");
+        match decode(Bytes::from(requests.clone())) {
+            Some(Frame::Requests { shard: 7, batch }) => {
+                assert_eq!(batch.tickets, [Ticket(11), Ticket(12)]);
+                assert_eq!(&batch.requests[..], b"encoded");
+            }
+            other => panic!("{other:?}"),
+        }
+        survives(&requests);
+
+        let mut refused = vec![REFUSED];
+        refused.put_u64_le(3);
+        refused.put_u64_le(11);
+        assert!(matches!(
+            decode(Bytes::from(refused.clone())),
+            Some(Frame::Refused { leader: Some(3), tickets }) if tickets == [Ticket(11)]
+        ));
+        survives(&refused);
+
+        let mut replies = Replies::default();
+        replies.add(Ticket(5), &Outcome::Done, None);
+        replies.add(Ticket(6), &Outcome::Ended, Some(&Shown::default()));
+        match decode(Bytes::from(replies.0.clone())) {
+            Some(Frame::Replies(told)) => {
+                assert_eq!(told.len(), 2);
+                assert_eq!((told[0].0, &told[0].1), (Ticket(5), &Outcome::Done));
+                assert!(told[0].2.is_none() && told[1].2.is_some());
+            }
+            other => panic!("{other:?}"),
+        }
+        survives(&replies.0);
+
+        let mut notify = vec![NOTIFY];
+        notify.put_u64_le(99);
+        notify.put_u8(1);
+        notify.put_u8(Format::Msrtc as u8);
+        notify.put_u32_le(8);
+        notify.put_slice(b"document");
+        let ends = SubscriptionState::Terminated(EndReason::Deactivated);
+        for told in [
+            notice(
+                4,
+                Format::Msrtc,
+                SubscriptionState::Active { expires_s: 60 },
+            ),
+            notice(5, Format::Msrtc, ends),
+        ] {
+            crossing::encode_notice(&told, &mut notify);
+        }
+        match decode(Bytes::from(notify.clone())) {
+            Some(Frame::Notify(rendering, notices)) => {
+                assert_eq!(rendering.taken_at(), Timestamp(99));
+                assert_eq!(&rendering.document(Format::Msrtc)[..], b"document");
+                assert!(rendering.document(Format::Pidf).is_empty());
+                assert_eq!((notices[0].cseq, notices[1].state), (4, ends));
+                assert_eq!(&*notices[1].target, b"target");
+            }
+            other => panic!("{other:?}"),
+        }
+        survives(&notify);
+
+        for unknown in [&b""[..], b"\x09", b"\x05\x01"] {
+            assert!(decode(Bytes::copy_from_slice(unknown)).is_none());
+        }
+    }
+}

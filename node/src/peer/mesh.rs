@@ -353,3 +353,144 @@ pub async fn listen(listener: TcpListener, meshes: Vec<Mesh>, admits: Arc<dyn Ad
         });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use bytes::BytesMut;
+
+    use super::super::call::{Answer, Answering, CallError, Calls};
+    use super::super::credentials::Secret;
+    use super::*;
+
+    /// Answers with the question, backwards.
+    struct Backwards;
+
+    impl Answer for Backwards {
+        fn answer(&self, _from: NodeNumber, question: Bytes) -> Answering {
+            Box::pin(async move { question.iter().rev().copied().collect() })
+        }
+    }
+
+    struct Nobody;
+
+    impl Admit for Nobody {
+        fn admit(&self, _question: Bytes) -> Answering {
+            Box::pin(async { Bytes::new() })
+        }
+    }
+
+    fn hello(node: NodeNumber, pool: &str) -> Hello {
+        Hello {
+            class: Class::Raft,
+            node,
+            life: 1,
+            pool: pool.to_owned(),
+        }
+    }
+
+    /// A node that answers, and where it listens.
+    async fn node(number: NodeNumber, pool: &str, secret: &Secret) -> (Calls, String) {
+        let credentials = Credentials::of(secret, number).expect("credentials");
+        let mesh = Mesh::new(Handle::current(), hello(number, pool), credentials);
+        let calls = Calls::over(mesh.clone(), Handle::current());
+        calls.answer_with(Arc::new(Backwards));
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("bound").to_string();
+        tokio::spawn(listen(listener, vec![mesh], Arc::new(Nobody)));
+        (calls, address)
+    }
+
+    async fn ask(calls: &Calls, to: NodeNumber, text: &[u8]) -> Result<Bytes, CallError> {
+        let write = |frame: &mut BytesMut| frame.extend_from_slice(text);
+        calls.ask(to, Duration::from_secs(2), write).await
+    }
+
+    async fn linked(calls: &Calls, to: NodeNumber) -> bool {
+        let begin = Instant::now();
+        while begin.elapsed() < Duration::from_secs(2) {
+            if calls.mesh().is_up(to) {
+                return true;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        false
+    }
+
+    #[tokio::test]
+    async fn nodes_of_a_pool_ask_each_other_and_notice_when_one_goes() {
+        let secret = Secret::draw().expect("a secret");
+        let (one, at_one) = node(1, "pool", &secret).await;
+        let (two, at_two) = node(2, "pool", &secret).await;
+        assert!(matches!(
+            ask(&one, 2, b"early").await,
+            Err(CallError::NoLink(NoLink(2)))
+        ));
+        let both = BTreeMap::from([(1, at_one), (2, at_two)]);
+        one.mesh().link_to(&both);
+        two.mesh().link_to(&both);
+        assert!(linked(&one, 2).await && linked(&two, 1).await);
+        assert!(!one.mesh().is_up(1), "nobody is linked to itself");
+        let long = vec![7; 300_000];
+        for text in [&b"abc"[..], b"", &long] {
+            let answer = ask(&one, 2, text).await.expect("an answer");
+            assert!(answer.iter().rev().eq(text.iter()));
+        }
+        let all = futures_of(&one, 100).await;
+        assert_eq!(all, 100, "answers find their questions");
+
+        // The other end forgets this one: its answers have no way back any more.
+        two.mesh().link_to(&BTreeMap::new());
+        assert!(matches!(
+            ask(&one, 2, b"lost").await,
+            Err(CallError::Late(2))
+        ));
+    }
+
+    /// Asks so many questions at once; how many were answered rightly.
+    async fn futures_of(calls: &Calls, count: u32) -> usize {
+        let asking: Vec<_> = (0..count)
+            .map(|number| {
+                let calls = calls.clone();
+                tokio::spawn(async move {
+                    let text = number.to_be_bytes();
+                    let answer = ask(&calls, 2, &text).await;
+                    answer.is_ok_and(|answer| answer.iter().rev().eq(text.iter()))
+                })
+            })
+            .collect();
+        let mut right = 0;
+        for answer in asking {
+            right += usize::from(answer.await.unwrap_or(false));
+        }
+        right
+    }
+
+    #[tokio::test]
+    async fn whoever_is_not_who_it_says_is_refused() {
+        let secret = Secret::draw().expect("a secret");
+        let (_two, at_two) = node(2, "pool", &secret).await;
+        let other = Secret::draw().expect("a secret");
+        let of = |secret: &Secret, number| Credentials::of(secret, number).expect("credentials");
+        for (name, credentials, says, asks_for) in [
+            ("the right one", of(&secret, 1), hello(1, "pool"), 2),
+            ("another secret", of(&other, 1), hello(1, "pool"), 2),
+            ("another number", of(&secret, 3), hello(1, "pool"), 2),
+            ("another pool", of(&secret, 1), hello(1, "other"), 2),
+            (
+                "somebody else is there",
+                of(&secret, 1),
+                hello(1, "pool"),
+                4,
+            ),
+        ] {
+            let opened = link::open(&at_two, asks_for, &says, &credentials).await;
+            assert_eq!(
+                opened.is_ok(),
+                name == "the right one",
+                "{name}: {opened:?}"
+            );
+        }
+    }
+}
