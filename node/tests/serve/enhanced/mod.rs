@@ -28,6 +28,7 @@ mod signed_out;
 mod subscribers;
 pub mod tree;
 mod vectors;
+mod vectors_category;
 mod vectors_legacy;
 mod vectors_own;
 mod vectors_subscription;
