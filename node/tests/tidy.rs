@@ -119,7 +119,11 @@ const ORDER: [(&str, Modules); 3] = [
 
 /// Texts that may stand only in some places: text, the crate it is about, where it may stand.
 const HOMES: [(&str, &str, &[&str]); 14] = [
-    ("ureq::", "node", &["node/src/contact_store/dav.rs"]),
+    (
+        "ureq::",
+        "node",
+        &["node/src/contact_store/dav.rs", "node/src/operator.rs"],
+    ),
     ("ureq::", "shard", &[]),
     ("tokio", "transport", &["transport/src/io/"]),
     ("tokio", "shard", &[]),
