@@ -70,7 +70,8 @@ fn a_meeting_is_told_as_printed() {
     let device = "<device xmlns=\"http://schemas.microsoft.com/2006/09/sip/device\"><capabilities preferred=\"false\" \
         uri=\"sip:user2@contoso.com\"><text capture=\"true\" render=\"true\" publish=\"false\"/>\
         <gifInk capture=\"false\" render=\"true\" publish=\"false\"/>\
-        <isfInk capture=\"false\" render=\"true\" publish=\"false\"/></capabilities></device>"
+        <isfInk capture=\"false\" render=\"true\" publish=\"false\"/></capabilities>\
+        <timezone>00:00:00-00:00</timezone><machineName>MachineName</machineName></device>"
         .replace("<device ", &format!("<device endpointId=\"{}\" ", uuid(publisher.instance).to_uppercase()));
     let online = [
         publication("state", 831_107_580, 2, 0, ENDPOINT, &machine),
