@@ -1,9 +1,10 @@
 //! Messages into bytes, no intermediate strings.
 
-use std::fmt::{self, Write as _};
-use std::net::IpAddr;
+use std::fmt;
+use std::io::Write as _;
+use std::net::{IpAddr, Ipv4Addr};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
 use super::header::{Name, Via, elements};
 use super::{Request, StatusCode};
@@ -12,7 +13,7 @@ use super::{Request, StatusCode};
 /// §8.2.6.2 copies them, then what the caller adds, then Content-Length and body.
 #[derive(Debug)]
 pub struct Reply {
-    out: BytesMut,
+    out: Vec<u8>,
 }
 
 impl Reply {
@@ -35,9 +36,11 @@ impl Reply {
     ) -> Reply {
         // A response without a body is some 400 bytes.
         let mut reply = Reply {
-            out: BytesMut::with_capacity(640),
+            out: Vec::with_capacity(640),
         };
-        let _ = write!(reply.out, "SIP/2.0 {} ", status.number());
+        reply.text("SIP/2.0 ");
+        reply.number(status.number().into());
+        reply.text(" ");
         reply.text(reason);
         reply.text("\r\n");
         let mut vias = request.headers(Name::Via);
@@ -88,20 +91,37 @@ impl Reply {
     #[must_use]
     pub fn finish(mut self) -> Bytes {
         self.text("Content-Length: 0\r\n\r\n");
-        self.out.freeze()
+        Bytes::from(self.out)
     }
 
     /// Ends the head and adds the body with its type.
     #[must_use]
     pub fn body(self, content_type: &str, body: &[u8]) -> Bytes {
         let mut reply = self.line("Content-Type", content_type);
-        let _ = write!(reply.out, "Content-Length: {}\r\n\r\n", body.len());
+        reply.text("Content-Length: ");
+        reply.number(body.len() as u64);
+        reply.text("\r\n\r\n");
         reply.out.extend_from_slice(body);
-        reply.out.freeze()
+        Bytes::from(reply.out)
     }
 
     fn text(&mut self, text: &str) {
         self.out.extend_from_slice(text.as_bytes());
+    }
+
+    /// A number without the machinery of formatting.
+    fn number(&mut self, mut number: u64) {
+        let mut digits = [0; 20];
+        let mut at = digits.len();
+        loop {
+            at -= 1;
+            digits[at] = b'0' + (number % 10) as u8;
+            number /= 10;
+            if number == 0 {
+                break;
+            }
+        }
+        self.out.extend_from_slice(&digits[at..]);
     }
 
     fn line(mut self, name: &str, value: &str) -> Reply {
@@ -126,22 +146,22 @@ impl Reply {
             return;
         };
         let rport = via.params.get("rport") == Some("");
-        let is_source = via.host.trim_matches(['[', ']']).parse() == Ok(address);
+        let is_source = is_address(via.host, address);
         self.text("Via: ");
-        self.text(top.split(';').next().unwrap_or_default().trim_end());
+        let sent_by = top.len() - via.params.0.len();
+        self.text(top[..sent_by].trim_ascii_end());
         for (name, value) in via.params.iter() {
             if name.eq_ignore_ascii_case("received") {
                 continue;
             }
-            let _ = write!(self.out, ";{name}");
-            match value {
-                "" if rport && name.eq_ignore_ascii_case("rport") => {
-                    let _ = write!(self.out, "={port}");
-                }
-                "" => {}
-                value => {
-                    let _ = write!(self.out, "={value}");
-                }
+            self.text(";");
+            self.text(name);
+            if value.is_empty() && rport && name.eq_ignore_ascii_case("rport") {
+                self.text("=");
+                self.number(port.into());
+            } else if !value.is_empty() {
+                self.text("=");
+                self.text(value);
             }
         }
         if rport || !is_source {
@@ -151,6 +171,14 @@ impl Reply {
         let rest = line.trim_start().strip_prefix(top).unwrap_or_default();
         self.text(rest);
         self.text("\r\n");
+    }
+}
+
+/// Whether the host of a Via is this address, written as itself.
+fn is_address(host: &str, address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => host.parse() == Ok::<Ipv4Addr, _>(address),
+        IpAddr::V6(_) => host.trim_matches(['[', ']']).parse() == Ok(address),
     }
 }
 
