@@ -8,12 +8,12 @@ mod scan;
 
 use std::borrow::Cow;
 
-use memchr::memchr;
+use memchr::memchr2;
 use quick_xml::Reader;
 use quick_xml::events::Event;
 use smallvec::SmallVec;
 
-use scan::{Inside, Scanner, Token};
+use scan::{Inside, QName, Scanner, Token};
 
 /// Elements inside elements.
 pub const DEPTH_MAX: usize = 32;
@@ -63,6 +63,13 @@ struct Node<'a> {
     binding: Option<usize>,
     /// Its attributes, as a range.
     attributes: (usize, usize),
+}
+
+impl<'a> Node<'a> {
+    /// Whether an end tag of this name, as it is written, ends it.
+    fn is_named(&self, name: QName<'a>) -> bool {
+        self.local == name.local && self.prefix == name.prefix
+    }
 }
 
 #[derive(Debug)]
@@ -182,7 +189,8 @@ impl<'a> Parser<'a> {
                     }
                 }
                 Token::End(name) => {
-                    if self.open.last().map(|node| self.name_of(*node)) != Some(name) {
+                    let open = self.open.last().map(|node| &self.document.nodes[*node]);
+                    if !open.is_some_and(|open| open.is_named(name)) {
                         return Err((from, "not well-formed"));
                     }
                     self.end(from, scanner.position());
@@ -211,7 +219,7 @@ impl<'a> Parser<'a> {
     /// Takes a start tag; returns whether its element is empty.
     fn start(
         &mut self,
-        name: &'a str,
+        name: QName<'a>,
         from: usize,
         scanner: &mut Scanner<'a>,
     ) -> Result<bool, Fault> {
@@ -232,13 +240,11 @@ impl<'a> Parser<'a> {
                 Inside::Open => break false,
                 Inside::Empty => break true,
             };
-            match key.strip_prefix("xmlns") {
-                Some("") => self.bind("", value, node, from)?,
-                Some(prefix) if prefix.starts_with(':') => {
-                    self.bind(&prefix[1..], value, node, from)?
-                }
+            let QName { prefix, local } = key;
+            match (prefix, local) {
+                ("", "xmlns") => self.bind("", value, node, from)?,
+                ("xmlns", prefix) => self.bind(prefix, value, node, from)?,
                 _ => {
-                    let (prefix, local) = split(key).ok_or((from, "a bad attribute name"))?;
                     let place = self.document.attributes.len();
                     if place - begin >= ATTRIBUTES_MAX {
                         return Err((from, "too many attributes"));
@@ -256,7 +262,7 @@ impl<'a> Parser<'a> {
                 }
             }
         };
-        let (prefix, local) = split(name).ok_or((from, "a bad element name"))?;
+        let QName { prefix, local } = name;
         let binding = self.resolve(prefix, from)?;
         let end = self.document.attributes.len();
         let mut prefixed = 0;
@@ -285,14 +291,6 @@ impl<'a> Parser<'a> {
         });
         self.open.push(node);
         Ok(empty)
-    }
-
-    /// The name of a node as it was written.
-    fn name_of(&self, node: usize) -> &'a str {
-        let node = &self.document.nodes[node];
-        let colon = usize::from(!node.prefix.is_empty());
-        let begin = node.from + 1;
-        &self.document.text[begin..begin + node.prefix.len() + colon + node.local.len()]
     }
 
     /// Whether two attributes have one name in one namespace through different prefixes.
@@ -326,7 +324,7 @@ impl<'a> Parser<'a> {
             return Err((from, "too many namespaces"));
         }
         let reserved = prefix == "xmlns" || (prefix == "xml") != (uri == XML);
-        if reserved || (!prefix.is_empty() && (uri.is_empty() || !is_ncname(prefix))) {
+        if reserved || (!prefix.is_empty() && uri.is_empty()) {
             return Err((from, "a bad namespace declaration"));
         }
         let twin = |declared: &&Binding<'a>| declared.owner == Some(owner);
@@ -395,16 +393,6 @@ fn characters(text: &str) -> Result<(), Fault> {
 
 fn is_character(character: char) -> bool {
     !matches!(character, '\0'..='\x08' | '\x0b' | '\x0c' | '\x0e'..='\x1f' | '\u{fffe}' | '\u{ffff}')
-}
-
-/// Prefix and local name, each an NCName.
-fn split(name: &str) -> Option<(&str, &str)> {
-    let (prefix, local) = match memchr(b':', name.as_bytes()) {
-        Some(0) => return None,
-        Some(at) => (&name[..at], &name[at + 1..]),
-        None => ("", name),
-    };
-    (is_ncname(local) && (prefix.is_empty() || is_ncname(prefix))).then_some((prefix, local))
 }
 
 /// Whether `text` may be a name without a colon, such as an xs:ID.
@@ -524,7 +512,7 @@ impl<'d, 'a> Element<'d, 'a> {
     pub fn text(self) -> Cow<'a, str> {
         let node = self.node();
         let inner = &self.document.text[node.inner..node.inner_end];
-        let plain = node.next == self.node + 1 && memchr::memchr2(b'<', b'&', inner.as_bytes()).is_none();
+        let plain = node.next == self.node + 1 && memchr2(b'<', b'&', inner.as_bytes()).is_none();
         if plain {
             return Cow::Borrowed(inner.trim());
         }

@@ -3,17 +3,17 @@
 //! It takes what XML 1.0 calls well-formed, short of what needs the whole tree (balance, prefixes), which
 //! its caller sees to. `shard/tests/xml_agreement.rs` holds it against quick-xml.
 
-use memchr::{memchr, memmem};
+use memchr::{memchr, memchr2, memmem};
 
-use super::{Fault, is_character, is_ncname};
+use super::{BEGINS, Fault, NAME, is_character, is_ncname};
 
 /// One piece of a document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Token<'a> {
     /// `<name`; its attributes come next, by [`Scanner::attribute`].
-    Start(&'a str),
+    Start(QName<'a>),
     /// `</name>`
-    End(&'a str),
+    End(QName<'a>),
     /// Characters between tags, references in them checked.
     Text(&'a str),
     /// `<![CDATA[…]]>`
@@ -24,11 +24,18 @@ pub(super) enum Token<'a> {
     Over,
 }
 
+/// A name, each of its parts an NCName; the prefix may be empty.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct QName<'a> {
+    pub(super) prefix: &'a str,
+    pub(super) local: &'a str,
+}
+
 /// What comes next inside a start tag.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Inside<'a> {
     /// `name="value"`, without the quotes, references in it checked.
-    Attribute(&'a str, &'a str),
+    Attribute(QName<'a>, &'a str),
     /// `>`
     Open,
     /// `/>`
@@ -66,7 +73,7 @@ impl<'a> Scanner<'a> {
             [] => Ok(Token::Over),
             [b'<', b'/', ..] => {
                 self.at += 2;
-                let name = self.name()?;
+                let name = self.name(from, ILL)?;
                 self.blanks();
                 self.expect(b'>')?;
                 Ok(Token::End(name))
@@ -74,17 +81,19 @@ impl<'a> Scanner<'a> {
             [b'<', b'!' | b'?', ..] => self.aside(),
             [b'<', ..] => {
                 self.at += 1;
-                Ok(Token::Start(self.name()?))
+                Ok(Token::Start(self.name(from, "a bad element name")?))
             }
             _ => {
                 self.at += memchr(b'<', rest).unwrap_or(rest.len());
                 let content = &self.text[from..self.at];
-                //= XML 2.4
-                //# the end of a CDATA section stands nowhere else
-                if memmem::find(content.as_bytes(), b"]]>").is_some() {
-                    return Err((from, ILL));
+                if memchr2(b'&', b']', content.as_bytes()).is_some() {
+                    //= XML 2.4
+                    //# the end of a CDATA section stands nowhere else
+                    if memmem::find(content.as_bytes(), b"]]>").is_some() {
+                        return Err((from, ILL));
+                    }
+                    references(content, from, "an unknown entity")?;
                 }
-                references(content, from, "an unknown entity")?;
                 Ok(Token::Text(content))
             }
         }
@@ -105,12 +114,15 @@ impl<'a> Scanner<'a> {
                 return Ok(Inside::Empty);
             }
             [] => return Err((self.at, ILL)),
+            [b'<', ..] => return Err((self.at, ILL)),
             _ if self.at == before => return Err((self.at, BAD)),
             _ => {}
         }
         let from = self.at;
-        let name = self.name().map_err(|_| (from, BAD))?;
-        self.blanks();
+        let name = self.name(from, "a bad attribute name")?;
+        if self.rest().first() != Some(&b'=') {
+            self.blanks();
+        }
         self.expect(b'=').map_err(|_| (from, BAD))?;
         self.blanks();
         let quote = match self.rest() {
@@ -121,10 +133,12 @@ impl<'a> Scanner<'a> {
         let end = memchr(quote, self.rest()).ok_or((from, ILL))?;
         let value = &self.text[self.at..self.at + end];
         self.at += end + 1;
-        if memchr(b'<', value.as_bytes()).is_some() {
-            return Err((from, "a bad attribute value"));
+        if let Some(at) = memchr2(b'<', b'&', value.as_bytes()) {
+            if memchr(b'<', &value.as_bytes()[at..]).is_some() {
+                return Err((from, "a bad attribute value"));
+            }
+            references(value, from, "a bad attribute value")?;
         }
-        references(value, from, "a bad attribute value")?;
         Ok(Inside::Attribute(name, value))
     }
 
@@ -175,19 +189,41 @@ impl<'a> Scanner<'a> {
         Err((from, ILL))
     }
 
-    /// What may be a name, up to what surely is none; whoever takes it looks at its characters.
-    fn name(&mut self) -> Result<&'a str, Fault> {
-        let from = self.at;
-        let ends = |byte: &u8| {
-            byte.is_ascii_whitespace() || matches!(byte, b'/' | b'>' | b'=' | b'<' | b'"' | b'\'')
-        };
-        let rest = self.rest();
-        let length = rest.iter().position(ends).unwrap_or(rest.len());
-        self.at += length;
-        if length == 0 {
-            return Err((from, ILL));
+    /// A name, up to what cannot be part of one.
+    fn name(&mut self, from: usize, what: &'static str) -> Result<QName<'a>, Fault> {
+        let begin = self.at;
+        let bytes = self.text.as_bytes();
+        let mut colon = None;
+        let mut part = begin;
+        let mut at = begin;
+        while let Some(byte) = bytes.get(at) {
+            let class = NAME[usize::from(*byte)];
+            if *byte == b':' && colon.is_none() && at > part {
+                colon = Some(at);
+                part = at + 1;
+            } else if class == 0 || at == part && class != BEGINS {
+                break;
+            }
+            at += 1;
         }
-        Ok(&self.text[from..from + length])
+        let ends = matches!(
+            bytes.get(at),
+            None | Some(b' ' | b'\t' | b'\r' | b'\n' | b'/' | b'>' | b'=')
+        );
+        if at == part || !ends {
+            return Err((from, what));
+        }
+        self.at = at;
+        Ok(match colon {
+            Some(colon) => QName {
+                prefix: &self.text[begin..colon],
+                local: &self.text[colon + 1..at],
+            },
+            None => QName {
+                prefix: "",
+                local: &self.text[begin..at],
+            },
+        })
     }
 
     fn blanks(&mut self) {
@@ -211,22 +247,23 @@ fn declaration(inner: &str, from: usize) -> Result<(), Fault> {
     if from != 0 {
         return Err((from, "an XML declaration that is not at the beginning"));
     }
-    // The same grammar as that of a start tag's attributes; the question mark has gone already.
-    let tag = format!("{inner}>");
-    let mut scanner = Scanner::new(&tag);
-    loop {
-        match scanner.attribute().map_err(|_| BAD)? {
-            Inside::Attribute("encoding", name) => {
+    let mut scanner = Scanner::new(inner);
+    while !inner[scanner.at..].trim_ascii().is_empty() {
+        let Inside::Attribute(name, value) = scanner.attribute().map_err(|_| BAD)? else {
+            return Err(BAD);
+        };
+        match (name.prefix, name.local) {
+            ("", "encoding") => {
                 let known = ["utf-8", "us-ascii", "ascii"];
-                if !known.iter().any(|known| name.eq_ignore_ascii_case(known)) {
+                if !known.iter().any(|known| value.eq_ignore_ascii_case(known)) {
                     return Err((from, "an encoding other than UTF-8"));
                 }
             }
-            Inside::Attribute("version" | "standalone", _) => {}
-            Inside::Open if scanner.at == tag.len() => return Ok(()),
+            ("", "version" | "standalone") => {}
             _ => return Err(BAD),
         }
     }
+    Ok(())
 }
 
 /// Every reference is one of XML's own or a character that may be.

@@ -10,7 +10,7 @@ use bytestring::ByteString;
 use memchr::{memchr, memchr2, memrchr};
 use smallvec::SmallVec;
 
-use super::header::{Name, NameAddr, Via, elements};
+use super::header::{Name, NameAddr, Params, Via, elements};
 use super::method::is_token;
 use super::{Method, StatusCode};
 
@@ -134,6 +134,18 @@ impl Head {
         Ok(first.value)
     }
 
+    /// The parts of a Via element of this head.
+    fn top_via(&self, element: &str) -> Result<TopVia, ParseError> {
+        let via = Via::parse(element)?;
+        Ok(TopVia {
+            element: self.span_of(element),
+            transport: self.span_of(via.transport),
+            host: self.span_of(via.host),
+            port: via.port,
+            params: self.span_of(via.params.0),
+        })
+    }
+
     /// The method that a slice of the head names.
     fn method(&self, token: &str) -> Option<Method> {
         Method::known(token.as_bytes())
@@ -158,7 +170,18 @@ pub struct Request {
     from_tag: Span,
     to_tag: Option<Span>,
     max_forwards: u8,
+    via: TopVia,
     source: Option<(IpAddr, u16)>,
+}
+
+/// The top Via, read once for all who ask.
+#[derive(Clone, Copy, Debug, Default)]
+struct TopVia {
+    element: Span,
+    transport: Span,
+    host: Span,
+    port: Option<u16>,
+    params: Span,
 }
 
 /// A response as received.
@@ -361,6 +384,7 @@ fn request(
         from_tag: Span::default(),
         to_tag: None,
         max_forwards: 70,
+        via: TopVia::default(),
         source: None,
         head,
     };
@@ -492,18 +516,14 @@ impl Request {
     /// Everything RFC 3261 §8.1.1 asks of any request, first fault first.
     fn check(&mut self) -> Result<(), ParseError> {
         let head = &self.head;
-        let vias = head
-            .all(Name::Via)
-            .flat_map(elements)
-            .take(VIAS_MAX + 1)
-            .count();
-        if vias == 0 {
-            return Err(ParseError::bad_request("Missing Via Header"));
-        }
-        if vias > VIAS_MAX {
+        let mut vias = head.all(Name::Via).flat_map(elements);
+        let top = vias
+            .next()
+            .ok_or(ParseError::bad_request("Missing Via Header"))?;
+        if vias.take(VIAS_MAX).count() == VIAS_MAX {
             return Err(ParseError::bad_request("Too Many Via Headers"));
         }
-        Via::parse(self.top_via())?;
+        let via = head.top_via(top)?;
         let from = head.single(Name::From, "Missing From Header", "Two From Headers")?;
         let to = head.single(Name::To, "Missing To Header", "Two To Headers")?;
         let call_id = head.single(
@@ -550,6 +570,7 @@ impl Request {
             }
         };
         let body = body(head, std::mem::take(&mut self.body))?;
+        self.via = via;
         self.cseq = cseq;
         self.from_tag = from_tag;
         self.to_tag = to_tag;
@@ -559,14 +580,17 @@ impl Request {
     }
 
     /// Whether a refusal of it would find its way and its transaction.
-    fn is_answerable(&self) -> bool {
+    fn is_answerable(&mut self) -> bool {
         let copied = [Name::From, Name::To, Name::CallId, Name::CSeq];
+        let top = self
+            .head
+            .first(Name::Via)
+            .and_then(|line| elements(line).next());
+        let Some(Ok(via)) = top.map(|top| self.head.top_via(top)) else {
+            return false;
+        };
+        self.via = via;
         self.method != Method::Ack
-            && self
-                .head
-                .first(Name::Via)
-                .and_then(|line| elements(line).next())
-                .is_some_and(|via| Via::parse(via).is_ok())
             && copied
                 .into_iter()
                 .all(|name| self.head.first(name).is_some())
@@ -663,10 +687,18 @@ impl Request {
     /// The top Via's value as written.
     #[must_use]
     pub fn top_via(&self) -> &str {
-        self.head
-            .first(Name::Via)
-            .and_then(|line| elements(line).next())
-            .unwrap_or_default()
+        self.head.text(self.via.element)
+    }
+
+    /// The top Via.
+    #[must_use]
+    pub fn via(&self) -> Via<'_> {
+        Via {
+            transport: self.head.text(self.via.transport),
+            host: self.head.text(self.via.host),
+            port: self.via.port,
+            params: Params(self.head.text(self.via.params)),
+        }
     }
 
     /// Max-Forwards; 70 when absent.

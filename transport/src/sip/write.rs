@@ -1,12 +1,11 @@
 //! Messages into bytes, no intermediate strings.
 
-use std::fmt;
-use std::io::Write as _;
+use std::fmt::{self, Write as _};
 use std::net::{IpAddr, Ipv4Addr};
 
 use bytes::Bytes;
 
-use super::header::{Name, Via, elements};
+use super::header::Name;
 use super::{Request, StatusCode};
 
 /// Writes a response to a request: status line, then Via, From, To, Call-ID and CSeq as RFC 3261
@@ -45,7 +44,7 @@ impl Reply {
         reply.text("\r\n");
         let mut vias = request.headers(Name::Via);
         if let Some(top) = vias.next() {
-            reply.top_via(top, request.source());
+            reply.top_via(top, request);
         }
         for line in vias {
             reply = reply.line("Via", line);
@@ -69,7 +68,7 @@ impl Reply {
         self.text(name);
         self.text(": ");
         let begin = self.out.len();
-        let _ = write!(self.out, "{value}");
+        let _ = write!(Text(&mut self.out), "{value}");
         for byte in &mut self.out[begin..] {
             if matches!(byte, b'\r' | b'\n') {
                 *byte = b' ';
@@ -137,40 +136,66 @@ impl Reply {
     //# received is added when sent-by is not the source address
     //= RFC 3581 4
     //# an rport without a value gets the source port, and then received is always added
-    fn top_via(&mut self, line: &str, source: Option<(IpAddr, u16)>) {
-        let top = elements(line).next().unwrap_or_default();
-        let (Some((address, port)), Ok(via)) = (source, Via::parse(top)) else {
-            self.text("Via: ");
+    fn top_via(&mut self, line: &str, request: &Request) {
+        self.text("Via: ");
+        let Some((address, port)) = request.source() else {
             self.text(line);
             self.text("\r\n");
             return;
         };
-        let rport = via.params.get("rport") == Some("");
+        let (top, via) = (request.top_via(), request.via());
         let is_source = is_address(via.host, address);
-        self.text("Via: ");
-        let sent_by = top.len() - via.params.0.len();
-        self.text(top[..sent_by].trim_ascii_end());
+        let mut rport = false;
+        self.text(top[..top.len() - via.params.0.len()].trim_ascii_end());
         for (name, value) in via.params.iter() {
             if name.eq_ignore_ascii_case("received") {
                 continue;
             }
             self.text(";");
             self.text(name);
-            if value.is_empty() && rport && name.eq_ignore_ascii_case("rport") {
-                self.text("=");
-                self.number(port.into());
-            } else if !value.is_empty() {
+            if !value.is_empty() {
                 self.text("=");
                 self.text(value);
+            } else if !rport && name.eq_ignore_ascii_case("rport") {
+                rport = true;
+                self.text("=");
+                self.number(port.into());
             }
         }
         if rport || !is_source {
-            let _ = write!(self.out, ";received={address}");
+            self.text(";received=");
+            self.address(address);
         }
         // What stands behind the top element on the same line.
-        let rest = line.trim_start().strip_prefix(top).unwrap_or_default();
-        self.text(rest);
+        let rest = line.trim_ascii_start().strip_prefix(top);
+        self.text(rest.unwrap_or_default());
         self.text("\r\n");
+    }
+
+    fn address(&mut self, address: IpAddr) {
+        match address {
+            IpAddr::V4(address) => {
+                let [first, others @ ..] = address.octets();
+                self.number(first.into());
+                for octet in others {
+                    self.text(".");
+                    self.number(octet.into());
+                }
+            }
+            IpAddr::V6(address) => {
+                let _ = write!(Text(&mut self.out), "{address}");
+            }
+        }
+    }
+}
+
+/// Formatted text at the end of bytes.
+struct Text<'o>(&'o mut Vec<u8>);
+
+impl fmt::Write for Text<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.0.extend_from_slice(text.as_bytes());
+        Ok(())
     }
 }
 

@@ -120,6 +120,16 @@ static COMPACT: [Option<Name>; 26] = {
     compact
 };
 
+/// Whether two names of one length are one but for their case. Names have letters and hyphens only, which
+/// the case's bit leaves alone.
+fn is_name(known: &[u8], text: &[u8]) -> bool {
+    known
+        .iter()
+        .zip(text)
+        .fold(0, |differs, (known, byte)| differs | (known | 0x20) ^ (byte | 0x20))
+        == 0
+}
+
 const fn place(text: &[u8]) -> Option<usize> {
     if text.is_empty() || text.len() >= 32 {
         return None;
@@ -149,7 +159,7 @@ impl Name {
             .iter()
             .take_while(|row| **row != 0)
             .map(|row| &Name::TABLE[usize::from(*row) - 1])
-            .find(|(_, known, _)| known.as_bytes().eq_ignore_ascii_case(text))
+            .find(|(_, known, _)| is_name(known.as_bytes(), text))
             .map(|(name, ..)| *name)
     }
 }
