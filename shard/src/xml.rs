@@ -143,7 +143,6 @@ impl<'a> Document<'a> {
     pub fn error_at(&self, element: Element<'_, 'a>, what: &'static str) -> XmlError {
         at(self.text.as_bytes(), self.nodes[element.node].from, what)
     }
-
 }
 
 fn at(text: &[u8], position: usize, what: &'static str) -> XmlError {
@@ -249,7 +248,8 @@ impl<'a> Parser<'a> {
                     if place - begin >= ATTRIBUTES_MAX {
                         return Err((from, "too many attributes"));
                     }
-                    let same = |known: &Attribute<'a>| known.local == local && known.prefix == prefix;
+                    let same =
+                        |known: &Attribute<'a>| known.local == local && known.prefix == prefix;
                     if self.document.attributes[begin..].iter().any(same) {
                         return Err((from, "a bad attribute"));
                     }
@@ -399,7 +399,9 @@ fn is_character(character: char) -> bool {
 #[must_use]
 pub fn is_ncname(text: &str) -> bool {
     let bytes = text.as_bytes();
-    bytes.first().is_some_and(|first| NAME[usize::from(*first)] == BEGINS)
+    bytes
+        .first()
+        .is_some_and(|first| NAME[usize::from(*first)] == BEGINS)
         && bytes.iter().all(|byte| NAME[usize::from(*byte)] != 0)
 }
 

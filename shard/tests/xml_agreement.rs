@@ -4,8 +4,8 @@
 use std::fs;
 use std::path::Path;
 
-use proptest::test_runner::{RngAlgorithm, TestRng};
 use proptest::prelude::Rng as _;
+use proptest::test_runner::{RngAlgorithm, TestRng};
 use shard::xml::{Document, Element};
 
 /// Refusals of ours that go beyond what is well-formed.
@@ -29,7 +29,10 @@ fn corpus() -> Vec<Vec<u8>> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus");
     let mut files = Vec::new();
     for target in ["xml", "pidf"] {
-        for file in fs::read_dir(folder.join(target)).expect("a corpus").flatten() {
+        for file in fs::read_dir(folder.join(target))
+            .expect("a corpus")
+            .flatten()
+        {
             files.push(fs::read(file.path()).expect("readable"));
         }
     }
@@ -60,7 +63,10 @@ fn same(ours: Element<'_, '_>, theirs: roxmltree::Node<'_, '_>) {
             Some(plain(attribute.value()))
         );
     }
-    let elements: Vec<_> = theirs.children().filter(|child| child.is_element()).collect();
+    let elements: Vec<_> = theirs
+        .children()
+        .filter(|child| child.is_element())
+        .collect();
     let own: Vec<_> = ours.children().collect();
     assert_eq!(own.len(), elements.len());
     for (own, element) in own.into_iter().zip(elements) {
@@ -103,7 +109,18 @@ fn every_document_of_the_corpora_and_each_with_a_byte_changed() {
     for file in corpus() {
         taken += u32::from(agree(&file));
         for at in 0..file.len().min(3_000) {
-            for with in [file[at] ^ 0x15, b'<', b'>', b'"', b'&', b' ', b'/', b':', b'=', 0x01] {
+            for with in [
+                file[at] ^ 0x15,
+                b'<',
+                b'>',
+                b'"',
+                b'&',
+                b' ',
+                b'/',
+                b':',
+                b'=',
+                0x01,
+            ] {
                 let mut changed = file.clone();
                 changed[at] = with;
                 taken += u32::from(agree(&changed));
@@ -114,12 +131,47 @@ fn every_document_of_the_corpora_and_each_with_a_byte_changed() {
     assert!(taken > 1_000, "only {taken} documents were good");
 }
 
+//= XML 2.4
+//= type=test
+//= XML 2.5
+//= type=test
 #[test]
 fn every_mixture_of_pieces() {
     const PIECES: [&str; 34] = [
-        "<a>", "</a>", "<a/>", "<b ", "c='1'", "c=\"2\"", " ", "\n", ">", "/>", "<", "&amp;", "&#65;", "&#0;",
-        "&x;", "&", "]]>", "<![CDATA[", "<!--", "-->", "--", "<?x ", "?>", "<?xml version='1.0'?>", "xmlns='u'",
-        "xmlns:p='v'", " p:c='3'", "<p:a>", "</p:a>", "text", "\u{e9}", "\u{ffff}", ":", "=",
+        "<a>",
+        "</a>",
+        "<a/>",
+        "<b ",
+        "c='1'",
+        "c=\"2\"",
+        " ",
+        "\n",
+        ">",
+        "/>",
+        "<",
+        "&amp;",
+        "&#65;",
+        "&#0;",
+        "&x;",
+        "&",
+        "]]>",
+        "<![CDATA[",
+        "<!--",
+        "-->",
+        "--",
+        "<?x ",
+        "?>",
+        "<?xml version='1.0'?>",
+        "xmlns='u'",
+        "xmlns:p='v'",
+        " p:c='3'",
+        "<p:a>",
+        "</p:a>",
+        "text",
+        "\u{e9}",
+        "\u{ffff}",
+        ":",
+        "=",
     ];
     let mut chance = TestRng::from_seed(RngAlgorithm::ChaCha, &[7; 32]);
     let mut taken = 0;

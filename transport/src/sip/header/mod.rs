@@ -123,11 +123,9 @@ static COMPACT: [Option<Name>; 26] = {
 /// Whether two names of one length are one but for their case. Names have letters and hyphens only, which
 /// the case's bit leaves alone.
 fn is_name(known: &[u8], text: &[u8]) -> bool {
-    known
-        .iter()
-        .zip(text)
-        .fold(0, |differs, (known, byte)| differs | (known | 0x20) ^ (byte | 0x20))
-        == 0
+    known.iter().zip(text).fold(0, |differs, (known, byte)| {
+        differs | (known | 0x20) ^ (byte | 0x20)
+    }) == 0
 }
 
 const fn place(text: &[u8]) -> Option<usize> {

@@ -22,14 +22,12 @@ impl<'a> Params<'a> {
             separator: b';',
         }
         .filter(|piece| !piece.is_empty())
-        .map(|piece| {
-            match memchr(b'=', piece.as_bytes()) {
-                Some(at) => (
-                    piece[..at].trim_ascii_end(),
-                    unquoted(piece[at + 1..].trim_ascii_start()),
-                ),
-                None => (piece, ""),
-            }
+        .map(|piece| match memchr(b'=', piece.as_bytes()) {
+            Some(at) => (
+                piece[..at].trim_ascii_end(),
+                unquoted(piece[at + 1..].trim_ascii_start()),
+            ),
+            None => (piece, ""),
         })
     }
 }
@@ -68,9 +66,7 @@ impl<'a> Iterator for Pieces<'a> {
             at += found;
             match bytes[at] {
                 b'"' => at = past_quotes(bytes, at),
-                b'<' => {
-                    at = memchr(b'>', &bytes[at..]).map_or(bytes.len(), |end| at + end + 1)
-                }
+                b'<' => at = memchr(b'>', &bytes[at..]).map_or(bytes.len(), |end| at + end + 1),
                 _ => {
                     self.rest = Some(&text[at + 1..]);
                     return Some(text[..at].trim_ascii());
