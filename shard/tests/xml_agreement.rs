@@ -131,10 +131,6 @@ fn every_document_of_the_corpora_and_each_with_a_byte_changed() {
     assert!(taken > 1_000, "only {taken} documents were good");
 }
 
-//= XML 2.4
-//= type=test
-//= XML 2.5
-//= type=test
 #[test]
 fn every_mixture_of_pieces() {
     const PIECES: [&str; 34] = [

@@ -87,8 +87,7 @@ impl<'a> Scanner<'a> {
                 self.at += memchr(b'<', rest).unwrap_or(rest.len());
                 let content = &self.text[from..self.at];
                 if memchr2(b'&', b']', content.as_bytes()).is_some() {
-                    //= XML 2.4
-                    //# the end of a CDATA section stands nowhere else
+                    // XML 1.0 §2.4: the end of a CDATA section stands nowhere else.
                     if memmem::find(content.as_bytes(), b"]]>").is_some() {
                         return Err((from, ILL));
                     }
@@ -153,8 +152,7 @@ impl<'a> Scanner<'a> {
                 .ok_or((from, ILL))
         };
         if rest.starts_with(b"<!--") {
-            //= XML 2.5
-            //# two hyphens end a comment, and stand nowhere in it
+            // XML 1.0 §2.5: two hyphens end a comment, and stand nowhere in it.
             let end = until(4, "--")?;
             self.at += end + 2;
             self.expect(b'>')?;
