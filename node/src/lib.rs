@@ -31,7 +31,7 @@ pub mod peer;
 pub mod pool;
 pub mod raft;
 
-mod hosting;
+pub mod hosting;
 mod identity_file;
 mod inspect;
 mod profiles;
@@ -74,6 +74,7 @@ use pool::{FOUNDER, PoolGroup};
 use raft::group::{GroupOptions, Tuning};
 use raft::log::{Log, LogOptions};
 use raft::network::Served;
+use raft::threads::Threads;
 use raft::types::GroupId;
 
 /// How long a stopping node waits for what was begun.
@@ -304,6 +305,7 @@ impl Node {
             },
             calls,
             served,
+            workforce: Arc::new(Threads),
         };
         let pool = {
             let (options, log) = (options.clone(), log.clone());

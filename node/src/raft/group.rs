@@ -18,6 +18,7 @@ use super::machine::{Body, ShardBody, StateMachine};
 use super::network::{self, Peers, Served};
 use super::proposer::{Failed, Proposer};
 use super::snapshot::{self, Meta, SnapshotFiles, named};
+use super::threads::Workforce;
 use super::types::{GroupId, NodeNumber, TypeConfig};
 use crate::observe::report::GroupStatus;
 use crate::peer::call::Calls;
@@ -52,6 +53,8 @@ pub struct Tuning {
     pub election_max_ms: u64,
     /// Bytes of entries after which a snapshot is taken.
     pub snapshot_bytes: u64,
+    /// Entries before the last snapshot that are kept, for followers that are a little behind.
+    pub kept_entries: u64,
 }
 
 /// House D17: a dozen or two groups, a second to fail over.
@@ -62,6 +65,7 @@ impl Default for Tuning {
             election_min_ms: 500,
             election_max_ms: 1_000,
             snapshot_bytes: 64 << 20,
+            kept_entries: 1_000,
         }
     }
 }
@@ -83,6 +87,8 @@ pub struct GroupOptions {
     pub calls: Calls,
     /// Where others find it.
     pub served: Served,
+    /// Who runs its machine.
+    pub workforce: Arc<dyn Workforce>,
 }
 
 /// Why a group cannot start.
@@ -144,7 +150,7 @@ impl Core {
             election_timeout_min: tuning.election_min_ms,
             election_timeout_max: tuning.election_max_ms,
             snapshot_policy: SnapshotPolicy::Never,
-            max_in_snapshot_log_to_keep: 1_000,
+            max_in_snapshot_log_to_keep: tuning.kept_entries,
             purge_batch_size: 256,
             max_payload_entries: 1_024,
             snapshot_max_chunk_size: SNAPSHOT_CHUNK_BYTES,
@@ -479,7 +485,14 @@ impl ShardGroup {
             node: options.node,
             life: options.life,
         };
-        let runner = Runner::spawn(&format!("shard-{group}"), machine, me, sink);
+        let (runner, desk) = Runner::prepare(machine, me, sink);
+        let employed = options
+            .workforce
+            .employ(format!("shard-{group}"), Box::new(desk));
+        employed.map_err(|error| StartError::Raft {
+            group,
+            why: error.to_string(),
+        })?;
         if let Some(index) = meta
             .as_ref()
             .and_then(|meta| meta.last_log_id)
