@@ -471,23 +471,21 @@ impl Endpoint {
         if self.abroad.is_empty() {
             wire.wake_at(at);
         }
-        self.abroad.extend(
-            tickets
-                .iter()
-                .filter(|ticket| !Errands::is_one(**ticket))
-                .map(|ticket| (at, *ticket)),
-        );
+        for ticket in tickets {
+            if self.waiting.plan(*ticket, at) {
+                self.abroad.push_back((at, *ticket));
+            }
+        }
     }
 
     /// Puts requests that found no leader aside for a moment.
     fn retry_later(&mut self, tickets: &[Ticket], wire: &mut Wire) {
         let at = Millis(wire.now().0 + RETRY_MS);
-        self.again.extend(
-            tickets
-                .iter()
-                .filter(|ticket| !Errands::is_one(**ticket))
-                .map(|ticket| (at, *ticket)),
-        );
+        for ticket in tickets {
+            if self.waiting.plan(*ticket, at) {
+                self.again.push_back((at, *ticket));
+            }
+        }
         wire.wake_at(at);
     }
 
@@ -1051,6 +1049,7 @@ impl TransactionUser for Endpoint {
                     flow,
                     shard,
                     since,
+                    next: Millis::default(),
                     what,
                     aside,
                     association,
@@ -1145,13 +1144,17 @@ impl TransactionUser for Endpoint {
         let mut due = Vec::new();
         for queue in [&mut self.again, &mut self.abroad] {
             let count = queue.partition_point(|(at, _)| *at <= now);
-            due.extend(queue.drain(..count).map(|(_, ticket)| ticket));
+            due.extend(queue.drain(..count));
             if let Some((at, _)) = queue.front() {
                 wire.wake_at(*at);
             }
         }
-        for ticket in due {
-            self.try_again(ticket, wire);
+        for (at, ticket) in due {
+            // One that came back meanwhile, or was sent again, is tried at another time.
+            let planned = self.waiting.look(ticket).map(|waiting| waiting.next);
+            if planned == Some(at) {
+                self.try_again(ticket, wire);
+            }
         }
         let (errands, next) = self.errands.due(now);
         if let Some(next) = next {

@@ -62,8 +62,6 @@ pub struct Parts {
     pub pool: Arc<PoolGroup>,
     pub hosting: Arc<Hosting>,
     pub shared: Arc<Shared>,
-    pub traffic: Mesh,
-    pub consensus: Mesh,
 }
 
 /// What a beginning life has so far.
@@ -76,7 +74,6 @@ struct Begun {
 
 /// One life of a node.
 pub struct Running {
-    pub life: Life,
     runtime: Runtime,
     crew: Crew,
     consensus: Mesh,
@@ -288,7 +285,6 @@ impl Host {
         });
         network.lock().lives.insert(number, lives);
         self.running = Some(Running {
-            life: lives,
             runtime,
             crew,
             consensus,
@@ -627,8 +623,6 @@ impl Wiring {
             pool,
             hosting,
             shared,
-            traffic: self.traffic,
-            consensus: self.consensus,
         });
         Ok(())
     }

@@ -460,10 +460,6 @@ impl Watcher {
         &self.ids.call_id
     }
 
-    pub fn is_asking(&self) -> bool {
-        self.asking.is_some()
-    }
-
     /// It goes, without a word, for so long.
     pub fn leave(&mut self, until_ms: u64) {
         self.left.push(self.ids.call_id.clone());
