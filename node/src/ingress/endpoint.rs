@@ -635,12 +635,18 @@ impl Endpoint {
             Leader::Here(replica) if replica.proposer.can_read() => {
                 let workers = self.shared.workers.clone();
                 let worker = usize::from(self.worker);
+                let proposer = replica.proposer.clone();
                 let job = Job::Read(Box::new(move |machine| {
                     let Some(question) = decode_question(&encoded) else {
                         return;
                     };
                     let answer = machine.look_up(&question);
-                    workers.deliver(worker, Mail::Found { ticket, answer });
+                    if proposer.can_read() {
+                        workers.deliver(worker, Mail::Found { ticket, answer });
+                    } else {
+                        let error = ProposeError::NotLeader { leader: None };
+                        workers.failed(&[ticket], &error);
+                    }
                 }));
                 if replica.runner.submit(job).is_err() {
                     self.retry_later(&[ticket], wire);

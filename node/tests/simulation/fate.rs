@@ -14,8 +14,8 @@ thread_local! {
     static NOW_MS: Cell<u64> = const { Cell::new(0) };
     /// What the wall clock of the node that runs is ahead, in milliseconds.
     static AHEAD_MS: Cell<i64> = const { Cell::new(0) };
-    /// Where the clock that never goes back stands still for the node that runs.
-    static FROZEN_MS: Cell<Option<u64>> = const { Cell::new(None) };
+    /// What the clock that never goes back is ahead for what runs.
+    static LATER_MS: Cell<u64> = const { Cell::new(0) };
     static CHANCE: Cell<u64> = const { Cell::new(0) };
 }
 
@@ -38,9 +38,9 @@ pub fn now_is(now_ms: u64) {
 }
 
 /// Whose clocks are read from now on.
-pub fn clocks(ahead_ms: i64, frozen_ms: Option<u64>) {
+pub fn clocks(ahead_ms: i64, later_ms: u64) {
     AHEAD_MS.set(ahead_ms);
-    FROZEN_MS.set(frozen_ms);
+    LATER_MS.set(later_ms);
 }
 
 fn draw() -> u64 {
@@ -91,7 +91,7 @@ pub unsafe extern "C" fn clock_gettime(clock: c_int, time: *mut libc::timespec) 
         libc::CLOCK_REALTIME | libc::CLOCK_REALTIME_COARSE => {
             (BEGIN_MS + now_ms).saturating_add_signed(AHEAD_MS.get())
         }
-        _ => UPTIME_MS + FROZEN_MS.get().unwrap_or(now_ms),
+        _ => UPTIME_MS + LATER_MS.get() + now_ms,
     };
     let told = libc::timespec {
         tv_sec: (ms / 1_000) as libc::time_t,

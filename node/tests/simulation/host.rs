@@ -172,10 +172,7 @@ impl Host {
 
     /// Sets the clocks that this machine's node reads.
     fn wind(&self) {
-        let frozen = self
-            .mistake
-            .is_some_and(|mistake| mistake == Mistake::LeaseWithoutClock);
-        fate::clocks(self.ahead_ms, frozen.then_some(0));
+        fate::clocks(self.ahead_ms, 0);
     }
 
     fn log_dir(&self) -> PathBuf {
@@ -328,6 +325,9 @@ impl Host {
         }
         lock(&crew.0).clear();
         drop((driven, parts, log, consensus, traffic, begun));
+        if self.mistake == Some(Mistake::SnapshotLost) {
+            let _ = std::fs::remove_dir_all(self.data.join("snapshots"));
+        }
         if self.mistake == Some(Mistake::DiskForgets) {
             let kept = self.data.join("log-before");
             if kept.exists() {
@@ -397,7 +397,9 @@ impl Host {
     /// # Errors
     /// Why the life could not begin.
     pub fn live(&mut self, now_ms: u64) -> Result<(), String> {
-        self.wind();
+        // What is noted here as the time of a quorum is asked elsewhere, by another clock.
+        let long = self.mistake == Some(Mistake::LongLease);
+        fate::clocks(self.ahead_ms, if long { 4_000 } else { 0 });
         let Some(running) = &mut self.running else {
             return Ok(());
         };
@@ -418,6 +420,11 @@ impl Host {
                 return Err(why);
             }
             if let Some(parts) = begun.parts.take() {
+                let begin = match self.mistake {
+                    Some(Mistake::TicketsBeginAnew) => -(now_ms as i64),
+                    _ => self.ahead_ms,
+                };
+                fate::clocks(begin, 0);
                 let endpoint = Endpoint::new(Arc::clone(&parts.shared), 0);
                 let driven = Driven::new(0, self.address, endpoint);
                 parts.shared.workers.set(vec![driven.mailbox()]);

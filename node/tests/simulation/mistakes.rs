@@ -50,8 +50,8 @@ pub enum Mistake {
     ErrandsLost,
     /// A retry through another node is a new request.
     KeyPerNode,
-    /// The lease of a leader never ends.
-    LeaseWithoutClock,
+    /// The lease of a leader lasts seconds longer than its followers wait.
+    LongLease,
     /// The log says that it is synced before it is.
     DiskForgets,
     /// The log is purged, and its snapshot is lost with a crash.
@@ -74,7 +74,7 @@ impl Mistake {
         Mistake::LateFromOld,
         Mistake::ErrandsLost,
         Mistake::KeyPerNode,
-        Mistake::LeaseWithoutClock,
+        Mistake::LongLease,
         Mistake::DiskForgets,
         Mistake::SnapshotLost,
         Mistake::StaleRoutes,

@@ -212,6 +212,13 @@ impl Net {
         }
     }
 
+    /// A datagram waits in the socket of a node that stands still.
+    pub fn later(&mut self, datagram: Datagram) {
+        self.next_datagram += 1;
+        self.air
+            .insert((self.now_ms + 20, self.next_datagram), datagram);
+    }
+
     /// What arrives now of datagrams.
     pub fn datagrams(&mut self) -> Vec<Datagram> {
         let later = self.air.split_off(&(self.now_ms + 1, 0));

@@ -328,7 +328,7 @@ impl Publisher {
             None => {
                 // Nobody knows: what was asked may be, or may not.
                 self.asking = None;
-                self.anew(now_ms);
+                self.next_ms = now_ms + 1 + self.line.chance.below(1_000);
                 None
             }
         }
@@ -380,7 +380,7 @@ impl Publisher {
             }
             412 => {
                 self.asking = None;
-                self.anew(now_ms);
+                self.next_ms = now_ms + 1 + self.line.chance.below(1_000);
                 match wish.of {
                     Some(before) if now_ms < before.until_ms.0 => Learned::Broken(format!(
                         "device {} was told 412 for {before:?}, at {now_ms}",
@@ -578,10 +578,13 @@ impl Watcher {
 pub struct Fetcher {
     pub line: Line,
     pub number: usize,
-    presentities: u64,
-    presentity: usize,
+    /// Of how many it looks at one; nothing when always at the same.
+    presentities: Option<u64>,
+    pub presentity: usize,
     ids: Ids,
     fetches: u64,
+    /// How often it saw something.
+    pub seen: u64,
     asking: Option<Asking>,
     begun_ms: u64,
     next_ms: u64,
@@ -593,7 +596,7 @@ impl Fetcher {
         Fetcher {
             line: Line::new(number, chance),
             number,
-            presentities,
+            presentities: Some(presentities),
             presentity: 0,
             ids: Ids {
                 call_id: format!("f{number}-0"),
@@ -601,6 +604,7 @@ impl Fetcher {
                 to_tag: None,
             },
             fetches: 0,
+            seen: 0,
             asking: None,
             begun_ms: 0,
             next_ms: 500,
@@ -608,11 +612,23 @@ impl Fetcher {
         }
     }
 
+    /// One that looks at the same presentity, from now on.
+    pub fn of(number: usize, presentity: usize, chance: Chance, now_ms: u64) -> Fetcher {
+        Fetcher {
+            presentities: None,
+            presentity,
+            next_ms: now_ms,
+            ..Fetcher::new(number, 1, chance, 1_000_000)
+        }
+    }
+
     pub fn tick(&mut self, nodes: &[SocketAddr], now_ms: u64) -> Option<Sent> {
         if self.asking.is_none() && now_ms >= self.next_ms {
             self.fetches += 1;
             self.ids.call_id = format!("f{}-{}", self.number, self.fetches);
-            self.presentity = self.line.chance.below(self.presentities) as usize;
+            if let Some(presentities) = self.presentities {
+                self.presentity = self.line.chance.below(presentities) as usize;
+            }
             let lines = "Event: presence\r\nAccept: application/pidf+xml\r\nExpires: 0\r\n";
             let uri = user(self.presentity);
             let text = self.line.request("SUBSCRIBE", &uri, &self.ids, 1, lines, "");
@@ -624,7 +640,8 @@ impl Fetcher {
         match asking.due(&mut self.line, nodes, now_ms)? {
             Some(sent) => Some(sent),
             None => {
-                self.over(now_ms);
+                self.asking = None;
+                self.next_ms = now_ms;
                 None
             }
         }
@@ -662,6 +679,7 @@ impl Fetcher {
             marks: marks(&String::from_utf8_lossy(request.body())),
             begun_ms: self.begun_ms,
         };
+        self.seen += 1;
         self.over(now_ms);
         (answer, learned)
     }

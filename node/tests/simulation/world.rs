@@ -90,8 +90,14 @@ impl Habits {
             habits.watchers = habits.watchers.max(4);
             habits.pace_ms = habits.pace_ms.min(1_000);
             habits.chaos_ms = habits.chaos_ms.max(12_000);
-            for weight in [0, 2, 3, 11] {
+            for weight in [0, 2, 3, 9, 11] {
                 habits.weights[weight] += 2;
+            }
+            habits.founding.kept_entries = 5;
+            if mistake == Some(Mistake::StaleRoutes) {
+                habits.nodes = 5;
+                habits.chaos_ms = 45_000;
+                habits.weights[12] += 4;
             }
         }
         habits
@@ -112,6 +118,8 @@ pub struct World {
     publishers: Vec<Publisher>,
     watchers: Vec<Watcher>,
     fetchers: Vec<Fetcher>,
+    /// After the faults: who looks through one node only, and whether it has seen something.
+    probes: Vec<(Fetcher, SocketAddr)>,
     judge: Judge,
     seen: Seen,
     newest: BTreeMap<(NodeNumber, u16), Observation>,
@@ -190,6 +198,7 @@ impl World {
             publishers,
             watchers,
             fetchers,
+            probes: Vec::new(),
             judge: Judge::default(),
             seen: Seen::default(),
             newest: BTreeMap::new(),
@@ -290,7 +299,7 @@ impl World {
         self.now_ms += STEP_MS;
         let now_ms = self.now_ms;
         fate::now_is(now_ms);
-        fate::clocks(0, None);
+        fate::clocks(0, 0);
         let (frames, datagrams) = {
             let mut net = self.network.lock();
             net.now_ms = now_ms;
@@ -314,7 +323,7 @@ impl World {
         for node in order {
             self.live(node)?;
         }
-        fate::clocks(0, None);
+        fate::clocks(0, 0);
         if busy {
             self.use_phones();
         }
@@ -374,7 +383,7 @@ impl World {
             }
             if host.paused_until_ms.is_some() {
                 // It waits in the socket.
-                net.send(from, to, bytes);
+                net.later(Datagram { from, to, bytes });
                 return Ok(());
             }
             let bytes = net.tampering.datagram(host.number, bytes);
@@ -397,7 +406,12 @@ impl World {
                 Message::Response(response) => learned = watcher.respond(response, now_ms),
                 Message::Request(request) => answer = watcher.notify(request, now_ms),
             }
-        } else if let Some(fetcher) = self.fetchers.iter_mut().find(|f| f.line.address == to) {
+        } else if let Some(fetcher) = self
+            .fetchers
+            .iter_mut()
+            .chain(self.probes.iter_mut().map(|(probe, _)| probe))
+            .find(|f| f.line.address == to)
+        {
             match &message {
                 Message::Response(response) => learned = fetcher.respond(response, now_ms),
                 Message::Request(request) => {
@@ -444,6 +458,9 @@ impl World {
         }
         for fetcher in &mut self.fetchers {
             sent.extend(fetcher.tick(&nodes, now_ms).map(|s| (fetcher.line.address, s)));
+        }
+        for (probe, node) in &mut self.probes {
+            sent.extend(probe.tick(&[*node], now_ms).map(|s| (probe.line.address, s)));
         }
         for (from, (to, bytes)) in sent {
             self.trace.note(now_ms, || {
@@ -796,8 +813,35 @@ impl World {
                 None => Ok(()),
             }
         })?;
+        self.send_probes();
+        self.wait(RECOVERY_MS, "a node does not serve", |world| {
+            let mute = world.probes.iter().find(|(probe, _)| probe.seen == 0);
+            match mute {
+                Some((probe, node)) => Err(format!(
+                    "{node} shows nothing of {}",
+                    user(probe.presentity)
+                )),
+                None => Ok(()),
+            }
+        })?;
         self.wait(KNOWING_MS, "watchers do not know", World::is_known)?;
         self.wait(RECOVERY_MS, "replicas differ", World::is_level)
+    }
+
+    /// Each node is asked about everybody.
+    fn send_probes(&mut self) {
+        let mut number = 1_000;
+        for host in self.hosts.values().filter(|host| host.parts().is_some()) {
+            if self.retired.contains(&host.number) {
+                continue;
+            }
+            for presentity in 0..self.habits.presentities {
+                number += 1;
+                let chance = Chance::new(self.chance.bits());
+                let probe = Fetcher::of(number, presentity, chance, self.now_ms);
+                self.probes.push((probe, host.address));
+            }
+        }
     }
 
     fn wait(
@@ -891,7 +935,9 @@ impl World {
                     leading.applied,
                 ));
             }
-            for left in &watcher.left {
+            // Who is gone is missed when it is told something.
+            let told = self.publishers.iter().any(|p| p.presentity == watcher.presentity);
+            for left in watcher.left.iter().filter(|_| told) {
                 if let Some(dialog) = leading.dialogs.get(left) {
                     return Err(format!("{left} is gone, and kept: {dialog:?}"));
                 }
