@@ -247,8 +247,26 @@ impl Hosting {
                 continue;
             }
             let wanted: BTreeSet<NodeNumber> = entry.replicas.iter().copied().collect();
-            // Who is to go hands over first: a leader that takes itself out leaves the others to find out.
+            let tried = memory
+                .handed_over
+                .get(&shard)
+                .is_some_and(|at| at.elapsed() < HAND_OVER_EVERY);
+            // Who is to go hands over first: a leader that takes itself out leaves the others to find out. To
+            // one who votes already, because with one voter more the vote of this node would not be enough.
             let goes = !wanted.contains(&self.node);
+            let (voters, _) = group.core.members();
+            let heir = entry.replicas.iter().copied().find(|node| {
+                voters.contains(node)
+                    && self.traffic.reaches(*node)
+                    && group.core.is_current(*node)
+            });
+            if goes && let Some(heir) = heir {
+                if !tried {
+                    memory.handed_over.insert(shard, Instant::now());
+                    hand_over(shard, &group, heir).await;
+                }
+                continue;
+            }
             let keeps = if goes {
                 wanted.iter().chain([&self.node]).copied().collect()
             } else {
@@ -258,10 +276,6 @@ impl Hosting {
             let Some(&preferred) = entry.replicas.first() else {
                 continue;
             };
-            let tried = memory
-                .handed_over
-                .get(&shard)
-                .is_some_and(|at| at.elapsed() < HAND_OVER_EVERY);
             if settled
                 && preferred != self.node
                 && !tried

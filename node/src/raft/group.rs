@@ -39,8 +39,11 @@ const CAUGHT_UP_WITHIN: u64 = 256;
 /// How long a change of the members may take before it is tried again.
 const MEMBERS_PATIENCE: Duration = Duration::from_secs(5);
 
-/// How long each half of a hand-over may take: until the other has all, and until it leads.
+/// How long the first half of a hand-over may take: until the other has all.
 const HAND_OVER: Duration = Duration::from_millis(500);
+
+/// How long the second half may take: until the other leads. One vote too few costs it a lease.
+const FOLLOWED: Duration = Duration::from_millis(2_500);
 
 /// How a group is run.
 #[derive(Clone, Debug)]
@@ -330,8 +333,9 @@ impl Core {
     /// openraft 0.9 has no call for it, and its followers vote for nobody while they have heard the
     /// leader within the lease. The leader itself has no such scruple: its own vote was last touched
     /// when it was elected. So a candidate that has every entry gets two votes of three at once, its
-    /// own and the old leader's, which steps down by giving it. `false` when it did not come about; then
-    /// whoever is elected next leads.
+    /// own and the old leader's, which steps down by giving it. Where that is not enough, because there are
+    /// more voters, it is elected when their lease is over: until then this node does not stand itself.
+    /// `false` when it did not come about; then whoever is elected next leads.
     pub async fn hand_over(&self, to: NodeNumber) -> bool {
         let mut metrics = self.raft.metrics();
         let whole = async {
@@ -355,6 +359,7 @@ impl Core {
             tracing::warn!(group = %self.group, to, %error, "leadership stays");
             return false;
         }
+        self.raft.runtime_config().elect(false);
         let gone = async {
             while self.leads() {
                 if metrics.changed().await.is_err() {
@@ -362,7 +367,18 @@ impl Core {
                 }
             }
         };
-        tokio::time::timeout(HAND_OVER, gone).await.is_ok()
+        let gone = tokio::time::timeout(HAND_OVER, gone).await.is_ok();
+        let followed = async {
+            let other = |leader: Option<NodeNumber>| leader.is_some_and(|leader| leader != self.node);
+            while !other(metrics.borrow_and_update().current_leader) {
+                if metrics.changed().await.is_err() {
+                    return;
+                }
+            }
+        };
+        let done = gone && tokio::time::timeout(FOLLOWED, followed).await.is_ok();
+        self.raft.runtime_config().elect(true);
+        done
     }
 
     /// As an operator sees it; `applied` is the machine's own word.
