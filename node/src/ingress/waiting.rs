@@ -31,6 +31,10 @@ pub struct Waiting {
     pub flow: Flow,
     /// Which shard it waits for.
     pub shard: usize,
+    /// Which shard gave it a permit: another one, where its slot has moved since.
+    pub admitted: usize,
+    /// The version of the routes by which it was translated.
+    pub routes: u64,
     /// When it came.
     pub since: Millis,
     /// What it waits for.

@@ -349,6 +349,12 @@ impl Machine {
         self.moves.standings()
     }
 
+    /// Whether a part of the parcel with this sum has arrived.
+    #[must_use]
+    pub fn has_part(&self, slot: Slot, number: u64, sum: u32, part: u16) -> bool {
+        self.moves.has_part(slot, number, sum, part)
+    }
+
     /// A slot that is frozen for this move, to be packed by any thread; `None` when it is not.
     #[must_use]
     pub fn export(&self, slot: Slot, number: u64) -> Option<Export> {

@@ -381,11 +381,17 @@ fn entry<'a>(cursor: &mut Cursor<'a>) -> Result<Entry<'a>, Unreadable> {
     Ok(Entry { at, act })
 }
 
+/// The command of an encoded request; `None` for what is none.
+#[must_use]
+pub fn command_of(request: &[u8]) -> Option<Command<'_>> {
+    Some(self::request(&mut Cursor::new(request)).ok()?.command)
+}
+
 /// The slot that an encoded request is about ([`Command::home`]): whoever has sent it may ask where that is
 /// now. `None` for what is no request.
 #[must_use]
 pub fn home_of(request: &[u8]) -> Option<Slot> {
-    self::request(&mut Cursor::new(request)).ok()?.command.home()
+    command_of(request)?.home()
 }
 
 fn request<'a>(cursor: &mut Cursor<'a>) -> Result<Request<'a>, Unreadable> {

@@ -389,6 +389,15 @@ impl Moves {
         }
     }
 
+    /// Whether a part has arrived.
+    pub(super) fn has_part(&self, slot: Slot, number: u64, sum: u32, part: u16) -> bool {
+        let mark = self.marks.get(&slot).filter(|mark| mark.number == number);
+        mark.is_some_and(|mark| match &mark.stage {
+            Stage::Arriving(parcel) => parcel.sum == sum && parcel.came.contains_key(&part),
+            Stage::Frozen(_) | Stage::Here | Stage::Gone => false,
+        })
+    }
+
     /// What arrived by this move, once it is whole; the slot is here from then on.
     pub(super) fn open(&mut self, slot: Slot, number: u64) -> Option<Content> {
         let mark = self.of_move(slot, number)?;
