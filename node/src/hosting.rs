@@ -162,6 +162,19 @@ impl Hosting {
         }
     }
 
+    /// Keeps the ways to all shards as the map has them, apart from the loop: a request that met a slot on its
+    /// way waits for nothing else.
+    pub(crate) async fn lead_the_way(self: Arc<Self>, table: Arc<RouteTable>) {
+        let mut map = self.pool.watch();
+        while map.changed().await.is_ok() {
+            let now = Arc::clone(&map.borrow_and_update());
+            if now.is_made() {
+                let before = table.current();
+                table.replace(self.routes(now, Some(&before)));
+            }
+        }
+    }
+
     async fn step(&self, map: &Arc<PoolMap>, table: &RouteTable, memory: &mut Memory) {
         for mesh in &self.meshes {
             mesh.link_to(&map.peers());

@@ -32,6 +32,10 @@ pub struct Waiting {
     pub flow: Flow,
     /// Which shard it waits for.
     pub shard: usize,
+    /// Which shard gave it a permit: another one, where its slot has moved since.
+    pub admitted: usize,
+    /// The version of the routes by which it was translated.
+    pub routes: u64,
     /// When it came.
     pub since: Millis,
     /// When it is tried again, if nothing is heard before: other plans for it are forgotten.
