@@ -164,7 +164,7 @@ impl Hosting {
 
     /// Keeps the ways to all shards as the map has them, apart from the loop: a request that met a slot on its
     /// way waits for nothing else.
-    pub(crate) async fn lead_the_way(self: Arc<Self>, table: Arc<RouteTable>) {
+    pub async fn lead_the_way(self: Arc<Self>, table: Arc<RouteTable>) {
         let mut map = self.pool.watch();
         while map.changed().await.is_ok() {
             let now = Arc::clone(&map.borrow_and_update());
@@ -269,9 +269,7 @@ impl Hosting {
             let goes = !wanted.contains(&self.node);
             let (voters, _) = group.core.members();
             let heir = entry.replicas.iter().copied().find(|node| {
-                voters.contains(node)
-                    && self.traffic.reaches(*node)
-                    && group.core.is_current(*node)
+                voters.contains(node) && self.traffic.reaches(*node) && group.core.is_current(*node)
             });
             if goes && let Some(heir) = heir {
                 if !tried {

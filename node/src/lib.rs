@@ -34,7 +34,7 @@ pub mod raft;
 pub mod hosting;
 mod identity_file;
 mod inspect;
-mod mover;
+pub mod mover;
 mod profiles;
 
 use std::io;

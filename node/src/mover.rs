@@ -74,7 +74,7 @@ type Stands = (u64, Option<Standing>);
 
 /// How long slots were frozen, as far as this node moved them.
 #[derive(Debug, Default)]
-pub(crate) struct Freezes(Mutex<(u64, VecDeque<Duration>)>);
+pub struct Freezes(Mutex<(u64, VecDeque<Duration>)>);
 
 impl Freezes {
     fn note(&self, took: Duration) {
@@ -87,7 +87,7 @@ impl Freezes {
     }
 
     /// As an operator reads it.
-    pub(crate) fn report(&self) -> FreezeReport {
+    pub fn report(&self) -> FreezeReport {
         let noted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let mut sorted: Vec<f64> = noted.1.iter().map(|t| t.as_secs_f64() * 1e3).collect();
         sorted.sort_by(f64::total_cmp);
@@ -220,9 +220,11 @@ fn read_stands(mut bytes: Bytes) -> Option<Stands> {
 }
 
 /// Answers questions of other nodes: those about moves here, the others where they belong.
-pub(crate) struct Desk {
-    pub(crate) served: Served,
-    pub(crate) hosted: Hosted,
+pub struct Desk {
+    /// Where other questions belong.
+    pub served: Served,
+    /// The shards that run here.
+    pub hosted: Hosted,
 }
 
 impl Answer for Desk {
@@ -309,7 +311,7 @@ enum Stuck {
 
 /// The mover of one node.
 #[derive(Clone)]
-pub(crate) struct Mover {
+pub struct Mover {
     node: NodeNumber,
     pool: Arc<PoolGroup>,
     hosted: Hosted,
@@ -321,7 +323,9 @@ pub(crate) struct Mover {
 }
 
 impl Mover {
-    pub(crate) fn new(hosting: &Hosting, freezes: Arc<Freezes>) -> Mover {
+    /// The mover of the node that hosts this.
+    #[must_use]
+    pub fn new(hosting: &Hosting, freezes: Arc<Freezes>) -> Mover {
         Mover {
             node: hosting.node,
             pool: Arc::clone(&hosting.pool),
@@ -338,7 +342,7 @@ impl Mover {
     }
 
     /// Does what there is to do, for as long as the node runs.
-    pub(crate) async fn follow(self) {
+    pub async fn follow(self) {
         let mut map = self.pool.watch();
         let mut carrying: BTreeMap<u16, tokio::task::JoinHandle<()>> = BTreeMap::new();
         loop {
@@ -348,8 +352,7 @@ impl Mover {
             if now.moves_begun() == 0 {
                 continue;
             }
-            self.later()
-                .retain(|slot, _| now.moving(*slot).is_some());
+            self.later().retain(|slot, _| now.moving(*slot).is_some());
             for (shard, group) in self.hosted.all() {
                 if !group.proposer.is_leading() {
                     continue;
@@ -468,7 +471,14 @@ impl Mover {
             self.metrics.slot_freeze_ms(took.as_millis() as u64);
         }
         let bytes = parcel.len();
-        tracing::info!(slot = slot.number(), from, to, bytes, ?took, "a slot has moved");
+        tracing::info!(
+            slot = slot.number(),
+            from,
+            to,
+            bytes,
+            ?took,
+            "a slot has moved"
+        );
         Ok(())
     }
 

@@ -369,7 +369,8 @@ impl Core {
         };
         let gone = tokio::time::timeout(HAND_OVER, gone).await.is_ok();
         let followed = async {
-            let other = |leader: Option<NodeNumber>| leader.is_some_and(|leader| leader != self.node);
+            let other =
+                |leader: Option<NodeNumber>| leader.is_some_and(|leader| leader != self.node);
             while !other(metrics.borrow_and_update().current_leader) {
                 if metrics.changed().await.is_err() {
                     return;

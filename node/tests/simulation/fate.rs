@@ -136,8 +136,7 @@ pub unsafe extern "C" fn syscall(
         unsafe { fill(a as *mut c_void, b) };
         return b as c_long;
     }
-    type Real =
-        unsafe extern "C" fn(c_long, usize, usize, usize, usize, usize, usize) -> c_long;
+    type Real = unsafe extern "C" fn(c_long, usize, usize, usize, usize, usize, usize) -> c_long;
     let real = real(&REAL, c"syscall");
     // SAFETY: words are passed on as they came.
     unsafe { std::mem::transmute::<*mut c_void, Real>(real)(number, a, b, c, d, e, f) }

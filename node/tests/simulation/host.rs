@@ -20,6 +20,7 @@ use node::ingress::door::Door;
 use node::ingress::endpoint::{Endpoint, Shared};
 use node::ingress::identity::Identity;
 use node::ingress::route::RouteTable;
+use node::mover::{Desk, Mover};
 use node::observe::metrics::Metrics;
 use node::peer::NodeNumber;
 use node::peer::call::Calls;
@@ -193,7 +194,12 @@ impl Host {
     ///
     /// # Errors
     /// When what the disk holds cannot be used.
-    pub fn start(&mut self, now_ms: u64, founding: Founding, network: &Network) -> Result<(), String> {
+    pub fn start(
+        &mut self,
+        now_ms: u64,
+        founding: Founding,
+        network: &Network,
+    ) -> Result<(), String> {
         assert!(self.running.is_none(), "a node lives once at a time");
         self.wind();
         let before = self.log_dir();
@@ -242,12 +248,8 @@ impl Host {
         let (consensus, traffic_mesh) = (mesh(Class::Raft), mesh(Class::Traffic));
         let calls = Calls::over(consensus.clone(), runtime.handle().clone());
         let served = Served::default();
-        calls.answer_with(Arc::new(AtGroups::new(
-            number,
-            life,
-            served.clone(),
-            self.mistake,
-        )));
+        let groups = AtGroups::new(number, life, Arc::new(served.clone()), self.mistake);
+        calls.answer_with(Arc::new(groups));
         let options = GroupOptions {
             group: GroupId::POOL,
             node: number,
@@ -387,7 +389,11 @@ impl Host {
     /// A datagram arrives.
     pub fn datagram(&self, from: SocketAddr, bytes: Bytes) {
         self.wind();
-        if let Some(driven) = self.running.as_ref().and_then(|running| running.driven.as_ref()) {
+        if let Some(driven) = self
+            .running
+            .as_ref()
+            .and_then(|running| running.driven.as_ref())
+        {
             driven.arrive(from, bytes);
         }
     }
@@ -463,7 +469,11 @@ impl Host {
     /// Lets the worker read its mail and do what is due; gives what it sends.
     pub fn serve(&self) -> Vec<(SocketAddr, Bytes)> {
         self.wind();
-        let Some(driven) = self.running.as_ref().and_then(|running| running.driven.as_ref()) else {
+        let Some(driven) = self
+            .running
+            .as_ref()
+            .and_then(|running| running.driven.as_ref())
+        else {
             return Vec::new();
         };
         while driven.read_mail() {}
@@ -566,7 +576,9 @@ impl Wiring {
     /// As `node::Node::start` does it.
     async fn begin(self) -> Result<(), String> {
         let said = |error: node::raft::group::StartError| error.to_string();
-        let pool = PoolGroup::start(&self.options, &self.log).await.map_err(said)?;
+        let pool = PoolGroup::start(&self.options, &self.log)
+            .await
+            .map_err(said)?;
         let pool = Arc::new(pool);
         lock(&self.begun).pool = Some(Arc::clone(&pool));
         let meshes = vec![self.consensus.clone(), self.traffic.clone()];
@@ -584,7 +596,12 @@ impl Wiring {
                 .map_err(said)?,
         };
         let (policy, metrics) = (policy(), Arc::new(Metrics::default()));
-        let (workers, traffic) = (Workers::new(), Traffic::new(self.number, self.traffic.clone()));
+        let (workers, traffic) = (
+            Workers::new(),
+            Traffic::new(self.number, self.traffic.clone()),
+        );
+        let (calls, served) = (self.options.calls.clone(), self.options.served.clone());
+        let (node, life) = (self.options.node, self.options.life);
         let hosting = Arc::new(Hosting {
             node: self.number,
             options: self.options,
@@ -601,6 +618,10 @@ impl Wiring {
             data: self.data,
             record: RwLock::new(Some(record_of(self.number))),
         });
+        let hosted = hosting.hosted.clone();
+        let desk = Desk { served, hosted };
+        let groups = AtGroups::new(node, life, Arc::new(desk), self.mistake);
+        calls.answer_with(Arc::new(groups));
         hosting.begin(&map).await.map_err(said)?;
         let routes = Arc::new(RouteTable::new(hosting.routes(Arc::clone(&map), None)));
         let door = Door {
@@ -611,6 +632,8 @@ impl Wiring {
         self.traffic
             .receive_with(Arc::new(AtDoor::new(door, self.mistake)));
         tokio::spawn(Arc::clone(&hosting).follow(Arc::clone(&routes)));
+        tokio::spawn(Arc::clone(&hosting).lead_the_way(Arc::clone(&routes)));
+        tokio::spawn(Mover::new(&hosting, Arc::default()).follow());
         let known = match self.mistake {
             // The routes that the worker looks at are never replaced.
             Some(Mistake::StaleRoutes) => Arc::new(RouteTable::new(hosting.routes(map, None))),

@@ -6,7 +6,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use node::peer::NodeNumber;
 use shard::machine::Machine;
 use shard::machine::command::Act;
+use shard::machine::moves::Standing;
 use shard::runner::{Job, Runner};
+use shard::slot::Slot;
 use transport::dialog::DialogRoute;
 use transport::sip::Request;
 
@@ -33,6 +35,8 @@ pub struct Observation {
     /// Call-IDs of dialogs, with the last sequence number.
     pub dialogs: BTreeMap<String, (u32, usize)>,
     pub performing_since: u64,
+    /// Presentities whose slot is served, as far as this machine knows.
+    pub served: Vec<usize>,
 }
 
 /// What was seen, until it is judged.
@@ -54,6 +58,9 @@ pub fn observe(seen: &Seen, node: NodeNumber, shard: u16, runner: &Runner, prese
             machine_ms: machine.now().0,
             held,
             dialogs,
+            served: (0..presentities)
+                .filter(|presentity| is_served(machine, *presentity))
+                .collect(),
             performing_since: own
                 .gauges()
                 .performing_since
@@ -64,6 +71,18 @@ pub fn observe(seen: &Seen, node: NodeNumber, shard: u16, runner: &Runner, prese
             .push(observation);
     };
     let _ = runner.submit(Job::Read(Box::new(look)));
+}
+
+/// Whether a slot has not moved, or has arrived.
+fn is_served(machine: &Machine, presentity: usize) -> bool {
+    let slot = slot_of(presentity);
+    let moved = machine.standings().find(|(of, ..)| *of == slot);
+    moved.is_none_or(|(_, _, standing)| standing == Standing::Here)
+}
+
+/// The slot of a presentity.
+pub fn slot_of(presentity: usize) -> Slot {
+    Slot::of(user(presentity).trim_start_matches("sip:"))
 }
 
 type Dialogs = BTreeMap<String, (u32, usize)>;
@@ -135,7 +154,9 @@ impl Judge {
         let last = self.last.entry((node, call_id.clone())).or_default();
         let repeated = !self.repeats.insert((call_id.clone(), cseq));
         if cseq < *last && !repeated {
-            return Err(format!("NOTIFY {cseq} of {call_id} by node {node} after {last}"));
+            return Err(format!(
+                "NOTIFY {cseq} of {call_id} by node {node} after {last}"
+            ));
         }
         *last = cseq.max(*last);
         Ok(())
@@ -147,7 +168,12 @@ impl Judge {
     }
 
     /// A telephone has learned something.
-    pub fn learned(&mut self, learned: Learned, publishers: &[Publisher], now_ms: u64) -> Result<(), String> {
+    pub fn learned(
+        &mut self,
+        learned: Learned,
+        publishers: &[Publisher],
+        now_ms: u64,
+    ) -> Result<(), String> {
         match learned {
             Learned::Nothing => Ok(()),
             Learned::Broken(why) => Err(why),
@@ -163,7 +189,9 @@ impl Judge {
                 if *first == request {
                     Ok(())
                 } else {
-                    Err(format!("the tag {tag} was given to {first} and to {request}"))
+                    Err(format!(
+                        "the tag {tag} was given to {first} and to {request}"
+                    ))
                 }
             }
             Learned::Fetched {
@@ -198,7 +226,13 @@ impl Judge {
     }
 
     /// A machine was looked at.
-    pub fn judge(&mut self, seen: &Observation, publishers: &[Publisher], shard_of: impl Fn(usize) -> u16, now_ms: u64) -> Result<(), String> {
+    pub fn judge(
+        &mut self,
+        seen: &Observation,
+        publishers: &[Publisher],
+        shard_of: impl Fn(usize) -> u16,
+        now_ms: u64,
+    ) -> Result<(), String> {
         self.counts[0] += 1;
         let Observation {
             node,
@@ -228,9 +262,9 @@ impl Judge {
         if seen.performing_since == 0 || self.top.get(&shard) != Some(&seen.performing_since) {
             return Ok(());
         }
-        let own = publishers
-            .iter()
-            .filter(|publisher| shard_of(publisher.presentity) == shard);
+        let own = publishers.iter().filter(|publisher| {
+            shard_of(publisher.presentity) == shard && seen.served.contains(&publisher.presentity)
+        });
         for publisher in own {
             let held: Vec<&Held> = seen
                 .held
@@ -248,7 +282,11 @@ impl Judge {
                 ));
             }
             for held in &held {
-                if let Some(gone) = held.marks.iter().find(|mark| publisher.gone.contains_key(*mark)) {
+                if let Some(gone) = held
+                    .marks
+                    .iter()
+                    .find(|mark| publisher.gone.contains_key(*mark))
+                {
                     return Err(format!("{gone} came back: {held:?}"));
                 }
             }
@@ -258,7 +296,9 @@ impl Judge {
                 .iter()
                 .find(|other| other.marks == held.marks);
             if let Some(twice) = twice {
-                return Err(format!("one request made two publications: {held:?} and {twice:?}"));
+                return Err(format!(
+                    "one request made two publications: {held:?} and {twice:?}"
+                ));
             }
         }
         Ok(())

@@ -60,15 +60,26 @@ fn asked_for(name: &str) -> Option<u64> {
 fn one_run() {
     let Ok(run) = std::env::var(RUN) else { return };
     let mut words = run.split(' ');
-    let seed = words.next().and_then(|word| word.parse().ok()).expect("a seed");
+    let seed = words
+        .next()
+        .and_then(|word| word.parse().ok())
+        .expect("a seed");
     let mistake = words.next().and_then(Mistake::of);
     let loud = words.any(|word| word == "loud");
     if std::env::var("LAMPLIGHT_LOG").is_ok() {
-        tracing_subscriber::fmt().with_max_level(tracing::Level::INFO).with_writer(std::io::stderr).without_time().init();
+        tracing_subscriber::fmt()
+            .with_max_level(tracing::Level::INFO)
+            .with_writer(std::io::stderr)
+            .without_time()
+            .init();
     }
     let root = tempfile::Builder::new()
         .prefix("lamplight-simulated-")
-        .tempdir_in(if std::path::Path::new("/dev/shm").is_dir() { "/dev/shm" } else { "/tmp" })
+        .tempdir_in(if std::path::Path::new("/dev/shm").is_dir() {
+            "/dev/shm"
+        } else {
+            "/tmp"
+        })
         .expect("a data folder");
     std::panic::set_hook(Box::new(|info| {
         let text = format!("{info}");
@@ -113,7 +124,10 @@ fn run(seed: u64, mistake: Option<Mistake>, loud: bool) -> Said {
     let name = mistake.map_or_else(|| "-".to_owned(), |mistake| format!("{mistake:?}"));
     let output = Command::new(std::env::current_exe().expect("this test has a file"))
         .args(["one_run", "--exact", "--nocapture", "--test-threads", "1"])
-        .env(RUN, format!("{seed} {name}{}", if loud { " loud" } else { "" }))
+        .env(
+            RUN,
+            format!("{seed} {name}{}", if loud { " loud" } else { "" }),
+        )
         .stdin(Stdio::null())
         .output()
         .expect("this test can be started");
@@ -195,7 +209,10 @@ fn a_seed_is_the_same_run_every_time() {
 fn planted_mistakes_are_found() {
     let wanted = std::env::var("LAMPLIGHT_MISTAKE").ok();
     for mistake in Mistake::ALL {
-        if wanted.as_ref().is_some_and(|wanted| *wanted != format!("{mistake:?}")) {
+        if wanted
+            .as_ref()
+            .is_some_and(|wanted| *wanted != format!("{mistake:?}"))
+        {
             continue;
         }
         let found = (1..=SEEDS_TO_FIND_A_MISTAKE).find_map(|seed| {

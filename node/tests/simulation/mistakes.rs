@@ -13,7 +13,6 @@ use node::ingress::door::Door;
 use node::peer::NodeNumber;
 use node::peer::call::{Answer, Answering};
 use node::peer::mesh::Receive;
-use node::raft::network::Served;
 use node::raft::types::{NodeNumber as RaftNode, Payload, TypeConfig};
 use openraft::EntryPayload;
 use openraft::error::{Infallible, RaftError};
@@ -113,7 +112,7 @@ const VOTE: u8 = 3;
 pub struct AtGroups {
     node: NodeNumber,
     life: u64,
-    served: Served,
+    served: Arc<dyn Answer>,
     mistake: Option<Mistake>,
     counted: AtomicU64,
 }
@@ -122,7 +121,12 @@ type Appended = Result<AppendEntriesResponse<RaftNode>, RaftError<RaftNode, Infa
 type Voted = Result<VoteResponse<RaftNode>, RaftError<RaftNode, Infallible>>;
 
 impl AtGroups {
-    pub fn new(node: NodeNumber, life: u64, served: Served, mistake: Option<Mistake>) -> AtGroups {
+    pub fn new(
+        node: NodeNumber,
+        life: u64,
+        served: Arc<dyn Answer>,
+        mistake: Option<Mistake>,
+    ) -> AtGroups {
         AtGroups {
             node,
             life,
@@ -185,19 +189,21 @@ impl AtGroups {
 
 impl Answer for AtGroups {
     fn answer(&self, from: NodeNumber, question: Bytes) -> Answering {
-        let what = question.get(4).copied();
+        // Questions about moves have no group.
+        let what = question
+            .get(4)
+            .filter(|_| !question.starts_with(&[0xff; 4]));
+        let what = what.copied();
         match (self.mistake, what) {
             (
-                Some(
-                    Mistake::FollowersTime | Mistake::LosesARequest | Mistake::SecondPerformer,
-                ),
+                Some(Mistake::FollowersTime | Mistake::LosesARequest | Mistake::SecondPerformer),
                 Some(APPEND),
             ) => {
                 let question = self.alter(&question).unwrap_or(question);
                 self.served.answer(from, question)
             }
             (Some(Mistake::AckBeforeStored), Some(APPEND)) if question[..4] != [0; 4] => {
-                let served = self.served.clone();
+                let served = Arc::clone(&self.served);
                 let early: Appended = Ok(AppendEntriesResponse::Success);
                 let counted = self.counted.fetch_add(1, Relaxed);
                 Box::pin(async move {

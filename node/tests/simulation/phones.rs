@@ -110,7 +110,15 @@ impl Line {
     }
 
     /// A request up to its branch, and from there on.
-    fn request(&self, method: &str, uri: &str, ids: &Ids, cseq: u32, lines: &str, body: &str) -> (String, String) {
+    fn request(
+        &self,
+        method: &str,
+        uri: &str,
+        ids: &Ids,
+        cseq: u32,
+        lines: &str,
+        body: &str,
+    ) -> (String, String) {
         let Ids {
             call_id,
             from,
@@ -230,7 +238,13 @@ pub struct Publisher {
 }
 
 impl Publisher {
-    pub fn new(number: usize, presentity: usize, mut chance: Chance, pace_ms: u64, skew_ms: u64) -> Publisher {
+    pub fn new(
+        number: usize,
+        presentity: usize,
+        mut chance: Chance,
+        pace_ms: u64,
+        skew_ms: u64,
+    ) -> Publisher {
         let next_ms = chance.below(pace_ms);
         Publisher {
             line: Line::new(number, chance),
@@ -272,7 +286,11 @@ impl Publisher {
         let (least, most) = self.lifetimes_s;
         let expires_s = least + self.line.chance.below(most - least);
         let known = self.promise.take();
-        let what = if known.is_some() { self.line.chance.below(100) } else { 0 };
+        let what = if known.is_some() {
+            self.line.chance.below(100)
+        } else {
+            0
+        };
         let (wish, body) = match (&known, what) {
             // A refresh.
             (Some(known), 70..90) => (known.mark.clone(), String::new()),
@@ -353,7 +371,10 @@ impl Publisher {
                 self.asking = None;
                 self.answered_ms = now_ms;
                 self.anew(now_ms);
-                let tag = response.header(Name::SipETag).unwrap_or_default().to_owned();
+                let tag = response
+                    .header(Name::SipETag)
+                    .unwrap_or_default()
+                    .to_owned();
                 self.perhaps.remove(&wish.mark);
                 if let Some(before) = wish.of {
                     self.perhaps.remove(&before.mark);
@@ -386,7 +407,9 @@ impl Publisher {
                         "device {} was told 412 for {before:?}, at {now_ms}",
                         self.number
                     )),
-                    None => Learned::Broken(format!("device {} was told 412 for nothing", self.number)),
+                    None => {
+                        Learned::Broken(format!("device {} was told 412 for nothing", self.number))
+                    }
                     Some(_) => Learned::Nothing,
                 }
             }
@@ -431,7 +454,13 @@ pub struct Watcher {
 }
 
 impl Watcher {
-    pub fn new(number: usize, presentity: usize, mut chance: Chance, pace_ms: u64, skew_ms: u64) -> Watcher {
+    pub fn new(
+        number: usize,
+        presentity: usize,
+        mut chance: Chance,
+        pace_ms: u64,
+        skew_ms: u64,
+    ) -> Watcher {
         let next_ms = chance.below(2_000);
         Watcher {
             line: Line::new(number, chance),
@@ -631,7 +660,9 @@ impl Fetcher {
             }
             let lines = "Event: presence\r\nAccept: application/pidf+xml\r\nExpires: 0\r\n";
             let uri = user(self.presentity);
-            let text = self.line.request("SUBSCRIBE", &uri, &self.ids, 1, lines, "");
+            let text = self
+                .line
+                .request("SUBSCRIBE", &uri, &self.ids, 1, lines, "");
             let node = self.line.chance.below(64) as usize;
             self.begun_ms = now_ms;
             self.asking = Some(Asking::new(text, 1, node, now_ms));

@@ -9,13 +9,12 @@ use bytes::Bytes;
 use node::peer::NodeNumber;
 use node::pool::FOUNDER;
 use node::pool::map::{Change, PoolMap, Standing};
-use shard::slot::Slot;
 use transport::sip::Message;
 
 use crate::chance::Chance;
 use crate::fate;
 use crate::host::{Founding, Host};
-use crate::judge::{Judge, Observation, Seen, observe};
+use crate::judge::{Judge, Observation, Seen, observe, slot_of};
 use crate::mistakes::Mistake;
 use crate::network::{Datagram, Net, Network, Weather};
 use crate::phones::{Fetcher, Learned, Publisher, Watcher, marks, read, user};
@@ -57,8 +56,12 @@ struct Habits {
 }
 
 /// Kinds of faults: crash, all crash, pause, whole partition, one-way partition, deaf node, slow disk, failing
-/// disk, clock jump, snapshot, drain or resume, another leader, a node more or less, watchers that leave.
-const FAULTS: usize = 14;
+/// disk, clock jump, snapshot, drain or resume, another leader, a node more or less, watchers that leave, slots
+/// that move, a shard more.
+const FAULTS: usize = 16;
+
+/// Shards that there may be in the end.
+const SHARDS_MAX: u64 = 4;
 
 impl Habits {
     fn draw(chance: &mut Chance, mistake: Option<Mistake>) -> Habits {
@@ -95,9 +98,8 @@ impl Habits {
             }
             habits.founding.kept_entries = 5;
             if mistake == Some(Mistake::StaleRoutes) {
-                habits.nodes = 5;
-                habits.chaos_ms = 45_000;
-                habits.weights[12] += 4;
+                habits.founding.shards = 2;
+                habits.weights[14] += 4;
             }
         }
         habits
@@ -306,8 +308,7 @@ impl World {
             (net.frames(), net.datagrams())
         };
         for arrival in frames {
-            self.trace
-                .mix(arrival.to, arrival.from, &arrival.frame);
+            self.trace.mix(arrival.to, arrival.from, &arrival.frame);
             if let Some(host) = self.hosts.get(&arrival.to) {
                 host.frame(arrival.class, arrival.from, arrival.frame);
             }
@@ -361,7 +362,11 @@ impl World {
                 && let Some(Message::Request(notify)) = read(bytes.clone())
             {
                 self.trace.note(now_ms, || {
-                    format!("node {node} sends NOTIFY {} of {}", notify.cseq(), notify.call_id())
+                    format!(
+                        "node {node} sends NOTIFY {} of {}",
+                        notify.cseq(),
+                        notify.call_id()
+                    )
                 });
                 self.judge.notified(node, &notify)?;
             }
@@ -451,22 +456,49 @@ impl World {
         let now_ms = self.now_ms;
         let mut sent = Vec::new();
         for publisher in &mut self.publishers {
-            sent.extend(publisher.tick(&nodes, now_ms).map(|s| (publisher.line.address, s)));
+            sent.extend(
+                publisher
+                    .tick(&nodes, now_ms)
+                    .map(|s| (publisher.line.address, s)),
+            );
         }
         for watcher in &mut self.watchers {
-            sent.extend(watcher.tick(&nodes, now_ms).map(|s| (watcher.line.address, s)));
+            sent.extend(
+                watcher
+                    .tick(&nodes, now_ms)
+                    .map(|s| (watcher.line.address, s)),
+            );
         }
         for fetcher in &mut self.fetchers {
-            sent.extend(fetcher.tick(&nodes, now_ms).map(|s| (fetcher.line.address, s)));
+            sent.extend(
+                fetcher
+                    .tick(&nodes, now_ms)
+                    .map(|s| (fetcher.line.address, s)),
+            );
         }
         for (probe, node) in &mut self.probes {
-            sent.extend(probe.tick(&[*node], now_ms).map(|s| (probe.line.address, s)));
+            sent.extend(
+                probe
+                    .tick(&[*node], now_ms)
+                    .map(|s| (probe.line.address, s)),
+            );
         }
         for (from, (to, bytes)) in sent {
             self.trace.note(now_ms, || {
                 let text = String::from_utf8_lossy(&bytes);
-                let line = |name: &str| text.lines().find(|line| line.starts_with(name)).unwrap_or("").to_owned();
-                format!("{from} asks {to}: {}, {}, {}{:?}", line("CSeq"), line("Call-ID"), line("SIP-If"), marks(&text))
+                let line = |name: &str| {
+                    text.lines()
+                        .find(|line| line.starts_with(name))
+                        .unwrap_or("")
+                        .to_owned()
+                };
+                format!(
+                    "{from} asks {to}: {}, {}, {}{:?}",
+                    line("CSeq"),
+                    line("Call-ID"),
+                    line("SIP-If"),
+                    marks(&text)
+                )
             });
             self.network.lock().send(from, to, bytes);
         }
@@ -499,11 +531,20 @@ impl World {
                 }
             }
             for (shard, group) in host.groups() {
-                observe(&self.seen, host.number, shard, &group.runner, self.habits.presentities);
+                observe(
+                    &self.seen,
+                    host.number,
+                    shard,
+                    &group.runner,
+                    self.habits.presentities,
+                );
             }
         }
         let map = &self.map;
-        let gone = |node: &NodeNumber| map.node(*node).is_some_and(|entry| entry.standing == Standing::Gone);
+        let gone = |node: &NodeNumber| {
+            map.node(*node)
+                .is_some_and(|entry| entry.standing == Standing::Gone)
+        };
         self.retired = self.hosts.keys().copied().filter(gone).collect();
     }
 
@@ -511,9 +552,7 @@ impl World {
         let seen = std::mem::take(&mut *self.seen.lock().map_err(|_| "poisoned")?);
         for observation in seen {
             let map = &self.map;
-            let shard_of = |presentity: usize| {
-                map.shard_of(Slot::of(user(presentity).trim_start_matches("sip:")))
-            };
+            let shard_of = |presentity: usize| map.shard_of(slot_of(presentity));
             self.judge
                 .judge(&observation, &self.publishers, shard_of, self.now_ms)?;
             self.newest
@@ -635,8 +674,12 @@ impl World {
                 self.cut(ways.collect(), until_ms);
             }
             Some(4) if harmless => {
-                let others: Vec<NodeNumber> =
-                    self.hosts.keys().copied().filter(|other| *other != node).collect();
+                let others: Vec<NodeNumber> = self
+                    .hosts
+                    .keys()
+                    .copied()
+                    .filter(|other| *other != node)
+                    .collect();
                 let other = *self.chance.one(&others);
                 let ways = match self.chance.below(3) {
                     0 => vec![(node, other)],
@@ -685,12 +728,19 @@ impl World {
             }
             Some(10) => {
                 let other = 1 + self.chance.below(self.habits.nodes);
-                let standing = *self
-                    .chance
-                    .one(&[Standing::Draining, Standing::Serving, Standing::Serving]);
+                let standing =
+                    *self
+                        .chance
+                        .one(&[Standing::Draining, Standing::Serving, Standing::Serving]);
                 let now = self.map.node(other).map(|entry| entry.standing);
                 if now.is_some_and(|now| now < Standing::Leaving) {
-                    self.change(node, Change::Stand { node: other, standing });
+                    self.change(
+                        node,
+                        Change::Stand {
+                            node: other,
+                            standing,
+                        },
+                    );
                 }
             }
             Some(11) => {
@@ -716,7 +766,25 @@ impl World {
                     self.watchers[which].leave(until_ms);
                 }
             }
-            // Slots will move here, once there is an operator's word for it.
+            Some(14) => {
+                let shards = self.map.shard_count() as u64;
+                if shards > 1 {
+                    let presentity = self.chance.below(self.habits.presentities as u64) as usize;
+                    let slot = slot_of(presentity).number();
+                    let to = self.chance.below(shards) as u16;
+                    self.change(node, Change::BeginMove { slot, to });
+                }
+            }
+            Some(15) => {
+                let shards = self.map.shard_count() as u64;
+                let replicas = self.map.shard(0).map(|entry| entry.replicas.clone());
+                if let Some(replicas) = replicas
+                    && shards < SHARDS_MAX
+                {
+                    let shard = shards as u16;
+                    self.change(node, Change::AddShard { shard, replicas });
+                }
+            }
             _ => {}
         }
         Ok(())
@@ -880,6 +948,9 @@ impl World {
         if let Some(change) = node::pool::placement::next(map) {
             return Err(format!("{change:?} is still to be made"));
         }
+        if let Some(moving) = map.moves().next() {
+            return Err(format!("{moving:?} is on its way"));
+        }
         for (shard, entry) in map.shards() {
             let leaders: Vec<NodeNumber> = self
                 .hosts
@@ -895,10 +966,14 @@ impl World {
                 return Err(format!("shard {shard} is led by {leaders:?}"));
             };
             let wanted: BTreeSet<NodeNumber> = entry.replicas.iter().copied().collect();
-            let group = self.hosts[&leader].parts().and_then(|parts| parts.hosting.hosted.get(shard));
+            let group = self.hosts[&leader]
+                .parts()
+                .and_then(|parts| parts.hosting.hosted.get(shard));
             let (voters, listeners) = group.map(|group| group.core.members()).unwrap_or_default();
             if voters != wanted || !listeners.is_empty() {
-                return Err(format!("shard {shard} has {voters:?} and {listeners:?}, not {wanted:?}"));
+                return Err(format!(
+                    "shard {shard} has {voters:?} and {listeners:?}, not {wanted:?}"
+                ));
             }
         }
         Ok(())
@@ -915,9 +990,7 @@ impl World {
     /// Whether every watcher was told last what there is, and those who are gone are forgotten.
     fn is_known(&self) -> Result<(), String> {
         for watcher in &self.watchers {
-            let shard = self
-                .map
-                .shard_of(Slot::of(user(watcher.presentity).trim_start_matches("sip:")));
+            let shard = self.map.shard_of(slot_of(watcher.presentity));
             let leading = self.leading(shard).ok_or("nobody leads")?;
             let mut there: Vec<String> = leading
                 .held
@@ -936,7 +1009,10 @@ impl World {
                 ));
             }
             // Who is gone is missed when it is told something.
-            let told = self.publishers.iter().any(|p| p.presentity == watcher.presentity);
+            let told = self
+                .publishers
+                .iter()
+                .any(|p| p.presentity == watcher.presentity);
             for left in watcher.left.iter().filter(|_| told) {
                 if let Some(dialog) = leading.dialogs.get(left) {
                     return Err(format!("{left} is gone, and kept: {dialog:?}"));
@@ -954,8 +1030,14 @@ impl World {
                 .iter()
                 .filter_map(|node| Some((*node, self.newest.get(&(*node, shard))?.applied)))
                 .collect();
-            let most = applied.iter().map(|(_, applied)| *applied).max().unwrap_or(0);
-            if applied.len() != entry.replicas.len() || applied.iter().any(|(_, own)| own + 4 < most) {
+            let most = applied
+                .iter()
+                .map(|(_, applied)| *applied)
+                .max()
+                .unwrap_or(0);
+            if applied.len() != entry.replicas.len()
+                || applied.iter().any(|(_, own)| own + 4 < most)
+            {
                 return Err(format!("shard {shard} was applied up to {applied:?}"));
             }
         }

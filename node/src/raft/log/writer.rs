@@ -142,7 +142,9 @@ impl Writer {
         let mut batch = vec![first];
         let mut bytes = weight(&batch[0]);
         while bytes < BATCH_BYTES_MAX {
-            let Ok(next) = self.queue.try_recv() else { break };
+            let Ok(next) = self.queue.try_recv() else {
+                break;
+            };
             bytes += weight(&next);
             batch.push(next);
         }
