@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use node::dialect::Policy;
+use node::dialect::enhanced::Settings;
 use node::dialect::policy::Interval;
 use node::directory::Everybody;
 use node::egress::outbox::Workers;
@@ -141,6 +142,10 @@ fn policy() -> Policy {
         publication: interval,
         subscription: interval,
         registration: interval,
+        enhanced: Settings {
+            must_register: false,
+            ..Settings::default()
+        },
         ..Policy::default()
     }
 }

@@ -11,6 +11,7 @@
 //! same run every time.
 
 mod chance;
+mod circles;
 mod fate;
 mod host;
 mod judge;

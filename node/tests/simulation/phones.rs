@@ -28,7 +28,7 @@ pub type Sent = (SocketAddr, Bytes);
 
 /// A request until it is answered.
 #[derive(Debug)]
-struct Asking {
+pub struct Asking {
     /// What stands before the branch, and behind it.
     text: (String, String),
     cseq: u32,
@@ -42,7 +42,7 @@ struct Asking {
 }
 
 impl Asking {
-    fn new(text: (String, String), cseq: u32, node: usize, now_ms: u64) -> Asking {
+    pub fn new(text: (String, String), cseq: u32, node: usize, now_ms: u64) -> Asking {
         Asking {
             text,
             cseq,
@@ -55,8 +55,13 @@ impl Asking {
         }
     }
 
+    /// Its number in the row.
+    pub fn cseq(&self) -> u32 {
+        self.cseq
+    }
+
     /// Goes to the next node, after a moment.
-    fn turn_away(&mut self, after_ms: u64, now_ms: u64) {
+    pub fn turn_away(&mut self, after_ms: u64, now_ms: u64) {
         self.node += 1;
         self.branch = 0;
         self.node_since_ms = now_ms + after_ms;
@@ -65,7 +70,7 @@ impl Asking {
     }
 
     /// The copy that is due, if one is; `None` inside when patience is at an end.
-    fn due(&mut self, line: &mut Line, nodes: &[SocketAddr], now_ms: u64) -> Option<Option<Sent>> {
+    pub fn due(&mut self, line: &mut Line, nodes: &[SocketAddr], now_ms: u64) -> Option<Option<Sent>> {
         if now_ms >= self.begun_ms + PATIENCE_MS {
             return Some(None);
         }
@@ -95,7 +100,7 @@ pub struct Line {
 }
 
 impl Line {
-    fn new(number: usize, chance: Chance) -> Line {
+    pub fn new(number: usize, chance: Chance) -> Line {
         let address = format!("10.1.{}.{}:5060", number / 200, 1 + number % 200);
         Line {
             address: address.parse().expect("an address"),
@@ -110,7 +115,7 @@ impl Line {
     }
 
     /// A request up to its branch, and from there on.
-    fn request(
+    pub fn request(
         &self,
         method: &str,
         uri: &str,
@@ -143,10 +148,10 @@ impl Line {
 
 /// What makes a request one of a row.
 #[derive(Clone, Debug)]
-struct Ids {
-    call_id: String,
-    from: String,
-    to_tag: Option<String>,
+pub struct Ids {
+    pub call_id: String,
+    pub from: String,
+    pub to_tag: Option<String>,
 }
 
 /// A presence document with a mark.
@@ -451,6 +456,22 @@ pub struct Watcher {
     pub left: Vec<String>,
     skew_ms: u64,
     pub pace_ms: u64,
+    /// What it watches: documents, or categories.
+    pub sees: Sees,
+}
+
+/// What a watcher is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sees {
+    /// Presence documents.
+    Documents,
+    /// Categories, from the container that it is in, if any.
+    Categories(Option<u32>),
+}
+
+/// The address of a watcher.
+pub fn watcher(number: usize) -> String {
+    format!("sip:watcher{number}@example.com")
 }
 
 impl Watcher {
@@ -468,7 +489,7 @@ impl Watcher {
             presentity,
             ids: Ids {
                 call_id: format!("w{number}-0"),
-                from: format!("sip:watcher{number}@example.com"),
+                from: watcher(number),
                 to_tag: None,
             },
             dialogs: 0,
@@ -482,7 +503,26 @@ impl Watcher {
             left: Vec::new(),
             skew_ms,
             pace_ms,
+            sees: Sees::Documents,
         }
+    }
+
+    /// What it says of what it wants to see.
+    fn wish(&self) -> (&'static str, String) {
+        if self.sees == Sees::Documents {
+            return ("Accept: application/pidf+xml\r\n", String::new());
+        }
+        let body = format!(
+            "<batchSub xmlns=\"http://schemas.microsoft.com/2006/01/sip/batch-subscribe\" uri=\"{}\" name=\"\">\
+             <action name=\"subscribe\" id=\"1\"><adhocList><resource uri=\"{}\"/></adhocList>\
+             <categoryList xmlns=\"http://schemas.microsoft.com/2006/09/sip/categorylist\"><category name=\"note\"/>\
+             </categoryList></action></batchSub>",
+            self.ids.from,
+            user(self.presentity)
+        );
+        let lines = "Accept: application/msrtc-event-categories+xml\r\n\
+                     Content-Type: application/msrtc-adrl-categorylist+xml\r\n";
+        (lines, body)
     }
 
     pub fn call_id(&self) -> &str {
@@ -514,13 +554,12 @@ impl Watcher {
         if self.asking.is_none() && now_ms >= self.next_ms {
             self.cseq += 1;
             let expires_s = 60 + self.skew_ms / 250 + self.line.chance.below(120);
-            let lines = format!(
-                "Event: presence\r\nAccept: application/pidf+xml\r\nExpires: {expires_s}\r\n"
-            );
+            let (accepts, body) = self.wish();
+            let lines = format!("Event: presence\r\n{accepts}Expires: {expires_s}\r\n");
             let uri = user(self.presentity);
             let text = self
                 .line
-                .request("SUBSCRIBE", &uri, &self.ids, self.cseq, &lines, "");
+                .request("SUBSCRIBE", &uri, &self.ids, self.cseq, &lines, &body);
             let node = self.line.chance.below(64) as usize;
             self.asking = Some((Asking::new(text, self.cseq, node, now_ms), expires_s));
         }
@@ -589,10 +628,12 @@ impl Watcher {
             return answer(StatusCode::SERVER_ERROR);
         }
         if request.cseq() > told.cseq {
-            *told = Told {
-                cseq: request.cseq(),
-                document: String::from_utf8_lossy(request.body()).into_owned(),
-            };
+            told.cseq = request.cseq();
+            let document = String::from_utf8_lossy(request.body());
+            // Of categories only those are told that have changed.
+            if self.sees == Sees::Documents || document.contains("\"note\"") {
+                told.document = document.into_owned();
+            }
             let state = request.header(Name::SubscriptionState).unwrap_or_default();
             if state.starts_with("terminated") {
                 self.begin_anew(now_ms);

@@ -12,12 +12,13 @@ use node::pool::map::{Change, PoolMap, Standing};
 use transport::sip::Message;
 
 use crate::chance::Chance;
+use crate::circles::{self, CONTAINERS, container_of};
 use crate::fate;
 use crate::host::{Founding, Host};
 use crate::judge::{Judge, Observation, Seen, observe, slot_of};
 use crate::mistakes::Mistake;
 use crate::network::{Datagram, Net, Network, Weather};
-use crate::phones::{Fetcher, Learned, Publisher, Watcher, marks, read, user};
+use crate::phones::{Fetcher, Learned, Publisher, Sees, Watcher, marks, read, user, watcher};
 use crate::trace::Trace;
 
 /// How far time goes in a step, in milliseconds.
@@ -53,6 +54,8 @@ struct Habits {
     /// How far clocks may be apart.
     skew_ms: u64,
     pace_ms: u64,
+    /// Whether there is enhanced presence.
+    circles: bool,
 }
 
 /// Kinds of faults: crash, all crash, pause, whole partition, one-way partition, deaf node, slow disk, failing
@@ -86,6 +89,7 @@ impl Habits {
             victims: *chance.one(&[1, 1, 2]),
             skew_ms: *chance.one(&[0, 0, 2_000, 9_000]),
             pace_ms: *chance.one(&[300, 1_000, 4_000]),
+            circles: chance.percent(50),
         };
         if mistake.is_some() {
             // A mistake shows where there is much to be seen.
@@ -120,6 +124,8 @@ pub struct World {
     publishers: Vec<Publisher>,
     watchers: Vec<Watcher>,
     fetchers: Vec<Fetcher>,
+    /// Who shows each circle something else.
+    hosts_of_circles: Vec<circles::Host>,
     /// After the faults: who looks through one node only, and whether it has seen something.
     probes: Vec<(Fetcher, SocketAddr)>,
     judge: Judge,
@@ -136,6 +142,31 @@ pub struct World {
 enum Cut {
     Ways(Vec<(NodeNumber, NodeNumber)>),
     Deaf(NodeNumber),
+}
+
+/// A watcher sees no byte of a container that it is not in.
+//= MS-PRES 3.2.5.3
+//= type=test
+//# whatever happens to the nodes, who is in no container of a category is shown nothing of it
+fn overhears(watcher: &Watcher, message: &Message) -> Result<(), String> {
+    let body = match message {
+        Message::Request(request) => request.body(),
+        Message::Response(response) => response.body(),
+    };
+    let own = match watcher.sees {
+        Sees::Documents => None,
+        Sees::Categories(container) => container,
+    };
+    let foreign = marks(&String::from_utf8_lossy(body))
+        .into_iter()
+        .find(|mark| container_of(mark).is_some_and(|container| Some(container) != own));
+    match foreign {
+        Some(mark) => Err(format!(
+            "{} is in {own:?}, and is shown {mark}",
+            watcher.call_id()
+        )),
+        None => Ok(()),
+    }
 }
 
 /// What a run came to.
@@ -170,13 +201,30 @@ impl World {
                 Publisher::new(number, presentity, own, habits.pace_ms, habits.skew_ms)
             })
             .collect();
-        let watchers = (0..habits.watchers)
+        let mut watchers: Vec<Watcher> = (0..habits.watchers)
             .map(|place| {
                 let (number, own) = next(&mut chance);
                 let presentity = place % habits.presentities;
                 Watcher::new(number, presentity, own, 10 * habits.pace_ms, habits.skew_ms)
             })
             .collect();
+        let mut hosts_of_circles = Vec::new();
+        if habits.circles {
+            let presentity = habits.presentities;
+            let mut members = Vec::new();
+            for container in [Some(CONTAINERS[0]), Some(CONTAINERS[1]), None] {
+                let (number, own) = next(&mut chance);
+                members.push(watcher(number));
+                let pace_ms = 10 * habits.pace_ms;
+                let mut watcher = Watcher::new(number, presentity, own, pace_ms, habits.skew_ms);
+                watcher.sees = Sees::Categories(container);
+                watchers.push(watcher);
+            }
+            let (number, own) = next(&mut chance);
+            let members = [members[0].clone(), members[1].clone()];
+            let host = circles::Host::new(number, presentity, members, own, habits.pace_ms);
+            hosts_of_circles.push(host);
+        }
         let fetchers = (0..2)
             .map(|_| {
                 let (number, own) = next(&mut chance);
@@ -200,6 +248,7 @@ impl World {
             publishers,
             watchers,
             fetchers,
+            hosts_of_circles,
             probes: Vec::new(),
             judge: Judge::default(),
             seen: Seen::default(),
@@ -406,7 +455,16 @@ impl World {
             if let Message::Response(response) = &message {
                 learned = publisher.receive(response, now_ms);
             }
+        } else if let Some(host) = self
+            .hosts_of_circles
+            .iter_mut()
+            .find(|h| h.line.address == to)
+        {
+            if let Message::Response(response) = &message {
+                learned = host.receive(response, now_ms);
+            }
         } else if let Some(watcher) = self.watchers.iter_mut().find(|w| w.line.address == to) {
+            overhears(watcher, &message)?;
             match &message {
                 Message::Response(response) => learned = watcher.respond(response, now_ms),
                 Message::Request(request) => answer = watcher.notify(request, now_ms),
@@ -461,6 +519,9 @@ impl World {
                     .tick(&nodes, now_ms)
                     .map(|s| (publisher.line.address, s)),
             );
+        }
+        for host in &mut self.hosts_of_circles {
+            sent.extend(host.tick(&nodes, now_ms).map(|s| (host.line.address, s)));
         }
         for watcher in &mut self.watchers {
             sent.extend(
@@ -769,7 +830,7 @@ impl World {
             Some(14) => {
                 let shards = self.map.shard_count() as u64;
                 if shards > 1 {
-                    let presentity = self.chance.below(self.habits.presentities as u64) as usize;
+                    let presentity = self.chance.below(self.habits.presentities as u64 + 1) as usize;
                     let slot = slot_of(presentity).number();
                     let to = self.chance.below(shards) as u16;
                     self.change(node, Change::BeginMove { slot, to });
@@ -868,6 +929,12 @@ impl World {
                 publisher.hurry(since_ms);
             }
         }
+        for host in &mut self.hosts_of_circles {
+            host.pace_ms = 10_000_000;
+            if !host.is_asking() {
+                host.hurry(since_ms);
+            }
+        }
         for fetcher in &mut self.fetchers {
             fetcher.pace_ms = 3_000;
         }
@@ -876,8 +943,15 @@ impl World {
                 .publishers
                 .iter()
                 .find(|publisher| publisher.answered_ms < since_ms);
+            if let Some(publisher) = mute {
+                return Err(format!("device {} is not answered", publisher.number));
+            }
+            let mute = world
+                .hosts_of_circles
+                .iter()
+                .find(|host| host.answered_ms < since_ms);
             match mute {
-                Some(publisher) => Err(format!("device {} is not answered", publisher.number)),
+                Some(host) => Err(format!("{} is not answered", user(host.presentity))),
                 None => Ok(()),
             }
         })?;
@@ -990,6 +1064,10 @@ impl World {
     /// Whether every watcher was told last what there is, and those who are gone are forgotten.
     fn is_known(&self) -> Result<(), String> {
         for watcher in &self.watchers {
+            if let Sees::Categories(container) = watcher.sees {
+                self.knows_its_circle(watcher, container)?;
+                continue;
+            }
             let shard = self.map.shard_of(slot_of(watcher.presentity));
             let leading = self.leading(shard).ok_or("nobody leads")?;
             let mut there: Vec<String> = leading
@@ -1017,6 +1095,25 @@ impl World {
                 if let Some(dialog) = leading.dialogs.get(left) {
                     return Err(format!("{left} is gone, and kept: {dialog:?}"));
                 }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a watcher of categories was told last what is in its container.
+    fn knows_its_circle(&self, watcher: &Watcher, container: Option<u32>) -> Result<(), String> {
+        for host in &self.hosts_of_circles {
+            let there: Vec<String> = container
+                .zip(host.shown)
+                .map(|(container, count)| circles::mark(container, count))
+                .into_iter()
+                .collect();
+            let shown = watcher.told.as_ref().map(|told| marks(&told.document));
+            if !watcher.accepted || shown.as_ref() != Some(&there) {
+                return Err(format!(
+                    "{} of {container:?} was told {shown:?}, and there is {there:?}",
+                    watcher.call_id()
+                ));
             }
         }
         Ok(())
