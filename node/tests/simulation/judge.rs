@@ -12,6 +12,7 @@ use shard::slot::Slot;
 use transport::dialog::DialogRoute;
 use transport::sip::Request;
 
+use crate::fate::BEGIN_MS;
 use crate::phones::{Learned, Publisher, marks, user};
 
 /// A publication as a machine holds it.
@@ -114,6 +115,9 @@ fn holdings(machine: &Machine, presentities: usize) -> (Vec<Held>, Dialogs) {
 /// A notification that was sent: by which node, under which branch.
 type SentBy = (NodeNumber, String);
 
+/// How late something may end where all is well: deadlines are looked at every half second.
+const LATE_MS: u64 = 3_000;
+
 /// The judge.
 #[derive(Default)]
 pub struct Judge {
@@ -129,6 +133,8 @@ pub struct Judge {
     repeats: std::collections::BTreeSet<(String, u32)>,
     /// Since which entry somebody performs, of each shard.
     pub top: BTreeMap<u16, u64>,
+    /// Whether somebody leads everywhere, for a while already.
+    pub calm: bool,
     /// Observations judged, notifications seen, fetches compared.
     pub counts: [u64; 3],
 }
@@ -261,6 +267,13 @@ impl Judge {
         }
         if seen.performing_since == 0 || self.top.get(&shard) != Some(&seen.performing_since) {
             return Ok(());
+        }
+        let late = seen
+            .held
+            .iter()
+            .find(|held| self.calm && held.expires_at_ms + LATE_MS < BEGIN_MS + now_ms);
+        if let Some(late) = late {
+            return Err(format!("{late:?} lives on in shard {shard} at {now_ms}"));
         }
         let own = publishers.iter().filter(|publisher| {
             shard_of(publisher.presentity) == shard && seen.served.contains(&publisher.presentity)

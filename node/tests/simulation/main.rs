@@ -10,6 +10,7 @@
 //! `LAMPLIGHT_SEED=x` only that one, with its trace. Each seed runs in a process of its own, so that it is the
 //! same run every time.
 
+#[path = "../../../shard/tests/simulation/chance.rs"]
 mod chance;
 mod circles;
 mod fate;
@@ -30,7 +31,7 @@ use mistakes::Mistake;
 use world::World;
 
 /// Seeds in a usual run.
-const SEEDS: u64 = 200;
+const SEEDS: u64 = 300;
 
 /// Seeds within which each planted mistake must be found.
 const SEEDS_TO_FIND_A_MISTAKE: u64 = 60;

@@ -36,6 +36,9 @@ const RECOVERY_MS: u64 = 60_000;
 /// How long watchers may take to know everything, from then on; 64·T1 for those who are gone.
 const KNOWING_MS: u64 = 60_000;
 
+/// How long the longest lifetime is, and a little.
+const LASTING_MS: u64 = 270_000;
+
 /// What a run is made of; each seed stresses something else.
 #[derive(Clone, Debug)]
 struct Habits {
@@ -56,6 +59,8 @@ struct Habits {
     pace_ms: u64,
     /// Whether there is enhanced presence.
     circles: bool,
+    /// Whether the end of everything is awaited.
+    lasts: bool,
 }
 
 /// Kinds of faults: crash, all crash, pause, whole partition, one-way partition, deaf node, slow disk, failing
@@ -87,9 +92,10 @@ impl Habits {
             calm_ms: *chance.one(&[400, 1_500, 4_000]),
             weights,
             victims: *chance.one(&[1, 1, 2]),
-            skew_ms: *chance.one(&[0, 0, 2_000, 9_000]),
+            skew_ms: *chance.one(&[0, 0, 2_000, 5_000]),
             pace_ms: *chance.one(&[300, 1_000, 4_000]),
             circles: chance.percent(50),
+            lasts: chance.percent(10),
         };
         if mistake.is_some() {
             // A mistake shows where there is much to be seen.
@@ -967,7 +973,21 @@ impl World {
             }
         })?;
         self.wait(KNOWING_MS, "watchers do not know", World::is_known)?;
-        self.wait(RECOVERY_MS, "replicas differ", World::is_level)
+        self.wait(RECOVERY_MS, "replicas differ", World::is_level)?;
+        if self.habits.lasts {
+            self.judge.calm = true;
+            self.wait(LASTING_MS, "what has ended is there", |world| {
+                let shards = world.map.shards().map(|(shard, _)| shard);
+                let held = shards
+                    .filter_map(|shard| world.leading(shard))
+                    .find(|seen| !seen.held.is_empty());
+                match held {
+                    Some(seen) => Err(format!("node {} holds {:?}", seen.node, seen.held)),
+                    None => Ok(()),
+                }
+            })?;
+        }
+        Ok(())
     }
 
     /// Each node is asked about everybody.
