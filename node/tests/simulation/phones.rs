@@ -521,7 +521,8 @@ impl Watcher {
             self.ids.from,
             user(self.presentity)
         );
-        let lines = "Accept: application/msrtc-event-categories+xml\r\n\
+        let lines = "Accept: application/msrtc-event-categories+xml, application/rlmi+xml, multipart/related, \
+                     text/xml+msrtc.pidf, application/pidf+xml\r\n\
                      Content-Type: application/msrtc-adrl-categorylist+xml\r\n";
         (lines, body)
     }

@@ -39,6 +39,9 @@ const KNOWING_MS: u64 = 60_000;
 /// How long the longest lifetime is, and a little.
 const LASTING_MS: u64 = 270_000;
 
+/// The pace of who says nothing more.
+const NEVER_MS: u64 = 1_000_000_000_000;
+
 /// What a run is made of; each seed stresses something else.
 #[derive(Clone, Debug)]
 struct Habits {
@@ -930,13 +933,13 @@ impl World {
         // Everybody says once more what is true.
         let since_ms = self.now_ms;
         for publisher in &mut self.publishers {
-            publisher.pace_ms = 10_000_000;
+            publisher.pace_ms = NEVER_MS;
             if !publisher.is_asking() {
                 publisher.hurry(since_ms);
             }
         }
         for host in &mut self.hosts_of_circles {
-            host.pace_ms = 10_000_000;
+            host.pace_ms = NEVER_MS;
             if !host.is_asking() {
                 host.hurry(since_ms);
             }
@@ -994,7 +997,9 @@ impl World {
     fn send_probes(&mut self) {
         let mut number = 1_000;
         for host in self.hosts.values().filter(|host| host.parts().is_some()) {
-            if self.retired.contains(&host.number) {
+            // Who leaves is asked by nobody any more.
+            let standing = self.map.node(host.number).map(|entry| entry.standing);
+            if standing.is_none_or(|standing| standing > Standing::Draining) {
                 continue;
             }
             for presentity in 0..self.habits.presentities {
