@@ -74,7 +74,10 @@ enum Action {
 const POOL_HELP: &str = "Each order may be given twice, and goes on when you stop watching it.\n\nExamples:\n  \
     lamplight pool status\n  \
     lamplight pool drain 2            before node 2 is upgraded; then: lamplight pool resume 2\n  \
-    lamplight pool remove-node 3      node 3 is broken, or not needed any more\n\n\
+    lamplight pool remove-node 3      node 3 is broken, or not needed any more\n  \
+    lamplight pool add-node           says how a node joins, and waits until it serves\n  \
+    lamplight pool add-shards 4       four more shards, with their share of the slots\n  \
+    lamplight pool balance            as many slots for each shard\n\n\
     A new node joins with the secret of the pool:\n  \
     lamplight pool token --data /var/lib/lamplight > secret\n  \
     lamplight serve --peers 192.0.2.4:7060 --join 192.0.2.1:7060 --secret secret …";
@@ -131,6 +134,104 @@ pub enum PoolAction {
         #[command(flatten)]
         at: AtPool,
     },
+    /// Say how a new node joins, and wait until it serves
+    #[command(
+        long_about = "Prints the command and the secret with which a new node joins the pool, then waits until \
+        one has joined and holds its replicas. Run it where a node of the pool has its data."
+    )]
+    AddNode {
+        /// Where the pool is spoken to
+        #[command(flatten)]
+        at: AtPool,
+        /// The data folder of a node of the pool, for the secret
+        #[arg(long, value_name = "DIR", default_value = DATA)]
+        data: PathBuf,
+        /// How it is watched
+        #[command(flatten)]
+        watch: Watching,
+    },
+    /// Add shards, and move slots to them until all have as many
+    #[command(
+        long_about = "Adds shards to the pool and moves slots to them one by one, while phones go on: who asks for \
+        somebody whose slot is on its way waits for some milliseconds.\n\nWhile an earlier order is still being \
+        carried out this one only watches it, so it may be given again after an interruption. With --total it \
+        says how many there are to be, and may be given again at any time."
+    )]
+    AddShards {
+        /// Where the pool is spoken to
+        #[command(flatten)]
+        at: AtPool,
+        /// How many more
+        #[arg(value_name = "N", required_unless_present = "total")]
+        more: Option<u16>,
+        /// How many there are to be
+        #[arg(long, value_name = "N", conflicts_with = "more")]
+        total: Option<u16>,
+        /// How it is watched
+        #[command(flatten)]
+        watch: Watching,
+    },
+    /// Move slots from one shard to another
+    #[command(
+        long_about = "Moves slots to a shard: --count of those that the shard --from has, or those that are named.\n\n\
+        While slots are on their way from the one to the other, an order with --count only watches them.",
+        after_help = "Examples:\n  lamplight pool move-slots --from 0 --to 3 --count 64\n  \
+        lamplight pool move-slots --slots 12,140,700 --to 3"
+    )]
+    MoveSlots {
+        /// Where the pool is spoken to
+        #[command(flatten)]
+        at: AtPool,
+        /// The shard that has them
+        #[arg(long, value_name = "SHARD", requires = "count", required_unless_present = "slots")]
+        from: Option<u16>,
+        /// The shard that gets them
+        #[arg(long, value_name = "SHARD")]
+        to: u16,
+        /// How many
+        #[arg(long, value_name = "N", requires = "from")]
+        count: Option<u16>,
+        /// Which ones, of 0 to 1023
+        #[arg(long, value_name = "SLOT,…", value_delimiter = ',', conflicts_with = "from")]
+        slots: Vec<u16>,
+        /// How it is watched
+        #[command(flatten)]
+        watch: Watching,
+    },
+    /// Leave slots that have not moved yet where they are
+    StopMoves {
+        /// Where the pool is spoken to
+        #[command(flatten)]
+        at: AtPool,
+    },
+    /// Put the replicas of a shard on other nodes
+    #[command(
+        long_about = "Puts a shard's replicas on the nodes that are named, the first of which leads; where fewer are \
+        named than a shard has replicas, those that have one now fill up. The pool keeps nodes and leaders even, \
+        and refuses what it would undo."
+    )]
+    MoveShard {
+        /// Where the pool is spoken to
+        #[command(flatten)]
+        at: AtPool,
+        /// The shard's number
+        shard: u16,
+        /// The nodes, the one that is to lead first
+        #[arg(long, value_name = "NODE,…", value_delimiter = ',', required = true)]
+        to: Vec<u64>,
+        /// How it is watched
+        #[command(flatten)]
+        watch: Watching,
+    },
+    /// Give every shard as many slots, with as few moves as that takes; replicas and leaders are kept even always
+    Balance {
+        /// Where the pool is spoken to
+        #[command(flatten)]
+        at: AtPool,
+        /// How it is watched
+        #[command(flatten)]
+        watch: Watching,
+    },
     /// Print the secret that a new node joins with
     Token {
         /// The data folder of a node of the pool
@@ -145,6 +246,17 @@ pub struct AtPool {
     /// The admin listener of one of its nodes
     #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:8060")]
     pub admin: SocketAddr,
+}
+
+/// How an order is watched while the pool carries it out.
+#[derive(Clone, Copy, Debug, Default, Args)]
+pub struct Watching {
+    /// Give the order and do not watch it; `lamplight pool status` shows how far it is
+    #[arg(long)]
+    pub no_wait: bool,
+    /// Show progress as a line of JSON each, not as a bar
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// A pool on this machine.

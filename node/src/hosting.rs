@@ -33,11 +33,11 @@ const HAND_OVER_EVERY: Duration = Duration::from_secs(5);
 
 /// The groups that run here, by shard.
 #[derive(Clone, Default)]
-pub(crate) struct Hosted(Arc<RwLock<BTreeMap<u16, Arc<ShardGroup>>>>);
+pub struct Hosted(Arc<RwLock<BTreeMap<u16, Arc<ShardGroup>>>>);
 
 impl Hosted {
     /// All of them, in order.
-    pub(crate) fn all(&self) -> Vec<(u16, Arc<ShardGroup>)> {
+    pub fn all(&self) -> Vec<(u16, Arc<ShardGroup>)> {
         let groups = self.0.read().unwrap_or_else(PoisonError::into_inner);
         groups
             .iter()
@@ -46,7 +46,7 @@ impl Hosted {
     }
 
     /// One of them.
-    pub(crate) fn get(&self, shard: u16) -> Option<Arc<ShardGroup>> {
+    pub fn get(&self, shard: u16) -> Option<Arc<ShardGroup>> {
         let groups = self.0.read().unwrap_or_else(PoisonError::into_inner);
         groups.get(&shard).cloned()
     }
@@ -63,29 +63,40 @@ impl Hosted {
 }
 
 /// What a shard's group is begun with, and what the loop keeps.
-pub(crate) struct Hosting {
-    pub(crate) node: NodeNumber,
-    pub(crate) options: GroupOptions,
-    pub(crate) log: Log,
-    pub(crate) pool: Arc<PoolGroup>,
-    pub(crate) hosted: Hosted,
-    pub(crate) workers: Workers,
-    pub(crate) traffic: Traffic,
-    pub(crate) metrics: Arc<Metrics>,
-    pub(crate) identities: Arc<Identities>,
+pub struct Hosting {
+    /// This node.
+    pub node: NodeNumber,
+    /// How its groups are begun.
+    pub options: GroupOptions,
+    /// Their log.
+    pub log: Log,
+    /// The pool map.
+    pub pool: Arc<PoolGroup>,
+    /// The groups that run.
+    pub hosted: Hosted,
+    /// The workers of this node.
+    pub workers: Workers,
+    /// The way to other nodes.
+    pub traffic: Traffic,
+    /// What an operator sees.
+    pub metrics: Arc<Metrics>,
+    /// Users with more than one address.
+    pub identities: Arc<Identities>,
     /// Whether contacts may be moved to a mail server.
-    pub(crate) ucs: bool,
-    pub(crate) meshes: Vec<Mesh>,
-    pub(crate) in_flight: usize,
+    pub ucs: bool,
+    /// The links, of all classes.
+    pub meshes: Vec<Mesh>,
+    /// Requests in flight for one shard.
+    pub in_flight: usize,
     /// The data folder.
-    pub(crate) data: PathBuf,
+    pub data: PathBuf,
     /// What this node says of itself, once its listeners are open.
-    pub(crate) record: RwLock<Option<Record>>,
+    pub record: RwLock<Option<Record>>,
 }
 
 /// What the loop remembers between steps.
 #[derive(Default)]
-pub(crate) struct Memory {
+pub struct Memory {
     unwanted_since: HashMap<u16, Instant>,
     handed_over: HashMap<u16, Instant>,
     routed: Option<(u64, Vec<u16>)>,
@@ -98,7 +109,7 @@ impl Hosting {
     ///
     /// # Errors
     /// [`StartError`] of the first that does not begin.
-    pub(crate) async fn begin(&self, map: &PoolMap) -> Result<(), StartError> {
+    pub async fn begin(&self, map: &PoolMap) -> Result<(), StartError> {
         for (shard, entry) in map.shards() {
             if !entry.replicas.contains(&self.node) || self.hosted.get(shard).is_some() {
                 continue;
@@ -129,7 +140,7 @@ impl Hosting {
     }
 
     /// The ways to all shards, as they are now.
-    pub(crate) fn routes(&self, map: Arc<PoolMap>, before: Option<&Routes>) -> Routes {
+    pub fn routes(&self, map: Arc<PoolMap>, before: Option<&Routes>) -> Routes {
         Routes::new(self.node, map, before, self.in_flight, |shard| {
             self.hosted.get(shard).map(|group| Replica {
                 proposer: group.proposer.clone(),
@@ -139,7 +150,7 @@ impl Hosting {
     }
 
     /// Follows the map for as long as the node runs.
-    pub(crate) async fn follow(self: Arc<Self>, table: Arc<RouteTable>) {
+    pub async fn follow(self: Arc<Self>, table: Arc<RouteTable>) {
         let mut map = self.pool.watch();
         let mut memory = Memory::default();
         loop {
@@ -147,6 +158,19 @@ impl Hosting {
             let now = Arc::clone(&map.borrow_and_update());
             if now.is_made() {
                 self.step(&now, &table, &mut memory).await;
+            }
+        }
+    }
+
+    /// Keeps the ways to all shards as the map has them, apart from the loop: a request that met a slot on its
+    /// way waits for nothing else.
+    pub async fn lead_the_way(self: Arc<Self>, table: Arc<RouteTable>) {
+        let mut map = self.pool.watch();
+        while map.changed().await.is_ok() {
+            let now = Arc::clone(&map.borrow_and_update());
+            if now.is_made() {
+                let before = table.current();
+                table.replace(self.routes(now, Some(&before)));
             }
         }
     }
@@ -236,8 +260,24 @@ impl Hosting {
                 continue;
             }
             let wanted: BTreeSet<NodeNumber> = entry.replicas.iter().copied().collect();
-            // Who is to go hands over first: a leader that takes itself out leaves the others to find out.
+            let tried = memory
+                .handed_over
+                .get(&shard)
+                .is_some_and(|at| at.elapsed() < HAND_OVER_EVERY);
+            // Who is to go hands over first: a leader that takes itself out leaves the others to find out. To
+            // one who votes already, because with one voter more the vote of this node would not be enough.
             let goes = !wanted.contains(&self.node);
+            let (voters, _) = group.core.members();
+            let heir = entry.replicas.iter().copied().find(|node| {
+                voters.contains(node) && self.traffic.reaches(*node) && group.core.is_current(*node)
+            });
+            if goes && let Some(heir) = heir {
+                if !tried {
+                    memory.handed_over.insert(shard, Instant::now());
+                    hand_over(shard, &group, heir).await;
+                }
+                continue;
+            }
             let keeps = if goes {
                 wanted.iter().chain([&self.node]).copied().collect()
             } else {
@@ -247,10 +287,6 @@ impl Hosting {
             let Some(&preferred) = entry.replicas.first() else {
                 continue;
             };
-            let tried = memory
-                .handed_over
-                .get(&shard)
-                .is_some_and(|at| at.elapsed() < HAND_OVER_EVERY);
             if settled
                 && preferred != self.node
                 && !tried
@@ -332,7 +368,7 @@ impl Hosting {
     }
 
     /// Hands over whatever this node leads, as far as there is somebody to lead it: before it stops.
-    pub(crate) async fn hand_over_all(&self) {
+    pub async fn hand_over_all(&self) {
         for (shard, group) in self.hosted.all() {
             if !group.core.leads() {
                 continue;

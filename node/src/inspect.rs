@@ -12,7 +12,7 @@ use shard::machine::codec::encode_request;
 use shard::machine::command::{Command, Request};
 use shard::machine::outcome::RequestKey;
 use shard::runner::Job;
-use shard::slot::Aor;
+use shard::slot::{Aor, Slot};
 use shard::subscription::dialog::Package;
 use shard::subscription::view::View;
 use tokio::sync::oneshot;
@@ -22,13 +22,14 @@ use crate::egress::outbox::NOBODY;
 use crate::hosting::Hosted;
 use crate::ingress::endpoint::Shared;
 use crate::ingress::route::Leader;
+use crate::mover::Freezes;
 use crate::observe::report::{
     Asked, ContactsReport, ContactsWish, DirectoryReport, EndpointReport, Inspect, InspectError,
-    NodeReport, PoolOrder, PoolReport, PresentityReport, PublicationReport, Readiness, ShardReport,
+    MoveReport, NodeReport, PoolOrder, PoolReport, PresentityReport, PublicationReport, Readiness, ShardReport,
     UserReport, VoiceMail, WatcherReport,
 };
-use crate::pool::PoolGroup;
-use crate::pool::map::{Change, PoolMap, Standing};
+use crate::pool::map::{Change, PoolMap, REPLICAS, SHARDS_MAX, Standing};
+use crate::pool::{PoolGroup, balance, placement};
 use crate::raft::log::Log;
 use crate::raft::proposer::Batch;
 
@@ -47,6 +48,7 @@ pub(crate) struct Inspector {
     pub(crate) hosted: Hosted,
     pub(crate) shared: Arc<Shared>,
     pub(crate) log: Log,
+    pub(crate) freezes: Arc<Freezes>,
 }
 
 impl Inspect for Inspector {
@@ -86,6 +88,12 @@ impl Inspect for Inspector {
             nodes: nodes.collect(),
             map: self.pool.status(),
             shards: shards.collect(),
+            slots: map
+                .shards()
+                .map(|(number, _)| map.slots_of(number).count())
+                .collect(),
+            moves: moves(&map),
+            freezes: self.freezes.report(),
             log_stalled: self.log.stalled(),
         }
     }
@@ -118,6 +126,46 @@ impl Inspect for Inspector {
             let map = self.pool.map();
             let unsound = |what: String| Err(InspectError::Unsound(what));
             let (change, done): (Change, Shown) = match order {
+                PoolOrder::Shards(total) => return self.add_shards(&map, total).await,
+                PoolOrder::StayAll => return self.stay_all(&map).await,
+                PoolOrder::Balance => return self.begin_moves(balance::even(&map)).await,
+                PoolOrder::MoveSlots(from, to, count) => {
+                    for shard in [from, to] {
+                        if map.shard(shard).is_none() {
+                            return unsound(format!("there is no shard {shard}"));
+                        }
+                    }
+                    if from == to {
+                        return unsound("they are there already".to_owned());
+                    }
+                    let plan = balance::some(&map, from, to, usize::from(count));
+                    return self.begin_moves(plan).await;
+                }
+                PoolOrder::MoveThese(slots, to) => {
+                    if map.shard(to).is_none() {
+                        return unsound(format!("there is no shard {to}"));
+                    }
+                    if let Some(slot) = slots.iter().find(|slot| Slot::new(**slot).is_none()) {
+                        return unsound(format!("there is no slot {slot}; they are 0 to 1023"));
+                    }
+                    let plan = slots.into_iter().map(|slot| (slot, to));
+                    let plan = plan.filter(|(slot, to)| {
+                        let at = Slot::new(*slot).map(|slot| map.shard_of(slot));
+                        at != Some(*to) && map.moving(*slot).is_none()
+                    });
+                    return self.begin_moves(plan.collect()).await;
+                }
+                PoolOrder::Place(shard, nodes) => {
+                    let replicas = placed(&map, shard, &nodes).map_err(InspectError::Unsound)?;
+                    let wanted = replicas.clone();
+                    (
+                        Change::Place { shard, replicas },
+                        Box::new(move |map| {
+                            map.shard(shard)
+                                .is_some_and(|entry| entry.replicas == wanted)
+                        }),
+                    )
+                }
                 PoolOrder::Snapshot => {
                     self.pool.core.snapshot(true).await;
                     for (_, group) in self.hosted.all() {
@@ -263,6 +311,10 @@ impl Inspect for Inspector {
             requests: encoded.freeze(),
             tickets: vec![NOBODY],
         };
+        // Nobody here would try again, when the slot is served by nobody for a moment.
+        if self.pool.map().moving(aor.slot().number()).is_some() {
+            return Err(InspectError::Busy);
+        }
         let routes = self.shared.routes.current();
         let shard = routes.shard_of(aor.slot());
         match routes.leader(shard) {
@@ -297,6 +349,117 @@ impl Inspect for Inspector {
 
     fn metrics(&self) -> String {
         self.shared.metrics.text()
+    }
+}
+
+impl Inspector {
+    /// Adds shards until there are so many, and spreads the slots. What was done before is not done again.
+    async fn add_shards(&self, map: &PoolMap, total: u16) -> Result<(), InspectError> {
+        let count = map.shard_count();
+        if usize::from(total) < count {
+            return Err(InspectError::Unsound(format!(
+                "there are {count} shards already, and none is ever taken away"
+            )));
+        }
+        if total > SHARDS_MAX {
+            return Err(InspectError::Unsound(format!(
+                "a pool has at most {SHARDS_MAX} shards"
+            )));
+        }
+        for shard in count as u16..total {
+            let replicas = balance::for_new_shard(&self.pool.map());
+            let change = Change::AddShard { shard, replicas };
+            self.make(&change, move |map| map.shard_count() > usize::from(shard))
+                .await?;
+        }
+        self.begin_moves(balance::even(&self.pool.map())).await
+    }
+
+    async fn begin_moves(&self, moves: Vec<(u16, u16)>) -> Result<(), InspectError> {
+        if moves.is_empty() {
+            return Ok(());
+        }
+        // Whether each began now, was on its way before, or has arrived already.
+        let wanted = moves.clone();
+        let begun = move |map: &PoolMap| {
+            wanted.iter().all(|(slot, to)| {
+                let there = Slot::new(*slot).is_some_and(|slot| map.shard_of(slot) == *to);
+                there || map.moving(*slot).is_some()
+            })
+        };
+        self.make(&Change::BeginMoves { moves }, begun).await
+    }
+
+    /// Ends all moves where they are: what has not moved stays.
+    async fn stay_all(&self, map: &PoolMap) -> Result<(), InspectError> {
+        for (slot, moving) in map.moves() {
+            let number = moving.number;
+            let change = Change::EndMove {
+                slot,
+                number,
+                made: false,
+            };
+            let ended = move |map: &PoolMap| map.moving(slot).is_none_or(|m| m.number != number);
+            self.make(&change, ended).await?;
+        }
+        Ok(())
+    }
+
+    async fn make(
+        &self,
+        change: &Change,
+        done: impl Fn(&PoolMap) -> bool,
+    ) -> Result<(), InspectError> {
+        let made = self.pool.make(change, done).await;
+        made.map(drop)
+            .map_err(|error| InspectError::NotNow(error.to_string()))
+    }
+}
+
+fn moves(map: &PoolMap) -> Vec<MoveReport> {
+    let moves = map.moves().filter_map(|(slot, moving)| {
+        Some(MoveReport {
+            slot,
+            from: map.shard_of(Slot::new(slot)?),
+            to: moving.to,
+            number: moving.number,
+        })
+    });
+    moves.collect()
+}
+
+/// Where the replicas of a shard are to be, when these nodes are named: they come first, those that are there
+/// now fill up. What the pool would undo at once is refused, with the reason.
+fn placed(map: &PoolMap, shard: u16, nodes: &[u64]) -> Result<Vec<u64>, String> {
+    let entry = map
+        .shard(shard)
+        .ok_or_else(|| format!("there is no shard {shard}"))?;
+    let hosts = map.hosts();
+    if let Some(node) = nodes.iter().find(|node| !hosts.contains(node)) {
+        return Err(format!("node {node} holds nothing; nodes {hosts:?} do"));
+    }
+    let room = REPLICAS.min(hosts.len());
+    let mut replicas: Vec<u64> = Vec::new();
+    for node in nodes.iter().chain(&entry.replicas) {
+        if hosts.contains(node) && !replicas.contains(node) && replicas.len() < room {
+            replicas.push(*node);
+        }
+    }
+    if nodes.len() > room {
+        return Err(format!("a shard has {room} replicas here"));
+    }
+    let mut planned = map.clone();
+    let replicas_wanted = replicas.clone();
+    planned.apply(&Change::Place { shard, replicas });
+    match placement::next(&planned) {
+        Some(Change::Place {
+            shard: of,
+            replicas,
+        }) if of == shard => Err(format!(
+            "the pool would undo it, because it keeps nodes and leaders even: it would put shard {shard} on \
+             nodes {replicas:?}; drain or remove a node to keep it free"
+        )),
+        _ => Ok(replicas_wanted),
     }
 }
 

@@ -31,9 +31,10 @@ pub mod peer;
 pub mod pool;
 pub mod raft;
 
-mod hosting;
+pub mod hosting;
 mod identity_file;
 mod inspect;
+pub mod mover;
 mod profiles;
 
 use std::io;
@@ -74,6 +75,7 @@ use pool::{FOUNDER, PoolGroup};
 use raft::group::{GroupOptions, Tuning};
 use raft::log::{Log, LogOptions};
 use raft::network::Served;
+use raft::threads::Threads;
 use raft::types::GroupId;
 
 /// How long a stopping node waits for what was begun.
@@ -291,6 +293,7 @@ impl Node {
         let calls = Calls::over(consensus, raft.handle.clone());
         let served = Served::default();
         calls.answer_with(Arc::new(served.clone()));
+        let steps = (calls.clone(), served.clone());
         let traffic = Traffic::new(node, traffic_mesh.clone());
 
         let options = GroupOptions {
@@ -304,6 +307,7 @@ impl Node {
             },
             calls,
             served,
+            workforce: Arc::new(Threads),
         };
         let pool = {
             let (options, log) = (options.clone(), log.clone());
@@ -354,6 +358,10 @@ impl Node {
             data: config.data.clone(),
             record: RwLock::default(),
         });
+        let freezes = Arc::new(mover::Freezes::default());
+        let (calls, served) = steps;
+        let hosted = hosting.hosted.clone();
+        calls.answer_with(Arc::new(mover::Desk { served, hosted }));
         {
             let (hosting, map) = (Arc::clone(&hosting), Arc::clone(&map));
             raft.run(async move { hosting.begin(&map).await })?;
@@ -398,6 +406,7 @@ impl Node {
             listen: listen.clone(),
             pool: Arc::clone(&pool),
             hosted: hosting.hosted.clone(),
+            freezes: Arc::clone(&freezes),
             shared: Arc::clone(&shared),
             log: log.clone(),
         });
@@ -422,6 +431,10 @@ impl Node {
         });
         raft.handle
             .spawn(Arc::clone(&hosting).follow(Arc::clone(&routes)));
+        raft.handle
+            .spawn(Arc::clone(&hosting).lead_the_way(Arc::clone(&routes)));
+        raft.handle
+            .spawn(mover::Mover::new(&hosting, freezes).follow());
         let mut node = Node {
             config,
             number: node,

@@ -4,17 +4,24 @@
 //! go away meanwhile, and the pool goes on. What is printed as progress is read off the pool.
 
 use std::fmt::Write as _;
+use std::io::IsTerminal as _;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::config::{AtPool, PoolAction};
+use crate::config::{AtPool, PoolAction, Watching};
 use crate::peer::credentials::Secret;
 
 /// How long an order is watched; the pool goes on when we stop looking.
 const PATIENCE: Duration = Duration::from_secs(600);
+
+/// How often in a row a node may not answer while an order is watched: for ten seconds.
+const SILENT_MAX: usize = 40;
+
+/// Slots on their way that `status` names.
+const MOVES_SHOWN: usize = 8;
 
 /// How often the pool is looked at meanwhile.
 const LOOK: Duration = Duration::from_millis(250);
@@ -37,6 +44,7 @@ pub fn perform(action: &PoolAction) -> Result<String, String> {
             order(at.admin, &format!("/pool/nodes/{node}/drain"))?;
             follow(
                 at,
+                Watching::default(),
                 &format!("node {node} hands over what it leads"),
                 |pool| {
                     let led = leaders(pool).filter(|leader| leader == node).count();
@@ -55,7 +63,8 @@ pub fn perform(action: &PoolAction) -> Result<String, String> {
         }
         PoolAction::RemoveNode { at, node } => {
             order(at.admin, &format!("/pool/nodes/{node}/remove"))?;
-            follow(at, &format!("the replicas of node {node} move"), |pool| {
+            let what = format!("the replicas of node {node} move");
+            follow(at, Watching::default(), &what, |pool| {
                 let gone = standing(pool, *node) == Some("gone");
                 (usize::from(gone), 1)
             })?;
@@ -65,7 +74,8 @@ pub fn perform(action: &PoolAction) -> Result<String, String> {
         }
         PoolAction::TransferLeader { at, shard, to } => {
             order(at.admin, &format!("/pool/shards/{shard}/lead/{to}"))?;
-            follow(at, &format!("node {to} is to lead shard {shard}"), |pool| {
+            let what = format!("node {to} is to lead shard {shard}");
+            follow(at, Watching::default(), &what, |pool| {
                 let leads = leader_of(pool, *shard) == Some(*to);
                 (usize::from(leads), 1)
             })?;
@@ -74,6 +84,50 @@ pub fn perform(action: &PoolAction) -> Result<String, String> {
         PoolAction::Snapshot { at } => {
             order(at.admin, "/pool/snapshot")?;
             Ok("every group of this node takes a snapshot".to_owned())
+        }
+        PoolAction::AddNode { at, data, watch } => add_node(at, data, *watch),
+        PoolAction::AddShards {
+            at,
+            more,
+            total,
+            watch,
+        } => add_shards(at, *more, *total, *watch),
+        PoolAction::MoveSlots {
+            at,
+            from,
+            to,
+            count,
+            slots,
+            watch,
+        } => {
+            let path = match (from, count) {
+                (Some(from), Some(count)) => format!("/pool/slots/of/{from}/{count}/to/{to}"),
+                _ => format!("/pool/slots/{}/to/{to}", joined(slots)),
+            };
+            order(at.admin, &path)?;
+            follow_moves(at, *watch)
+        }
+        PoolAction::StopMoves { at } => {
+            order(at.admin, "/pool/moves/stop")?;
+            Ok("what has not moved stays where it is".to_owned())
+        }
+        PoolAction::MoveShard {
+            at,
+            shard,
+            to,
+            watch,
+        } => {
+            order(at.admin, &format!("/pool/shards/{shard}/place/{}", joined(to)))?;
+            let what = format!("shard {shard} moves to nodes {}", joined(to));
+            let leader = to.first().copied();
+            follow(at, *watch, &what, |pool| {
+                (usize::from(leader_of(pool, *shard) == leader), 1)
+            })?;
+            Ok(format!("shard {shard} is on nodes {}", joined(to)))
+        }
+        PoolAction::Balance { at, watch } => {
+            order(at.admin, "/pool/balance")?;
+            follow_moves(at, *watch)
         }
         PoolAction::Token { data } => Secret::of_file(&data.join("pool-secret"), false)
             .map(|secret| secret.text())
@@ -122,21 +176,49 @@ fn order(admin: SocketAddr, path: &str) -> Result<(), String> {
     Err(said.unwrap_or_else(|| format!("the node answered {}", answer.status())))
 }
 
-/// Shows how far an order has come, until it is done: what `progress` counts, of how many.
+/// Shows how far an order has come, until it is done: what `progress` counts, of how many. A bar on a
+/// terminal; lines otherwise, of text or of JSON.
 fn follow(
     at: &AtPool,
+    watch: Watching,
     what: &str,
     progress: impl Fn(&Value) -> (usize, usize),
 ) -> Result<(), String> {
+    if watch.no_wait {
+        return Ok(());
+    }
     let bar = ProgressBar::new(1).with_style(
         ProgressStyle::with_template("{spinner} {msg} {wide_bar} {pos}/{len} {elapsed}")
             .unwrap_or_else(|_| ProgressStyle::default_bar()),
     );
     bar.set_message(what.to_owned());
+    let lines = watch.json || !std::io::stderr().is_terminal();
     let begin = Instant::now();
+    let (mut shown, mut silent) = (None, 0);
     while begin.elapsed() < PATIENCE {
-        let pool = get(at.admin)?;
+        // The node that is asked may be restarted meanwhile; the pool goes on.
+        let pool = match get(at.admin) {
+            Ok(pool) => pool,
+            Err(error) if silent >= SILENT_MAX => return Err(error),
+            Err(_) => {
+                silent += 1;
+                std::thread::sleep(LOOK);
+                continue;
+            }
+        };
+        silent = 0;
         let (done, all) = progress(&pool);
+        if lines && shown != Some((done, all)) {
+            shown = Some((done, all));
+            if watch.json {
+                println!("{}", json!({ "what": what, "done": done, "of": all }));
+            } else {
+                println!("{what}: {done} of {all}");
+            }
+        }
+        if watch.json || lines {
+            bar.set_draw_target(indicatif::ProgressDrawTarget::hidden());
+        }
         bar.set_length(all as u64);
         bar.set_position(done as u64);
         if done == all {
@@ -149,6 +231,112 @@ fn follow(
         "{what}: not done after {} minutes; the pool goes on, `lamplight pool status` shows where it is",
         PATIENCE.as_secs() / 60
     ))
+}
+
+/// Shows how slots move, until none is on its way.
+fn follow_moves(at: &AtPool, watch: Watching) -> Result<String, String> {
+    let count = |pool: &Value| pool["moves"].as_array().map_or(0, Vec::len);
+    let most = std::cell::Cell::new(count(&get(at.admin)?));
+    if watch.no_wait {
+        return Ok(format!(
+            "{} slots are on their way; `lamplight pool status` shows them",
+            most.get()
+        ));
+    }
+    follow(at, watch, "slots move", |pool| {
+        let left = count(pool);
+        most.set(most.get().max(left));
+        (most.get() - left, most.get())
+    })?;
+    let pool = get(at.admin)?;
+    Ok(format!("no slot is on its way; {}", held(&pool)))
+}
+
+/// How many slots each shard has.
+fn held(pool: &Value) -> String {
+    let slots = pool["slots"].as_array().into_iter().flatten();
+    let each: Vec<String> = slots.map(Value::to_string).collect();
+    format!("{} shards hold {} slots", each.len(), each.join(" "))
+}
+
+fn joined<T: ToString>(numbers: &[T]) -> String {
+    let each: Vec<String> = numbers.iter().map(T::to_string).collect();
+    each.join(",")
+}
+
+/// Adds shards; an order that is still being carried out is watched, not given again.
+fn add_shards(
+    at: &AtPool,
+    more: Option<u16>,
+    total: Option<u16>,
+    watch: Watching,
+) -> Result<String, String> {
+    let pool = get(at.admin)?;
+    let slots: Vec<u64> = pool["slots"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_u64)
+        .collect();
+    let moving = pool["moves"].as_array().is_some_and(|moves| !moves.is_empty());
+    let unfinished = moving || slots.contains(&0);
+    let there = u16::try_from(slots.len()).unwrap_or(u16::MAX);
+    let wanted = match (total, more) {
+        (Some(total), _) => total,
+        (None, Some(_)) if unfinished => {
+            eprintln!("an earlier order is still being carried out: nothing is added to it");
+            there
+        }
+        (None, more) => there.saturating_add(more.unwrap_or(0)),
+    };
+    order(at.admin, &format!("/pool/shards/{wanted}"))?;
+    follow_moves(at, watch)
+}
+
+/// Says how a node joins, and waits for it.
+fn add_node(at: &AtPool, data: &std::path::Path, watch: Watching) -> Result<String, String> {
+    let secret = Secret::of_file(&data.join("pool-secret"), false)
+        .map_err(|error| format!("{error}; name the data folder of a node of the pool with --data"))?;
+    let pool = get(at.admin)?;
+    let nodes = |pool: &Value| pool["nodes"].as_array().cloned().unwrap_or_default();
+    let known: Vec<Value> = nodes(&pool).iter().map(|node| node["node"].clone()).collect();
+    let serving = nodes(&pool);
+    let mut seeds = serving
+        .iter()
+        .filter(|node| node["standing"] == "serving")
+        .filter_map(|node| node["peer"].as_str().filter(|peer| !peer.is_empty()));
+    let Some(seed) = seeds.next() else {
+        return Err(
+            "this pool has no peer listener: start its node with --peers IP:PORT first".to_owned(),
+        );
+    };
+    let domains = pool["domains"].as_array().into_iter().flatten();
+    let domains: Vec<String> = domains
+        .filter_map(|domain| Some(format!(" --domain {}", domain.as_str()?)))
+        .collect();
+    println!(
+        "On the new node, with this secret in the file `secret`:\n\n  {}\n\nstart it, with its own address for \
+         IP:\n\n  lamplight serve --peers IP:7060 --join {seed} --secret secret{}\n",
+        secret.text(),
+        domains.concat()
+    );
+    if watch.no_wait {
+        return Ok("it is part of the pool as soon as it runs".to_owned());
+    }
+    // A node that has joined is given replicas, and is linked.
+    follow(at, watch, "a new node serves", |pool| {
+        let new = nodes(pool).into_iter().find(|node| !known.contains(&node["node"]));
+        let serves = new.is_some_and(|node| {
+            let shards = pool["shards"].as_array().into_iter().flatten();
+            let mut holders = shards.filter_map(|shard| shard["replicas"].as_array());
+            node["linked"] == true && holders.any(|of| of.contains(&node["node"]))
+        });
+        (usize::from(serves), 1)
+    })?;
+    let pool = get(at.admin)?;
+    let new = nodes(&pool).into_iter().find(|node| !known.contains(&node["node"]));
+    let number = new.map(|node| node["node"].to_string()).unwrap_or_default();
+    Ok(format!("node {number} has joined and holds replicas"))
 }
 
 fn leaders(pool: &Value) -> impl Iterator<Item = u64> {
@@ -216,6 +404,32 @@ fn table(pool: &Value) -> String {
             list(&shard["replicas"]),
             text(&shard["applied"]),
             text(&shard["slots"])
+        );
+    }
+    let moves = pool["moves"].as_array().into_iter().flatten();
+    let shown: Vec<String> = moves
+        .clone()
+        .take(MOVES_SHOWN)
+        .map(|moving| {
+            let (slot, from, to) = (&moving["slot"], &moving["from"], &moving["to"]);
+            format!("{} ({} to {})", text(slot), text(from), text(to))
+        })
+        .collect();
+    if !shown.is_empty() {
+        let more = moves.count() - shown.len();
+        let more = if more > 0 {
+            format!(" and {more} more")
+        } else {
+            String::new()
+        };
+        let _ = writeln!(out, "\nslots on their way: {}{more}", shown.join(", "));
+    }
+    let freezes = &pool["freezes"];
+    if let (Some(median), Some(worst)) = (freezes["median_ms"].as_f64(), freezes["worst_ms"].as_f64()) {
+        let _ = writeln!(
+            out,
+            "\nslots that this node moved: {}, each frozen for {median:.1} ms (median), {worst:.1} ms at most",
+            text(&freezes["moved"])
         );
     }
     let _ = write!(out, "\nas node {} sees it", text(&pool["node"]));

@@ -77,9 +77,21 @@ impl Runner {
     /// When the system gives no further thread.
     #[must_use]
     pub fn spawn(name: &str, machine: Machine, me: Leader, sink: impl Sink) -> Runner {
+        let (runner, desk) = Runner::prepare(machine, me, sink);
+        std::thread::Builder::new()
+            .name(name.to_owned())
+            .spawn(move || desk.run())
+            .expect("a shard cannot do without its thread");
+        runner
+    }
+
+    /// The handle, and what its thread is to do; whoever calls this gives it a thread, or turns of its
+    /// own choosing.
+    #[must_use]
+    pub fn prepare<S: Sink>(machine: Machine, me: Leader, sink: S) -> (Runner, Desk<S>) {
         let (jobs, queue) = bounded(QUEUE_MAX);
         let gauges = Arc::new(Gauges::default());
-        let mut shard = Shard {
+        let shard = Shard {
             machine,
             me,
             sink,
@@ -89,11 +101,7 @@ impl Runner {
             silent: 0,
         };
         shard.show();
-        std::thread::Builder::new()
-            .name(name.to_owned())
-            .spawn(move || shard.run(&queue))
-            .expect("a shard cannot do without its thread");
-        Runner { jobs, gauges }
+        (Runner { jobs, gauges }, Desk { shard, queue })
     }
 
     /// Queues a job.
@@ -112,6 +120,47 @@ impl Runner {
     }
 }
 
+/// What a shard thread does: works through its queue.
+pub struct Desk<S> {
+    shard: Shard<S>,
+    queue: Receiver<Job>,
+}
+
+impl<S: Sink> Desk<S> {
+    /// Works until the last handle is dropped.
+    pub fn run(mut self) {
+        tracing::info!(
+            applied = self.shard.machine.applied(),
+            "the shard thread has started"
+        );
+        while let Ok(first) = self.queue.recv() {
+            self.batch(first);
+        }
+        tracing::info!(
+            applied = self.shard.machine.applied(),
+            "the shard thread has ended"
+        );
+    }
+
+    /// Does one batch of what waits; `false` when nothing did.
+    pub fn turn(&mut self) -> bool {
+        let first = self.queue.try_recv();
+        first.map(|first| self.batch(first)).is_ok()
+    }
+
+    fn batch(&mut self, first: Job) {
+        self.shard.work(first);
+        for job in self.queue.try_iter().take(BATCH_MAX - 1) {
+            self.shard.work(job);
+        }
+        if !self.shard.effects.is_empty() {
+            self.shard.sink.perform(&mut self.shard.effects);
+            self.shard.effects.clear();
+        }
+        self.shard.show();
+    }
+}
+
 /// What the thread owns.
 struct Shard<S> {
     machine: Machine,
@@ -125,28 +174,6 @@ struct Shard<S> {
 }
 
 impl<S: Sink> Shard<S> {
-    fn run(&mut self, queue: &Receiver<Job>) {
-        tracing::info!(
-            applied = self.machine.applied(),
-            "the shard thread has started"
-        );
-        while let Ok(first) = queue.recv() {
-            self.work(first);
-            for job in queue.try_iter().take(BATCH_MAX - 1) {
-                self.work(job);
-            }
-            if !self.effects.is_empty() {
-                self.sink.perform(&mut self.effects);
-                self.effects.clear();
-            }
-            self.show();
-        }
-        tracing::info!(
-            applied = self.machine.applied(),
-            "the shard thread has ended"
-        );
-    }
-
     fn work(&mut self, job: Job) {
         match job {
             Job::Apply { index, entry } => self.apply(index, &entry),

@@ -14,6 +14,7 @@ use shard::machine::command::{
     Act, Binding, Bindings, Command, Entry, Leader, Publish, Register, Request, Resubscribe,
     Subscribe, Ticket,
 };
+use shard::machine::moves::{Step, sum_of};
 use shard::machine::outcome::RequestKey;
 use shard::presence::publication::{EntityTag, TagPolicy};
 use shard::slot::Slot;
@@ -95,6 +96,14 @@ fn end(reason: EndReason) -> Command<'static> {
     }
 }
 
+fn moves(step: Step<'static>) -> Command<'static> {
+    Command::MoveSlot {
+        slot: slot(),
+        number: 0x0123_4567_89ab,
+        step,
+    }
+}
+
 /// Every golden entry by the name of its file.
 fn golden() -> Vec<(&'static str, Act<'static>)> {
     use TagPolicy::{Keep, Renew};
@@ -167,6 +176,23 @@ fn golden() -> Vec<(&'static str, Act<'static>)> {
         ("v1-end-noresource", one(end(EndReason::Noresource))),
         ("v1-end-unreachable", one(end(EndReason::Unreachable))),
         (
+            "v2-move-freeze",
+            one(moves(Step::Freeze)),
+        ),
+        ("v2-move-thaw", one(moves(Step::Thaw))),
+        ("v2-move-drop", one(moves(Step::Drop))),
+        (
+            "v2-move-import",
+            one(moves(Step::Import {
+                part: 1,
+                parts: 3,
+                sum: 0xc0ff_ee11,
+                bytes: b"\x01part",
+            })),
+        ),
+        ("v2-move-open", one(moves(Step::Open))),
+        ("v2-move-abandon", one(moves(Step::Abandon))),
+        (
             "v1-batch",
             Act::Requests(vec![
                 request(register(Bindings::Each(vec![binding(7, 3_600)]))),
@@ -216,7 +242,13 @@ fn golden_machine() -> Machine {
     for (index, (name, mut act)) in (1..).zip(golden()) {
         if let Act::Requests(requests) = &mut act {
             // Each is new: the golden entries all have the same key.
-            requests.retain(|request| !matches!(request.command, Command::EndDialog { .. }));
+            let ends = |command: &Command<'_>| {
+                matches!(
+                    command,
+                    Command::EndDialog { .. } | Command::MoveSlot { .. }
+                )
+            };
+            requests.retain(|request| !ends(&request.command));
             for (place, request) in (0..).zip(requests) {
                 request.key = RequestKey(u128::from(index * 16 + place));
             }
@@ -237,7 +269,11 @@ fn a_golden_snapshot_is_read_for_ever() {
     assert_eq!(restored.counts().dialogs, machine.counts().dialogs);
     assert_eq!(restored.counts().endpoints, machine.counts().endpoints);
 
-    let path = folder("tests/fixtures/snapshot/v2.bin");
+    let second = fs::read(folder("tests/fixtures/snapshot/v2.bin")).expect("it is there");
+    let restored = Machine::restore(&mut &second[..]).expect("one of the second is read");
+    assert_eq!(restored.counts(), machine.counts());
+
+    let path = folder("tests/fixtures/snapshot/v3.bin");
     let mut written = Vec::new();
     machine
         .snapshot()
@@ -252,6 +288,63 @@ fn a_golden_snapshot_is_read_for_ever() {
     assert!(machine.counts().dialogs > 0 && machine.counts().endpoints > 0);
     let audit = u64::from(slot().number()) * 4_096;
     assert_eq!(restored.attest(audit), machine.attest(audit));
+    assert_eq!(written, bytes, "and written as it was");
+}
+
+/// A machine in the middle of two moves: Alice's slot is frozen, and half of another one has arrived.
+fn moving_machine() -> Machine {
+    let mut machine = golden_machine();
+    let step = |machine: &mut Machine, slot: Slot, step: Step<'_>| {
+        let index = machine.applied() + 1;
+        let command = Command::MoveSlot {
+            slot,
+            number: 7,
+            step,
+        };
+        let request = Request {
+            key: RequestKey(1 << 100),
+            ticket: Ticket(0),
+            command,
+        };
+        let act = Act::Requests(vec![request]);
+        machine.apply(index, &Entry { at: AT, act }, &mut Vec::new());
+    };
+    step(&mut machine, slot(), Step::Freeze);
+    let parcel = machine.export(slot(), 7).expect("it is frozen").pack();
+    let (part, _) = parcel.split_at(parcel.len() / 2);
+    let import = Step::Import {
+        part: 0,
+        parts: 2,
+        sum: sum_of(&parcel),
+        bytes: part,
+    };
+    let other = Slot::new(slot().number() + 1).expect("a slot");
+    step(&mut machine, other, import);
+    machine
+}
+
+#[test]
+fn a_golden_snapshot_in_the_middle_of_a_move_is_read_for_ever() {
+    let machine = moving_machine();
+    let mut written = Vec::new();
+    machine
+        .snapshot()
+        .write(&mut written)
+        .expect("memory takes all");
+    let path = folder("tests/fixtures/snapshot/v3-moving.bin");
+    if !path.exists() && std::env::var_os("LAMPLIGHT_NEW_FIXTURES").is_some() {
+        fs::write(&path, &written).expect("the fixture folder is writable");
+    }
+    let bytes = fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let restored = Machine::restore(&mut &bytes[..]).expect("an old snapshot is read");
+    assert_eq!(restored.counts(), machine.counts());
+    assert_eq!(machine.counts().dialogs, 0, "what is frozen is not counted");
+    let standings = |machine: &Machine| machine.standings().collect::<Vec<_>>();
+    assert_eq!(standings(&restored), standings(&machine));
+    for number in [slot().number(), slot().number() + 1] {
+        let audit = u64::from(number) * 4_096;
+        assert_eq!(restored.attest(audit), machine.attest(audit));
+    }
     assert_eq!(written, bytes, "and written as it was");
 }
 

@@ -114,10 +114,16 @@ impl Receive for Door {
                 let Some(replica) = replica else {
                     return self.refuse(from, shard, &[ticket]);
                 };
-                let traffic = self.traffic.clone();
+                let (traffic, proposer) = (self.traffic.clone(), replica.proposer.clone());
                 let job = Job::Read(Box::new(move |machine| {
-                    if let Some(question) = crossing::decode_question(&question) {
-                        traffic.found(from, ticket, &machine.look_up(&question));
+                    let Some(question) = crossing::decode_question(&question) else {
+                        return;
+                    };
+                    let answer = machine.look_up(&question);
+                    if proposer.can_read() {
+                        traffic.found(from, ticket, &answer);
+                    } else {
+                        traffic.refuse(from, None, &[ticket]);
                     }
                 }));
                 if replica.runner.submit(job).is_err() {

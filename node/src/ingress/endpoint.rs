@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::{Bytes, BytesMut};
-use shard::machine::codec::encode_request;
+use shard::machine::codec::{encode_request, home_of};
 use shard::machine::command::{self, Command, Ticket};
 use shard::machine::crossing::{Answer as Found, decode_question, encode_question};
 use shard::machine::effect::{Notice, Shown, SubscriptionState};
@@ -69,6 +69,9 @@ const CHALLENGED_MAX: usize = 16_384;
 /// How soon a proposal that found no leader is tried again.
 const RETRY_MS: u64 = 50;
 
+/// How soon a request about a slot on its way is tried again: a slot is on its way for tens of milliseconds.
+const MOVING_MS: u64 = 10;
+
 /// How soon a request that another node has, and does not answer, is sent again: a busy leader answers
 /// within tens of milliseconds, and a lost one is missed by its followers in half a second.
 const ABROAD_MS: u64 = 400;
@@ -109,6 +112,9 @@ pub struct Endpoint {
     again: VecDeque<(Millis, Ticket)>,
     /// Tickets that other nodes have, in the order of the time at which they are asked again.
     abroad: VecDeque<(Millis, Ticket)>,
+    /// Tickets whose slot is on its way to another shard, in the order of the time at which they are tried
+    /// again.
+    moving: VecDeque<(Millis, Ticket)>,
     contacts: Contacts,
     errands: Errands,
     overtaken: Overtaken,
@@ -172,6 +178,7 @@ impl Endpoint {
             batches,
             again: VecDeque::new(),
             abroad: VecDeque::new(),
+            moving: VecDeque::new(),
             overtaken: Overtaken::default(),
             errands: Errands::new(shared.traffic.me(), number, first),
             contacts: Contacts::default(),
@@ -471,23 +478,21 @@ impl Endpoint {
         if self.abroad.is_empty() {
             wire.wake_at(at);
         }
-        self.abroad.extend(
-            tickets
-                .iter()
-                .filter(|ticket| !Errands::is_one(**ticket))
-                .map(|ticket| (at, *ticket)),
-        );
+        for ticket in tickets {
+            if self.waiting.plan(*ticket, at) {
+                self.abroad.push_back((at, *ticket));
+            }
+        }
     }
 
     /// Puts requests that found no leader aside for a moment.
     fn retry_later(&mut self, tickets: &[Ticket], wire: &mut Wire) {
         let at = Millis(wire.now().0 + RETRY_MS);
-        self.again.extend(
-            tickets
-                .iter()
-                .filter(|ticket| !Errands::is_one(**ticket))
-                .map(|ticket| (at, *ticket)),
-        );
+        for ticket in tickets {
+            if self.waiting.plan(*ticket, at) {
+                self.again.push_back((at, *ticket));
+            }
+        }
         wire.wake_at(at);
     }
 
@@ -509,19 +514,20 @@ impl Endpoint {
 
     fn leave(&mut self, ticket: Ticket) -> Option<Waiting> {
         let waiting = self.waiting.leave(ticket)?;
-        self.routes.reach(waiting.shard).permits.give_back();
+        self.routes.reach(waiting.admitted).permits.give_back();
         Some(waiting)
     }
 
     /// What becomes of a request: the answer, or what it waits for (then a permit is taken, and a
-    /// change is encoded for the ticket that comes next).
+    /// change is encoded for the ticket that comes next; or for the one it has, which has its permit).
     fn consider(
         &mut self,
         incoming: &Incoming,
+        again: Option<Ticket>,
         scratch: &mut Scratch,
         wire: &mut Wire,
     ) -> Result<(usize, What, Aside), Unserved> {
-        if self.draining {
+        if self.draining && again.is_none() {
             return Err(Endpoint::unavailable(LEADERLESS_S).into());
         }
         let request = &incoming.request;
@@ -546,7 +552,7 @@ impl Endpoint {
                 grace,
                 aside,
             } => {
-                let shard = self.admit(slot, grace, wire)?;
+                let shard = self.admit(slot, grace, again, wire)?;
                 let method = request.method().as_str();
                 let key = RequestKey::of(
                     request.from().uri,
@@ -555,7 +561,8 @@ impl Endpoint {
                     request.cseq(),
                     method,
                 );
-                self.propose(shard, key, self.waiting.next_ticket(), command);
+                let ticket = again.unwrap_or_else(|| self.waiting.next_ticket());
+                self.propose(shard, key, ticket, command);
                 self.introduce(&aside, key);
                 Ok((
                     shard,
@@ -566,11 +573,11 @@ impl Endpoint {
                 ))
             }
             Translated::Poll(poll, aside) => {
-                let shard = self.admit(poll.slot, Grace::New, wire)?;
+                let shard = self.admit(poll.slot, Grace::New, again, wire)?;
                 Ok((shard, What::Poll(poll), aside))
             }
             Translated::Fetch(fetch) => {
-                let shard = self.admit(fetch.slot, Grace::New, wire)?;
+                let shard = self.admit(fetch.slot, Grace::New, again, wire)?;
                 let look = Box::new(Look::of(&fetch));
                 Ok((shard, What::View(look), Aside::Nothing))
             }
@@ -581,7 +588,7 @@ impl Endpoint {
                 tag,
                 otherwise,
             } => {
-                let shard = self.admit(slot, Grace::New, wire)?;
+                let shard = self.admit(slot, Grace::New, again, wire)?;
                 let presentity = presentity.to_owned();
                 Ok((
                     shard,
@@ -606,8 +613,17 @@ impl Endpoint {
     /// Takes a permit of the slot's shard.
     //= RFC 3261 21.5.4
     //# 503 with Retry-After tells a client to come back later, or to go elsewhere
-    fn admit(&mut self, slot: Slot, grace: Grace, wire: &Wire) -> Result<usize, Answer> {
+    fn admit(
+        &mut self,
+        slot: Slot,
+        grace: Grace,
+        again: Option<Ticket>,
+        wire: &Wire,
+    ) -> Result<usize, Answer> {
         let shard = self.routes.shard_of(slot);
+        if again.is_some() {
+            return Ok(shard);
+        }
         let oldest_ms = self
             .waiting
             .oldest()
@@ -637,12 +653,18 @@ impl Endpoint {
             Leader::Here(replica) if replica.proposer.can_read() => {
                 let workers = self.shared.workers.clone();
                 let worker = usize::from(self.worker);
+                let proposer = replica.proposer.clone();
                 let job = Job::Read(Box::new(move |machine| {
                     let Some(question) = decode_question(&encoded) else {
                         return;
                     };
                     let answer = machine.look_up(&question);
-                    workers.deliver(worker, Mail::Found { ticket, answer });
+                    if proposer.can_read() {
+                        workers.deliver(worker, Mail::Found { ticket, answer });
+                    } else {
+                        let error = ProposeError::NotLeader { leader: None };
+                        workers.failed(&[ticket], &error);
+                    }
                 }));
                 if replica.runner.submit(job).is_err() {
                     self.retry_later(&[ticket], wire);
@@ -662,6 +684,9 @@ impl Endpoint {
 
     /// Tells the one who waits.
     fn reply(&mut self, ticket: Ticket, outcome: &Outcome, shown: Option<&Shown>, wire: &mut Wire) {
+        if *outcome == Outcome::Moving {
+            return self.wait_for_move(ticket, wire);
+        }
         if Errands::is_one(ticket) {
             return self.errands.done(ticket);
         }
@@ -747,7 +772,7 @@ impl Endpoint {
                 let answer = self.refused(&request, *refusal, flow, wire);
                 return self.answer(transaction, &request, association, &answer, wire);
             }
-            Outcome::Ended => return,
+            Outcome::Ended | Outcome::Moving => return,
         };
         self.respond(transaction, &request, association, status, response, wire);
         if association.is_some() && register::signs_off(&request) {
@@ -782,6 +807,69 @@ impl Endpoint {
                 answer.with(diagnosis.name(), diagnosis.header(source))
             }
             None => answer,
+        }
+    }
+
+    /// The slot of a request is on its way to another shard: it is asked for again in a moment. Errands come
+    /// again by themselves.
+    fn wait_for_move(&mut self, ticket: Ticket, wire: &mut Wire) {
+        if Errands::is_one(ticket) || self.waiting.look(ticket).is_none() {
+            return;
+        }
+        let at = Millis(wire.now().0 + MOVING_MS);
+        self.moving.push_back((at, ticket));
+        wire.wake_at(at);
+    }
+
+    /// Tries once more what met a slot on its way: where the map has changed since, it is translated anew,
+    /// because who is served together may live apart now. It keeps its key: what was done is not done twice.
+    fn try_elsewhere(&mut self, ticket: Ticket, wire: &mut Wire) {
+        let version = self.routes_version;
+        let Some(waiting) = self.waiting.look(ticket) else {
+            return;
+        };
+        if waiting.routes == version {
+            return self.try_again(ticket, wire);
+        }
+        waiting.routes = version;
+        let incoming = Incoming {
+            request: waiting.request.clone(),
+            flow: waiting.flow,
+            local: wire.local_of(&waiting.flow),
+            transaction: waiting.transaction,
+        };
+        let mut scratch = std::mem::take(&mut self.scratch);
+        let considered = self.consider(&incoming, Some(ticket), &mut scratch, wire);
+        self.scratch = scratch;
+        match considered {
+            Ok((shard, what, aside)) => {
+                let asks = !matches!(what, What::Outcome { .. });
+                if let Some(waiting) = self.waiting.look(ticket) {
+                    (waiting.shard, waiting.what, waiting.aside) = (shard, what, aside);
+                }
+                if asks {
+                    self.ask(ticket, wire);
+                } else {
+                    self.submit(shard, wire);
+                }
+            }
+            Err(unserved) => {
+                let Some(waiting) = self.leave(ticket) else {
+                    return;
+                };
+                let Waiting {
+                    transaction,
+                    request,
+                    association,
+                    ..
+                } = waiting;
+                match unserved {
+                    Unserved::Answered(answer) => {
+                        self.answer(transaction, &request, association, &answer, wire);
+                    }
+                    Unserved::Ignored => wire.ignore(transaction),
+                }
+            }
         }
     }
 
@@ -1023,7 +1111,7 @@ impl TransactionUser for Endpoint {
         let mut scratch = std::mem::take(&mut self.scratch);
         let considered = identified
             .map_err(Unserved::from)
-            .and_then(|()| self.consider(&incoming, &mut scratch, wire));
+            .and_then(|()| self.consider(&incoming, None, &mut scratch, wire));
         self.scratch = scratch;
         let Incoming {
             request,
@@ -1050,7 +1138,10 @@ impl TransactionUser for Endpoint {
                     request,
                     flow,
                     shard,
+                    admitted: shard,
+                    routes: self.routes_version,
                     since,
+                    next: Millis::default(),
                     what,
                     aside,
                     association,
@@ -1101,6 +1192,7 @@ impl TransactionUser for Endpoint {
                 Found::View(view) => self.show(ticket, view, wire),
                 Found::Shown(shown) => self.show_poll(ticket, &shown, wire),
                 Found::Holds(lives) => self.settle_doubt(ticket, lives, wire),
+                Found::Moving => self.wait_for_move(ticket, wire),
             },
             Mail::Failed { tickets, error } => match error {
                 ProposeError::NotLeader { leader } => self.redirected(&tickets, leader, wire),
@@ -1145,19 +1237,33 @@ impl TransactionUser for Endpoint {
         let mut due = Vec::new();
         for queue in [&mut self.again, &mut self.abroad] {
             let count = queue.partition_point(|(at, _)| *at <= now);
-            due.extend(queue.drain(..count).map(|(_, ticket)| ticket));
+            due.extend(queue.drain(..count));
             if let Some((at, _)) = queue.front() {
                 wire.wake_at(*at);
             }
         }
-        for ticket in due {
-            self.try_again(ticket, wire);
+        for (at, ticket) in due {
+            // One that came back meanwhile, or was sent again, is tried at another time.
+            let planned = self.waiting.look(ticket).map(|waiting| waiting.next);
+            if planned == Some(at) {
+                self.try_again(ticket, wire);
+            }
+        }
+        while self.moving.front().is_some_and(|(at, _)| *at <= now) {
+            if let Some((_, ticket)) = self.moving.pop_front() {
+                self.try_elsewhere(ticket, wire);
+            }
+        }
+        if let Some((at, _)) = self.moving.front() {
+            wire.wake_at(*at);
         }
         let (errands, next) = self.errands.due(now);
         if let Some(next) = next {
             wire.wake_at(next);
         }
         for (shard, ticket, requests) in errands {
+            // Its slot may have moved since.
+            let shard = home_of(&requests).map_or(shard, |slot| self.routes.shard_of(slot));
             let batch = Batch {
                 requests,
                 tickets: vec![ticket],

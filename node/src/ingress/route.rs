@@ -176,9 +176,14 @@ impl RouteTable {
         Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Puts others in their place.
+    /// Puts others in their place, unless they are of an older map.
     pub fn replace(&self, routes: Routes) {
-        *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(routes);
+        let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
+        if routes.map.epoch < current.map.epoch {
+            return;
+        }
+        *current = Arc::new(routes);
+        drop(current);
         self.version.fetch_add(1, Release);
     }
 }

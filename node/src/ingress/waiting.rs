@@ -15,6 +15,7 @@ use transport::io::worker::TransactionId;
 use transport::sip::Request;
 use transport::transaction::Millis;
 
+use super::errand::Errands;
 use super::ntlm::Opaque;
 use crate::dialect::{Answer, Aside, Fetch, Poll};
 use crate::egress::outbox::{NUMBER_BITS, tickets_of};
@@ -31,8 +32,14 @@ pub struct Waiting {
     pub flow: Flow,
     /// Which shard it waits for.
     pub shard: usize,
+    /// Which shard gave it a permit: another one, where its slot has moved since.
+    pub admitted: usize,
+    /// The version of the routes by which it was translated.
+    pub routes: u64,
     /// When it came.
     pub since: Millis,
+    /// When it is tried again, if nothing is heard before: other plans for it are forgotten.
+    pub next: Millis,
     /// What it waits for.
     pub what: What,
     /// What was kept of it for the answer.
@@ -168,6 +175,18 @@ impl WaitingRoom {
     pub fn look(&mut self, ticket: Ticket) -> Option<&mut Waiting> {
         let place = self.place(ticket)?;
         self.ring.get_mut(place)?.as_mut()
+    }
+
+    /// A request is to be tried again at this time, and at no other; `false` when it does not wait.
+    ///
+    /// A request that is refused and one that is not answered are both tried again. Without one plan for
+    /// both, each try would begin another row of tries, and a shard without a leader a flood.
+    pub fn plan(&mut self, ticket: Ticket, at: Millis) -> bool {
+        if Errands::is_one(ticket) {
+            return false;
+        }
+        let waiting = self.look(ticket);
+        waiting.map(|waiting| waiting.next = at).is_some()
     }
 
     /// A request leaves; `None` when it has left before.

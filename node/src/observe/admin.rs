@@ -34,6 +34,18 @@ pub async fn serve(address: SocketAddr, node: Arc<dyn Inspect>) -> io::Result<So
         )
         .route("/pool/nodes/{node}/{how}", post(stand))
         .route("/pool/shards/{shard}/lead/{node}", post(lead))
+        .route("/pool/shards/{shard}/place/{nodes}", post(place))
+        .route("/pool/shards/{total}", post(shards))
+        .route(
+            "/pool/balance",
+            post(|node: Node| order(node, PoolOrder::Balance)),
+        )
+        .route(
+            "/pool/moves/stop",
+            post(|node: Node| order(node, PoolOrder::StayAll)),
+        )
+        .route("/pool/slots/{slots}/to/{shard}", post(move_these))
+        .route("/pool/slots/of/{shard}/{count}/to/{to}", post(move_some))
         .route(
             "/pool/snapshot",
             post(|node: Node| order(node, PoolOrder::Snapshot)),
@@ -73,7 +85,9 @@ async fn index() -> &'static str {
      /ready              every shard here has a leader and has caught up\n\
      /metrics            Prometheus text\n\
      /pool               node, shards, leaders, log positions (JSON)\n\
-     POST /pool/nodes/{node}/drain|resume|remove, /pool/shards/{shard}/lead/{node}, /pool/snapshot\n\
+     POST /pool/nodes/{node}/drain|resume|remove, /pool/shards/{shard}/lead/{node}, /pool/snapshot,\n\
+     \x20    /pool/shards/{total}, /pool/shards/{shard}/place/{node,…}, /pool/balance, /pool/moves/stop,\n\
+     \x20    /pool/slots/{slot,…}/to/{shard}, /pool/slots/of/{shard}/{count}/to/{shard}\n\
      \x20                   what `lamplight pool` does\n\
      /presentity/{uri}   what is kept for an address and what its watchers see (JSON)\n\
      /directory?search=  users whose name begins so (JSON)\n\
@@ -135,6 +149,33 @@ async fn stand(node: Node, Path((number, how)): Path<(u64, String)>) -> Response
 
 async fn lead(node: Node, Path((shard, to)): Path<(u16, u64)>) -> Response {
     order(node, PoolOrder::Lead(shard, to)).await
+}
+
+async fn shards(node: Node, Path(total): Path<u16>) -> Response {
+    order(node, PoolOrder::Shards(total)).await
+}
+
+async fn move_some(node: Node, Path((from, count, to)): Path<(u16, u16, u16)>) -> Response {
+    order(node, PoolOrder::MoveSlots(from, to, count)).await
+}
+
+async fn move_these(node: Node, Path((slots, to)): Path<(String, u16)>) -> Response {
+    match numbers(&slots) {
+        Some(slots) => order(node, PoolOrder::MoveThese(slots, to)).await,
+        None => refused(&InspectError::Unsound(format!("{slots:?} are no slots"))),
+    }
+}
+
+async fn place(node: Node, Path((shard, nodes)): Path<(u16, String)>) -> Response {
+    match numbers(&nodes) {
+        Some(nodes) => order(node, PoolOrder::Place(shard, nodes)).await,
+        None => refused(&InspectError::Unsound(format!("{nodes:?} are no nodes"))),
+    }
+}
+
+/// Numbers between commas.
+fn numbers<T: std::str::FromStr>(text: &str) -> Option<Vec<T>> {
+    text.split(',').map(|number| number.parse().ok()).collect()
 }
 
 async fn presentity(State(node): Node, Path(uri): Path<String>) -> Response {

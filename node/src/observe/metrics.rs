@@ -94,6 +94,7 @@ pub struct Metrics {
     notify_lag: Histogram,
     queue_delay: Histogram,
     fan_out: Histogram,
+    slot_freeze: Histogram,
     sources: Mutex<Vec<Source>>,
 }
 
@@ -134,6 +135,11 @@ impl Metrics {
     /// How many watchers one change was told to.
     pub fn fan_out(&self, watchers: usize) {
         self.fan_out.record(watchers as u64);
+    }
+
+    /// For how long a slot was served by nobody while it moved, in milliseconds.
+    pub fn slot_freeze_ms(&self, ms: u64) {
+        self.slot_freeze.record(ms);
     }
 
     /// A request was refused for our own reasons.
@@ -229,6 +235,12 @@ impl Collector for Scrape {
                 "Watchers told of one change.",
                 1.0,
                 &metrics.fan_out,
+            ),
+            (
+                "slot_freeze_seconds",
+                "For how long a slot that this node moved was served by nobody.",
+                1e-3,
+                &metrics.slot_freeze,
             ),
         ] {
             let counts: Vec<u64> = histogram

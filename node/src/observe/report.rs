@@ -43,8 +43,38 @@ pub struct PoolReport {
     pub map: GroupStatus,
     /// The shards this node holds.
     pub shards: Vec<ShardReport>,
+    /// How many slots each shard of the pool holds, in the order of their numbers.
+    pub slots: Vec<usize>,
+    /// Slots on their way to another shard.
+    pub moves: Vec<MoveReport>,
+    /// For how long slots were served by nobody, as far as this node moved them.
+    pub freezes: FreezeReport,
     /// Why the log waits, when it does.
     pub log_stalled: Option<String>,
+}
+
+/// A slot on its way.
+#[derive(Clone, Debug, Serialize)]
+pub struct MoveReport {
+    /// Which one.
+    pub slot: u16,
+    /// The shard that has it.
+    pub from: u16,
+    /// The shard that gets it.
+    pub to: u16,
+    /// Which move of the pool it is.
+    pub number: u64,
+}
+
+/// How long slots were frozen.
+#[derive(Clone, Debug, Serialize)]
+pub struct FreezeReport {
+    /// Slots that this node moved since it started.
+    pub moved: u64,
+    /// Of the last of them.
+    pub median_ms: Option<f64>,
+    /// Of the last of them.
+    pub worst_ms: Option<f64>,
 }
 
 /// One node of the pool.
@@ -90,7 +120,7 @@ pub struct Readiness {
 }
 
 /// What an operator wants of the pool.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PoolOrder {
     /// This node is to lead nothing that another one can lead.
     Drain(u64),
@@ -102,6 +132,18 @@ pub enum PoolOrder {
     Lead(u16, u64),
     /// Every group of the node that is asked takes a snapshot.
     Snapshot,
+    /// There are to be so many shards, with as many slots each.
+    Shards(u16),
+    /// Every shard is to have as many slots.
+    Balance,
+    /// So many slots of this shard are to move to that one.
+    MoveSlots(u16, u16, u16),
+    /// These slots are to move to that shard.
+    MoveThese(Vec<u16>, u16),
+    /// Slots that have not moved yet are to stay where they are.
+    StayAll,
+    /// The replicas of this shard are to be on these nodes, the first of which leads.
+    Place(u16, Vec<u64>),
 }
 
 /// What is kept for one address.

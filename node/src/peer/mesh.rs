@@ -1,6 +1,8 @@
 //! Links of one class to all other nodes: opened, kept open, and given what is to be sent.
 
 use std::collections::{BTreeMap, HashMap};
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::atomic::{
     AtomicBool, AtomicU64, Ordering::Acquire, Ordering::Relaxed, Ordering::Release,
 };
@@ -47,6 +49,24 @@ pub trait Receive: Send + Sync + 'static {
     fn broken(&self, _peer: NodeNumber) {}
 }
 
+/// A link that is open: what is to be sent goes into it until it breaks.
+pub trait Carry: Send {
+    /// Takes frames and carries them; returns why the link broke.
+    fn carry<'c>(
+        &'c mut self,
+        frames: &'c mut mpsc::Receiver<Bytes>,
+    ) -> Pin<Box<dyn Future<Output = LinkError> + Send + 'c>>;
+}
+
+/// A link in the making.
+pub type Opening<'r> = Pin<Box<dyn Future<Output = Result<Box<dyn Carry>, LinkError>> + Send + 'r>>;
+
+/// What links are made of: TLS over TCP in a node, something less real in a simulation.
+pub trait Road: Send + Sync + 'static {
+    /// Opens a link of this class to a node.
+    fn open<'r>(&'r self, class: Class, to: NodeNumber, address: &'r str) -> Opening<'r>;
+}
+
 /// Links of one class to all other nodes.
 #[derive(Clone)]
 pub struct Mesh(Arc<Inner>);
@@ -58,6 +78,8 @@ struct Inner {
     peers: RwLock<HashMap<NodeNumber, Peer>>,
     receiver: Mutex<Option<Arc<dyn Receive>>>,
     counters: Counters,
+    /// `None` for TLS over TCP.
+    road: Option<Arc<dyn Road>>,
 }
 
 #[derive(Clone)]
@@ -96,7 +118,19 @@ impl Mesh {
     /// A mesh without links yet, whose tasks run on `runtime`.
     #[must_use]
     pub fn new(runtime: Handle, hello: Hello, credentials: Credentials) -> Mesh {
+        Mesh::over(None, runtime, hello, credentials)
+    }
+
+    /// A mesh as [`Mesh::new`] makes it, over another road than TLS over TCP.
+    #[must_use]
+    pub fn over(
+        road: Option<Arc<dyn Road>>,
+        runtime: Handle,
+        hello: Hello,
+        credentials: Credentials,
+    ) -> Mesh {
         Mesh(Arc::new(Inner {
+            road,
             class: hello.class,
             me: RwLock::new(Me { hello, credentials }),
             runtime,
@@ -201,9 +235,8 @@ impl Mesh {
         let mut wait = AGAIN.0;
         let mut told = String::new();
         loop {
-            let me = self.me();
-            match link::open(&address, number, &me.hello, &me.credentials).await {
-                Ok((stream, _)) => {
+            match self.open(number, &address).await {
+                Ok(mut link) => {
                     tracing::info!(node = number, %address, class = ?self.0.class, "linked");
                     (wait, told) = (AGAIN.0, String::new());
                     // What was meant for the link before is stale.
@@ -213,7 +246,7 @@ impl Mesh {
                     if let Some(receiver) = receiver {
                         receiver.linked(number);
                     }
-                    let error = self.write(stream, &mut frames).await;
+                    let error = link.carry(&mut frames).await;
                     up.store(false, Release);
                     self.0.counters.broken.fetch_add(1, Relaxed);
                     tracing::warn!(node = number, class = ?self.0.class, %error, "the link broke");
@@ -233,6 +266,28 @@ impl Mesh {
             }
             tokio::time::sleep(wait).await;
             wait = (wait * 2).min(AGAIN.1);
+        }
+    }
+
+    async fn open(&self, number: NodeNumber, address: &str) -> Result<Box<dyn Carry>, LinkError> {
+        if let Some(road) = &self.0.road {
+            return road.open(self.0.class, number, address).await;
+        }
+        let me = self.me();
+        let (stream, _) = link::open(address, number, &me.hello, &me.credentials).await?;
+        let mesh = self.clone();
+        Ok(Box::new(Encrypted {
+            mesh,
+            stream: Some(stream),
+        }))
+    }
+
+    /// A frame came from a node that has proved who it is.
+    pub fn arrived(&self, from: NodeNumber, frame: Bytes) {
+        self.0.counters.frames_in.fetch_add(1, Relaxed);
+        let receiver = self.receiver().clone();
+        if let Some(receiver) = receiver {
+            receiver.frame(from, frame);
         }
     }
 
@@ -283,13 +338,9 @@ impl Mesh {
                 return;
             }
         };
-        let Some(receiver) = self.receiver().clone() else {
-            return;
-        };
         let mut stream = BufReader::with_capacity(BUFFER_BYTES, stream);
         while let Ok(frame) = link::read_frame(&mut stream).await {
-            self.0.counters.frames_in.fetch_add(1, Relaxed);
-            receiver.frame(theirs.node, frame);
+            self.arrived(theirs.node, frame);
         }
     }
 
@@ -302,6 +353,27 @@ impl Mesh {
                 Err(error) => tracing::warn!(%error, "a link cannot be taken"),
             }
         });
+    }
+}
+
+/// A link over TLS and TCP.
+struct Encrypted {
+    mesh: Mesh,
+    /// Gone once it was written to the end.
+    stream: Option<link::Outgoing>,
+}
+
+impl Carry for Encrypted {
+    fn carry<'c>(
+        &'c mut self,
+        frames: &'c mut mpsc::Receiver<Bytes>,
+    ) -> Pin<Box<dyn Future<Output = LinkError> + Send + 'c>> {
+        Box::pin(async move {
+            match self.stream.take() {
+                Some(stream) => self.mesh.write(stream, frames).await,
+                None => LinkError::Io(std::io::ErrorKind::NotConnected.into()),
+            }
+        })
     }
 }
 

@@ -10,6 +10,8 @@
 //!   6 add shard  shard:u16 nodes
 //!   7 begin move slot:u16 to:u16
 //!   8 end move   slot:u16 move:u64 made:u8
+//!  32 move again slot:u16 move:u64
+//!  33 begin moves count:u16 (slot:u16 to:u16)*
 //! record := peer:text admin:text count:u16 sip:text*
 //! nodes  := count:u16 node:u64*
 //! ```
@@ -190,6 +192,18 @@ pub enum Change {
         /// Whether it is now where it was going.
         made: bool,
     },
+    /// A move is given up for now: it begins anew, under another number.
+    MoveAgain {
+        /// Of which slot.
+        slot: u16,
+        /// Which move of it.
+        number: u64,
+    },
+    /// Many slots begin to move, those that do not yet.
+    BeginMoves {
+        /// Slots, and the shard where each goes.
+        moves: Vec<(u16, u16)>,
+    },
 }
 
 /// Why bytes are not a change or a map of ours.
@@ -303,6 +317,19 @@ impl Change {
                 out.put_u64_le(*number);
                 out.put_u8(u8::from(*made));
             }
+            Change::MoveAgain { slot, number } => {
+                out.put_u8(32);
+                out.put_u16_le(*slot);
+                out.put_u64_le(*number);
+            }
+            Change::BeginMoves { moves } => {
+                out.put_u8(33);
+                out.put_u16_le(u16::try_from(moves.len()).expect("there are 1,024 slots"));
+                for (slot, to) in moves {
+                    out.put_u16_le(*slot);
+                    out.put_u16_le(*to);
+                }
+            }
         }
         out.freeze()
     }
@@ -348,6 +375,15 @@ impl Change {
                 slot: number16(bytes)?,
                 number: number64(bytes)?,
                 made: number8(bytes)? != 0,
+            },
+            32 => Change::MoveAgain {
+                slot: number16(bytes)?,
+                number: number64(bytes)?,
+            },
+            33 => Change::BeginMoves {
+                moves: (0..number16(bytes)?)
+                    .map(|_| Ok((number16(bytes)?, number16(bytes)?)))
+                    .collect::<Read<_>>()?,
             },
             _ => return Err(Unknown),
         };
@@ -440,6 +476,29 @@ impl PoolMap {
     /// The slots on their way.
     pub fn moves(&self) -> impl Iterator<Item = (u16, Move)> + '_ {
         self.moves.iter().map(|(slot, moving)| (*slot, *moving))
+    }
+
+    /// How a slot moves, if it does.
+    #[must_use]
+    pub fn moving(&self, slot: u16) -> Option<Move> {
+        self.moves.get(&slot).copied()
+    }
+
+    /// The number of the newest move that this map knows of, whether it has ended or not.
+    #[must_use]
+    pub fn moves_begun(&self) -> u64 {
+        self.next_move
+    }
+
+    fn begin_move(&mut self, slot: u16, to: u16) -> Option<()> {
+        let at = *self.slots.get(usize::from(slot))?;
+        if at == to || usize::from(to) >= self.shards.len() || self.moves.contains_key(&slot) {
+            return None;
+        }
+        self.next_move += 1;
+        let number = self.next_move;
+        self.moves.insert(slot, Move { to, number });
+        Some(())
     }
 
     /// Whether these nodes can hold a shard: known, wanted, each once.
@@ -544,21 +603,23 @@ impl PoolMap {
                 });
             }
             Change::BeginMove { slot, to } => {
-                let at = *self.slots.get(usize::from(*slot))?;
-                if at == *to
-                    || usize::from(*to) >= self.shards.len()
-                    || self.moves.contains_key(slot)
-                {
+                self.begin_move(*slot, *to)?;
+            }
+            Change::BeginMoves { moves } => {
+                let begun = moves
+                    .iter()
+                    .filter(|(slot, to)| self.begin_move(*slot, *to).is_some());
+                if begun.count() == 0 {
+                    return None;
+                }
+            }
+            Change::MoveAgain { slot, number } => {
+                let moving = self.moves.get_mut(slot)?;
+                if moving.number != *number {
                     return None;
                 }
                 self.next_move += 1;
-                self.moves.insert(
-                    *slot,
-                    Move {
-                        to: *to,
-                        number: self.next_move,
-                    },
-                );
+                moving.number = self.next_move;
             }
             Change::EndMove { slot, number, made } => {
                 let moving = self
@@ -831,6 +892,16 @@ mod tests {
         assert_eq!(map, before);
         map.apply(&Change::BeginMove { slot, to: 0 });
         let moving = map.moves().next().expect("it moves").1;
+        let again = Change::MoveAgain {
+            slot,
+            number: moving.number,
+        };
+        map.apply(&again);
+        map.apply(&again);
+        map.apply(&end(moving.number, true));
+        let moving = map.moving(slot).expect("it moves, under another number");
+        assert_eq!((moving.number, moving.to), (3, 0));
+        assert_eq!(map.moves_begun(), 3);
         map.apply(&end(moving.number, false));
         assert_eq!(
             map.shard_of(Slot::new(slot).expect("a slot")),
@@ -903,6 +974,13 @@ mod tests {
                 slot: 1_023,
                 number: 9,
                 made: true,
+            },
+            Change::MoveAgain {
+                slot: 1_023,
+                number: 1 << 40,
+            },
+            Change::BeginMoves {
+                moves: vec![(7, 1), (1_023, 4)],
             },
         ] {
             let bytes = change.encode();

@@ -1,5 +1,6 @@
 //! The pool: nodes, shards, slots, and where they are. The map is the state of a Raft group of its own.
 
+pub mod balance;
 pub mod join;
 pub mod map;
 pub mod placement;

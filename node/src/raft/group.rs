@@ -18,6 +18,7 @@ use super::machine::{Body, ShardBody, StateMachine};
 use super::network::{self, Peers, Served};
 use super::proposer::{Failed, Proposer};
 use super::snapshot::{self, Meta, SnapshotFiles, named};
+use super::threads::Workforce;
 use super::types::{GroupId, NodeNumber, TypeConfig};
 use crate::observe::report::GroupStatus;
 use crate::peer::call::Calls;
@@ -38,8 +39,11 @@ const CAUGHT_UP_WITHIN: u64 = 256;
 /// How long a change of the members may take before it is tried again.
 const MEMBERS_PATIENCE: Duration = Duration::from_secs(5);
 
-/// How long each half of a hand-over may take: until the other has all, and until it leads.
+/// How long the first half of a hand-over may take: until the other has all.
 const HAND_OVER: Duration = Duration::from_millis(500);
+
+/// How long the second half may take: until the other leads. One vote too few costs it a lease.
+const FOLLOWED: Duration = Duration::from_millis(2_500);
 
 /// How a group is run.
 #[derive(Clone, Debug)]
@@ -52,6 +56,8 @@ pub struct Tuning {
     pub election_max_ms: u64,
     /// Bytes of entries after which a snapshot is taken.
     pub snapshot_bytes: u64,
+    /// Entries before the last snapshot that are kept, for followers that are a little behind.
+    pub kept_entries: u64,
 }
 
 /// House D17: a dozen or two groups, a second to fail over.
@@ -62,6 +68,7 @@ impl Default for Tuning {
             election_min_ms: 500,
             election_max_ms: 1_000,
             snapshot_bytes: 64 << 20,
+            kept_entries: 1_000,
         }
     }
 }
@@ -83,6 +90,8 @@ pub struct GroupOptions {
     pub calls: Calls,
     /// Where others find it.
     pub served: Served,
+    /// Who runs its machine.
+    pub workforce: Arc<dyn Workforce>,
 }
 
 /// Why a group cannot start.
@@ -144,7 +153,7 @@ impl Core {
             election_timeout_min: tuning.election_min_ms,
             election_timeout_max: tuning.election_max_ms,
             snapshot_policy: SnapshotPolicy::Never,
-            max_in_snapshot_log_to_keep: 1_000,
+            max_in_snapshot_log_to_keep: tuning.kept_entries,
             purge_batch_size: 256,
             max_payload_entries: 1_024,
             snapshot_max_chunk_size: SNAPSHOT_CHUNK_BYTES,
@@ -324,8 +333,9 @@ impl Core {
     /// openraft 0.9 has no call for it, and its followers vote for nobody while they have heard the
     /// leader within the lease. The leader itself has no such scruple: its own vote was last touched
     /// when it was elected. So a candidate that has every entry gets two votes of three at once, its
-    /// own and the old leader's, which steps down by giving it. `false` when it did not come about; then
-    /// whoever is elected next leads.
+    /// own and the old leader's, which steps down by giving it. Where that is not enough, because there are
+    /// more voters, it is elected when their lease is over: until then this node does not stand itself.
+    /// `false` when it did not come about; then whoever is elected next leads.
     pub async fn hand_over(&self, to: NodeNumber) -> bool {
         let mut metrics = self.raft.metrics();
         let whole = async {
@@ -349,6 +359,7 @@ impl Core {
             tracing::warn!(group = %self.group, to, %error, "leadership stays");
             return false;
         }
+        self.raft.runtime_config().elect(false);
         let gone = async {
             while self.leads() {
                 if metrics.changed().await.is_err() {
@@ -356,7 +367,19 @@ impl Core {
                 }
             }
         };
-        tokio::time::timeout(HAND_OVER, gone).await.is_ok()
+        let gone = tokio::time::timeout(HAND_OVER, gone).await.is_ok();
+        let followed = async {
+            let other =
+                |leader: Option<NodeNumber>| leader.is_some_and(|leader| leader != self.node);
+            while !other(metrics.borrow_and_update().current_leader) {
+                if metrics.changed().await.is_err() {
+                    return;
+                }
+            }
+        };
+        let done = gone && tokio::time::timeout(FOLLOWED, followed).await.is_ok();
+        self.raft.runtime_config().elect(true);
+        done
     }
 
     /// As an operator sees it; `applied` is the machine's own word.
@@ -479,7 +502,14 @@ impl ShardGroup {
             node: options.node,
             life: options.life,
         };
-        let runner = Runner::spawn(&format!("shard-{group}"), machine, me, sink);
+        let (runner, desk) = Runner::prepare(machine, me, sink);
+        let employed = options
+            .workforce
+            .employ(format!("shard-{group}"), Box::new(desk));
+        employed.map_err(|error| StartError::Raft {
+            group,
+            why: error.to_string(),
+        })?;
         if let Some(index) = meta
             .as_ref()
             .and_then(|meta| meta.last_log_id)

@@ -9,4 +9,5 @@ pub mod machine;
 pub mod network;
 pub mod proposer;
 pub mod snapshot;
+pub mod threads;
 pub mod types;

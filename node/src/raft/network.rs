@@ -142,7 +142,11 @@ pub enum Written {
 /// Writes to a group whose replica is on this node.
 pub async fn write(raft: &Raft, payload: Payload) -> Written {
     match raft.client_write(payload).await {
-        Ok(_) => Written::Done,
+        Ok(_) => {
+            // The others hear now that it is committed, not with the next heartbeat.
+            let _ = raft.trigger().heartbeat().await;
+            Written::Done
+        }
         Err(RaftError::APIError(ClientWriteError::ForwardToLeader(to))) => {
             Written::Elsewhere(to.leader_id)
         }

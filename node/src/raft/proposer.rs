@@ -140,6 +140,8 @@ impl Proposer {
             started: None,
             proposed: 0,
             last_at: Timestamp(0),
+            looked_ms: 0,
+            news: true,
         };
         tokio::spawn(task.run());
         Proposer {
@@ -186,8 +188,9 @@ impl Proposer {
         self.standing.handing_over.store(begins, Release);
     }
 
-    /// Whether what the machine shows is the newest: this node leads, and a quorum has said so within
-    /// the shortest election time.
+    /// Whether what the machine has shown is the newest: this node leads, and a quorum has said so within
+    /// the shortest election time. To be asked after the machine was: in between the process may have
+    /// stood still.
     #[must_use]
     pub fn can_read(&self) -> bool {
         let heard = || {
@@ -227,6 +230,10 @@ struct Task {
     proposed: u64,
     /// The time of the last entry: it never goes back.
     last_at: Timestamp,
+    /// When the metrics were looked at last, in milliseconds since the standing's epoch.
+    looked_ms: u64,
+    /// Whether there are others since.
+    news: bool,
 }
 
 impl Task {
@@ -247,6 +254,7 @@ impl Task {
                     if changed.is_err() {
                         return;
                     }
+                    self.news = true;
                 }
                 done = first_done(&mut self.in_flight) => self.finished(done),
                 batch = self.waiting.recv(), if room => match batch {
@@ -260,14 +268,18 @@ impl Task {
 
     /// Follows leadership, deadlines and audits.
     async fn look_around(&mut self) {
+        let now_ms = self.standing.epoch.elapsed().as_millis() as u64;
+        let news = std::mem::take(&mut self.news) || self.metrics.has_changed().unwrap_or(false);
+        let looked_ms = std::mem::replace(&mut self.looked_ms, now_ms);
         let (leads, term) = {
             let metrics = self.metrics.borrow_and_update();
             let leads = metrics.state == ServerState::Leader && metrics.running_state.is_ok();
-            let now_ms = self.standing.epoch.elapsed().as_millis() as u64;
-            if let Some(silent_ms) = metrics.millis_since_quorum_ack {
+            // The metrics say how long the quorum was silent, but not when they were made: the process may
+            // have stood still since. They were not there when they were last looked at, so it was later.
+            if news && let Some(silent_ms) = metrics.millis_since_quorum_ack {
                 self.standing
                     .quorum_ms
-                    .store(now_ms.saturating_sub(silent_ms), Relaxed);
+                    .fetch_max(looked_ms.saturating_sub(silent_ms), Relaxed);
             }
             self.standing.alone.store(
                 metrics.membership_config.membership().voter_ids().count() == 1,

@@ -6,6 +6,7 @@ mod bodies;
 mod directory;
 mod durability;
 mod enhanced;
+mod moves;
 mod phone;
 mod pool;
 mod presence;

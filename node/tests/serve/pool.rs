@@ -17,7 +17,7 @@ use super::phone::{Phone, Publisher, Watch, document, told};
 use super::server::{PATIENCE, Server};
 
 /// A pool of processes on loopback.
-struct Pool {
+pub struct Pool {
     folder: tempfile::TempDir,
     ports: Vec<[u16; 3]>,
     nodes: Vec<Option<Server>>,
@@ -41,7 +41,7 @@ fn free_ports() -> [u16; 3] {
 }
 
 impl Pool {
-    fn start(nodes: usize, shards: u16) -> Pool {
+    pub fn start(nodes: usize, shards: u16) -> Pool {
         let mut pool = Pool {
             folder: tempfile::tempdir().expect("a folder"),
             ports: (0..nodes).map(|_| free_ports()).collect(),
@@ -55,12 +55,12 @@ impl Pool {
         pool
     }
 
-    fn data(&self, node: usize) -> PathBuf {
+    pub fn data(&self, node: usize) -> PathBuf {
         self.folder.path().join(format!("n{}", node + 1))
     }
 
     /// Starts a node, or starts it again with what it had.
-    fn run(&mut self, node: usize) {
+    pub fn run(&mut self, node: usize) {
         let seed = format!("127.0.0.1:{}", self.ports[0][2]);
         let mut more: Vec<&str> = self.more.iter().map(String::as_str).collect();
         if node > 0 {
@@ -71,15 +71,27 @@ impl Pool {
         self.nodes[node] = Some(server);
     }
 
-    fn node(&self, node: usize) -> &Server {
+    /// The file with the pool's secret.
+    pub fn secret_file(&self) -> PathBuf {
+        self.folder.path().join("secret")
+    }
+
+    /// One more node joins.
+    pub fn join(&mut self) {
+        self.ports.push(free_ports());
+        self.nodes.push(None);
+        self.run(self.nodes.len() - 1);
+    }
+
+    pub fn node(&self, node: usize) -> &Server {
         self.nodes[node].as_ref().expect("it runs")
     }
 
-    fn kill(&mut self, node: usize) {
+    pub fn kill(&mut self, node: usize) {
         self.nodes[node].take().expect("it runs").kill();
     }
 
-    fn seen_by(&self, node: usize) -> Value {
+    pub fn seen_by(&self, node: usize) -> Value {
         let (status, text) = self.node(node).get("/pool");
         assert_eq!(status, 200);
         serde_json::from_str(&text).expect("JSON")
@@ -124,7 +136,7 @@ impl Pool {
 
 /// What each watcher was told, by CSeq. Its numbers only grow, but for what is retransmitted.
 #[derive(Default)]
-struct Told(BTreeMap<String, BTreeMap<u32, String>>);
+pub struct Told(BTreeMap<String, BTreeMap<u32, String>>);
 
 impl Told {
     fn note(&mut self, notify: &Request) {
@@ -141,7 +153,7 @@ impl Told {
         }
     }
 
-    fn last(&self, watch: &Watch) -> &str {
+    pub fn last(&self, watch: &Watch) -> &str {
         let newest = self
             .0
             .get(&watch.call_id)
@@ -152,13 +164,13 @@ impl Told {
 
 /// A watcher that reads all the time, as phones do: one that does not is told again and again, until its
 /// socket is full and loses what is new.
-struct Reader {
+pub struct Reader {
     stop: Arc<AtomicBool>,
     thread: JoinHandle<(Phone, Told)>,
 }
 
 impl Reader {
-    fn start(phone: Phone) -> Reader {
+    pub fn start(phone: Phone) -> Reader {
         Reader::go_on(phone, Told::default())
     }
 
@@ -179,7 +191,7 @@ impl Reader {
         Reader { stop, thread }
     }
 
-    fn stop(self) -> (Phone, Told) {
+    pub fn stop(self) -> (Phone, Told) {
         self.stop.store(true, Ordering::Relaxed);
         self.thread.join().expect("what was told was in order")
     }
@@ -330,7 +342,7 @@ fn all_nodes_are_killed_and_everything_is_there_when_they_are_back() {
 }
 
 /// Runs the binary with these arguments: whether it went well, and what it said.
-fn lamplight(arguments: &[&str]) -> (bool, String) {
+pub fn lamplight(arguments: &[&str]) -> (bool, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_lamplight"));
     let output = command.args(arguments).output().expect("the binary runs");
     let said = [output.stdout, output.stderr].concat();

@@ -12,6 +12,7 @@ use crate::machine::command::{Act, Command, Entry, Register, Request, Resubscrib
 use crate::machine::digest::{self, History};
 use crate::machine::effect::Effect;
 use crate::machine::notices::Notices;
+use crate::machine::moves::{self, Export, Moves, Standing as Moved, Step};
 use crate::machine::outcome::{Outcome, Refusal};
 use crate::machine::replies::Replies;
 use crate::machine::snapshot::{self, Snapshot, SnapshotError, Standing};
@@ -19,12 +20,12 @@ use crate::machine::store::{Due, Store};
 use crate::presence::contacts::{Contacts, Custody, List};
 use crate::presence::endpoint::Endpoint;
 use crate::presence::enhanced::{Changes, Enhanced, Profile};
-use crate::presence::limits::{REPLY_MEMORY_MS, WATCHERS_MAX};
+use crate::presence::limits::WATCHERS_MAX;
 use crate::presence::publication::{EntityTag, Publication, Publish};
 use crate::slot::{Aor, Slot};
 use crate::subscription::dialog::{Dialog, DialogKey, EndReason, Package};
 use crate::subscription::view::View;
-use crate::subscription::watch::Watch;
+use crate::subscription::watch::Wish;
 use crate::time::Timestamp;
 
 /// The state of one shard. A plain struct: drivable by a thread, a test, a bench and a simulator.
@@ -36,6 +37,7 @@ pub struct Machine {
     history: History,
     pub(super) store: Store,
     replies: Replies,
+    moves: Moves,
     /// Empty between entries.
     pub(super) notices: Notices,
 }
@@ -144,12 +146,14 @@ impl Machine {
         }
         self.notices
             .tell(&mut self.store, self.now, &mut self.history, effects);
+        // What the entry changed before it froze a slot is told first.
+        self.moves.part(&mut self.store);
         self.history.close(index, self.now);
     }
 
     /// What the leader attests must be true here.
     fn compare(&self, index: u64, slot: Slot, slot_digest: u64, history_digest: u64) {
-        let ours = digest::of_slot(slot, self.store.table(slot));
+        let ours = digest::of_slot(slot, self.store.table(slot), &self.moves);
         assert_eq!(
             (slot_digest, history_digest),
             (ours, self.history.digest()),
@@ -192,38 +196,171 @@ impl Machine {
     /// What a new leader does for those whom the old one may not have reached any more: every dialog
     /// notified in the last 32 s before `before` is notified again (house D8).
     fn notify_again(&mut self, before: Timestamp) {
-        let recent = |at: Timestamp| at.0.saturating_add(REPLY_MEMORY_MS) >= before.0;
         for (key, dialog) in self.store.dialogs() {
-            if !recent(dialog.notified_at) {
-                continue;
-            }
-            match dialog.watch.as_deref().and_then(Watch::batch) {
-                None => self.notices.one(&dialog.presentity, key),
-                Some(batch) => {
-                    let told = batch
-                        .members
-                        .iter()
-                        .filter(|(_, member)| recent(member.notified_at));
-                    for (address, _) in told {
-                        self.notices.member(address, dialog.slot(), key);
-                    }
-                }
-            }
+            self.notices.again(key, dialog, before);
+        }
+    }
+
+    /// The same for the dialogs of a slot that has come from another shard.
+    fn tell_slot_again(&mut self, slot: Slot) {
+        for (key, held) in &self.store.table(slot).dialogs {
+            self.notices.again(*key, &held.dialog, self.now);
         }
     }
 
     /// The outcome of a request: the remembered one if it is a repeat.
     fn answer(&mut self, position: usize, request: &Request<'_>) -> Outcome {
+        let home = request.command.home();
+        // What was answered before has gone with the slot, and so has what would ride in the answer.
+        if home.is_some_and(|home| self.moves.is_away(home)) {
+            return Outcome::Moving;
+        }
         if let Some(outcome) = self.replies.find(request.key) {
             return outcome.clone();
+        }
+        if self.asks_away(&request.command) {
+            return Outcome::Moving;
         }
         let position = u16::try_from(position).expect("the codec counts requests in 16 bits");
         let outcome = self
             .perform(position, &request.command)
             .unwrap_or_else(Outcome::Refused);
-        self.replies
-            .remember(self.now, request.key, outcome.clone());
+        if let Some(home) = home {
+            self.replies
+                .remember(self.now, request.key, home, outcome.clone());
+        }
         outcome
+    }
+
+    /// Whether a request needs to know of a slot that is on its way, beside its own.
+    fn asks_away(&self, command: &Command<'_>) -> bool {
+        let moves = &self.moves;
+        if moves.is_unknown() {
+            return false;
+        }
+        let (extras, watcher) = match command {
+            Command::Subscribe(subscribe) => {
+                (subscribe.extras.as_deref(), Some(subscribe.watcher))
+            }
+            Command::Resubscribe(request) => {
+                let dialog = self.store.dialog(request.slot, request.dialog);
+                let watcher = dialog.map(|dialog| dialog.watcher.as_str());
+                (request.extras.as_deref(), watcher)
+            }
+            _ => (None, None),
+        };
+        extras.is_some_and(|extras| {
+            let registered = extras.registered && watcher.is_some_and(|w| moves.is_away(Slot::of(w)));
+            registered || self.watches_away(&extras.wish)
+        })
+    }
+
+    /// Whether a wish names somebody in a slot that is on its way.
+    fn watches_away(&self, wish: &Wish<'_>) -> bool {
+        let Wish::Categories(actions) = wish else {
+            return false;
+        };
+        let mut resources = actions.iter().flat_map(|action| &action.resources);
+        resources.any(|resource| self.moves.is_away(Slot::of(resource.address)))
+    }
+
+    /// Whether a question is about a slot that is on its way: another shard may know better.
+    pub(super) fn looks_away(&self, home: &str, wish: Option<&Wish<'_>>) -> bool {
+        !self.moves.is_unknown()
+            && (self.moves.is_away(Slot::of(home))
+                || wish.is_some_and(|wish| self.watches_away(wish)))
+    }
+
+    /// A step of a slot's move, done once however often it is asked for.
+    fn move_slot(&mut self, slot: Slot, number: u64, step: Step<'_>) {
+        match step {
+            Step::Freeze => {
+                if self.moves.freeze(slot, number) {
+                    self.end_cut_batches(slot);
+                }
+            }
+            Step::Thaw => {
+                if let Some(table) = self.moves.thaw(slot, number) {
+                    self.store.put_in(slot, table);
+                    // What would have ended meanwhile ends now.
+                    self.expire();
+                }
+            }
+            Step::Drop => self.moves.drop_slot(slot, number),
+            Step::Import {
+                part,
+                parts,
+                sum,
+                bytes,
+            } => {
+                let empty = self.store.table(slot).len() == 0;
+                self.moves
+                    .import(slot, number, (part, parts, sum), bytes, empty);
+            }
+            Step::Open => self.open_slot(slot, number),
+            Step::Abandon => self.moves.abandon(slot, number),
+        }
+    }
+
+    /// A dialog never spans two shards (house D6): batches that the cut would tear end, wherever they live.
+    //= RFC 6665 4.1.3
+    //# deactivated: the watcher may subscribe anew at once
+    fn end_cut_batches(&mut self, slot: Slot) {
+        let batches = self.store.table(slot).iter();
+        let watching = batches.flat_map(|watched| watched.batches().iter().copied());
+        let living = self.store.table(slot).dialogs.keys();
+        let mut concerned: Vec<(Slot, DialogKey)> =
+            watching.chain(living.map(|key| (slot, *key))).collect();
+        concerned.sort_unstable();
+        concerned.dedup();
+        for (home, key) in concerned {
+            let dialog = self.store.dialog(home, key);
+            if dialog.is_some_and(|dialog| moves::is_cut(home, dialog.watch.as_deref(), slot)) {
+                self.end_dialog(home, key, EndReason::Deactivated);
+            }
+        }
+    }
+
+    /// The slot is served here from now on.
+    fn open_slot(&mut self, slot: Slot, number: u64) {
+        let Some(content) = self.moves.open(slot, number) else {
+            return;
+        };
+        // Time does not go back for those who come.
+        self.now = self.now.max(content.now);
+        //= RFC 3903 4.1
+        //# an entity-tag is unique among all versions of all publications of a resource
+        while let Some(salt) = self.salt.filter(|salt| content.salts.contains(salt)) {
+            self.salt = Some(salt.wrapping_add(1));
+        }
+        for (key, outcome) in content.replies {
+            if self.replies.find(key).is_none() {
+                self.replies.remember(self.now, key, slot, outcome);
+            }
+        }
+        self.store.put_in(slot, content.table);
+        self.expire();
+        // The other shard's leader may have died before it told what it had decided to tell.
+        self.tell_slot_again(slot);
+    }
+
+    /// How each slot stands that ever moved, with the number of its last move.
+    pub fn standings(&self) -> impl Iterator<Item = (Slot, u64, Moved)> + '_ {
+        self.moves.standings()
+    }
+
+    /// Whether a part of the parcel with this sum has arrived.
+    #[must_use]
+    pub fn has_part(&self, slot: Slot, number: u64, sum: u32, part: u16) -> bool {
+        self.moves.has_part(slot, number, sum, part)
+    }
+
+    /// A slot that is frozen for this move, to be packed by any thread; `None` when it is not.
+    #[must_use]
+    pub fn export(&self, slot: Slot, number: u64) -> Option<Export> {
+        let replies = self.replies.share().into();
+        self.moves
+            .export(slot, number, self.now, self.salt, replies)
     }
 
     fn perform(&mut self, position: u16, command: &Command<'_>) -> Result<Outcome, Refusal> {
@@ -242,6 +379,10 @@ impl Machine {
                 Ok(Outcome::Ended)
             }
             Command::PublishInstances(publish) => self.publish_instances(publish),
+            Command::MoveSlot { slot, number, step } => {
+                self.move_slot(*slot, *number, *step);
+                Ok(Outcome::Done)
+            }
             part => self.change_part(part),
         }
     }
@@ -252,7 +393,7 @@ impl Machine {
             let mut changes = Changes::default();
             let registered = presentity.register(register, at, &mut changes)?;
             if !changes.is_empty() {
-                presentity.revision = index;
+                presentity.advance(index);
                 notices.changed(&presentity.aor, changes);
             }
             //= RFC 3261 10.3
@@ -522,7 +663,7 @@ impl Machine {
         let slot = digest::audited(index);
         Act::Attest {
             slot,
-            slot_digest: digest::of_slot(slot, self.store.table(slot)),
+            slot_digest: digest::of_slot(slot, self.store.table(slot), &self.moves),
             history_digest: self.history.digest(),
         }
     }
@@ -536,7 +677,8 @@ impl Machine {
             salt: self.salt,
             history: self.history.digest(),
         };
-        Snapshot::new(standing, self.store.share(), self.replies.share())
+        let (slots, replies) = (self.store.share(), self.replies.share());
+        Snapshot::new(standing, slots, replies, &self.moves)
     }
 
     /// The machine that a snapshot was taken of.
@@ -547,7 +689,12 @@ impl Machine {
         snapshot::read(reader)
     }
 
-    pub(super) fn from_parts(standing: Standing, store: Store, replies: Replies) -> Machine {
+    pub(super) fn from_parts(
+        standing: Standing,
+        store: Store,
+        replies: Replies,
+        moves: Moves,
+    ) -> Machine {
         Machine {
             now: standing.now,
             applied: standing.applied,
@@ -555,6 +702,7 @@ impl Machine {
             history: standing.history(),
             store,
             replies,
+            moves,
             notices: Notices::default(),
         }
     }

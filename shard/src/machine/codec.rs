@@ -12,7 +12,8 @@
 //!                  cseq:u32 expires:u32 route target
 //!   4 resubscribe  slot:u16 dialog:u128 cseq:u32 expires:u32 target
 //!   5 end dialog   slot:u16 dialog:u128 reason:u8
-//!   6 and up: enhanced presence, see `codec_enhanced.rs`
+//!   6 to 31: enhanced presence, see `codec_enhanced.rs`
+//!  32 move slot    slot:u16 move:u64 step:u8 [part:u16 parts:u16 sum:u32 bytes]
 //! binding  := length:u32 binding:u64 contact instance q:u16 path expires:u32 target
 //! tag      := salt:u32 index:u64 position:u16
 //! ```
@@ -33,6 +34,7 @@ use crate::machine::command::{
     Resubscribe, Subscribe, Ticket,
 };
 use crate::machine::cursor::{Cursor, Unreadable, put_slice};
+use crate::machine::moves::Step;
 use crate::machine::outcome::RequestKey;
 use crate::machine::values;
 use crate::presence::bearing::Bearing;
@@ -62,6 +64,17 @@ mod command {
     pub(super) const SUBSCRIBE: u8 = 3;
     pub(super) const RESUBSCRIBE: u8 = 4;
     pub(super) const END_DIALOG: u8 = 5;
+    pub(super) const MOVE_SLOT: u8 = 32;
+}
+
+/// Steps of a slot's move.
+mod step {
+    pub(super) const FREEZE: u8 = 1;
+    pub(super) const THAW: u8 = 2;
+    pub(super) const DROP: u8 = 3;
+    pub(super) const IMPORT: u8 = 4;
+    pub(super) const OPEN: u8 = 5;
+    pub(super) const ABANDON: u8 = 6;
 }
 
 mod bindings {
@@ -107,6 +120,11 @@ pub fn encode_request(request: &Request<'_>, out: &mut BytesMut) {
         }
         Command::Resubscribe(resubscribe) => 64 + resubscribe.target.len(),
         Command::EndDialog { .. } => 64,
+        Command::MoveSlot {
+            step: Step::Import { bytes, .. },
+            ..
+        } => 64 + bytes.len(),
+        Command::MoveSlot { .. } => 64,
         _ => 1_024,
     });
     behind_length(out, |out| {
@@ -116,6 +134,7 @@ pub fn encode_request(request: &Request<'_>, out: &mut BytesMut) {
             Command::Subscribe(_) => command::SUBSCRIBE,
             Command::Resubscribe(_) => command::RESUBSCRIBE,
             Command::EndDialog { .. } => command::END_DIALOG,
+            Command::MoveSlot { .. } => command::MOVE_SLOT,
             ref enhanced => codec_enhanced::number_of(enhanced),
         });
         out.put_u128_le(request.key.0);
@@ -145,9 +164,53 @@ pub fn encode_request(request: &Request<'_>, out: &mut BytesMut) {
                 out.put_u128_le(dialog.0);
                 out.put_u8(*reason as u8);
             }
+            Command::MoveSlot { slot, number, step } => {
+                out.put_u16_le(slot.number());
+                out.put_u64_le(*number);
+                put_step(*step, out);
+            }
             enhanced => codec_enhanced::put(enhanced, out),
         }
     });
+}
+
+fn put_step(step: Step<'_>, out: &mut BytesMut) {
+    match step {
+        Step::Freeze => out.put_u8(step::FREEZE),
+        Step::Thaw => out.put_u8(step::THAW),
+        Step::Drop => out.put_u8(step::DROP),
+        Step::Import {
+            part,
+            parts,
+            sum,
+            bytes,
+        } => {
+            out.put_u8(step::IMPORT);
+            out.put_u16_le(part);
+            out.put_u16_le(parts);
+            out.put_u32_le(sum);
+            put_slice(bytes, out);
+        }
+        Step::Open => out.put_u8(step::OPEN),
+        Step::Abandon => out.put_u8(step::ABANDON),
+    }
+}
+
+fn step<'a>(cursor: &mut Cursor<'a>) -> Result<Step<'a>, Unreadable> {
+    Ok(match cursor.u8()? {
+        step::FREEZE => Step::Freeze,
+        step::THAW => Step::Thaw,
+        step::DROP => Step::Drop,
+        step::IMPORT => Step::Import {
+            part: cursor.u16()?,
+            parts: cursor.u16()?,
+            sum: cursor.u32()?,
+            bytes: cursor.slice()?,
+        },
+        step::OPEN => Step::Open,
+        step::ABANDON => Step::Abandon,
+        _ => return cursor.wrong("a step's number before here"),
+    })
 }
 
 fn encode_register(register: &Register<'_>, out: &mut BytesMut) {
@@ -318,6 +381,19 @@ fn entry<'a>(cursor: &mut Cursor<'a>) -> Result<Entry<'a>, Unreadable> {
     Ok(Entry { at, act })
 }
 
+/// The command of an encoded request; `None` for what is none.
+#[must_use]
+pub fn command_of(request: &[u8]) -> Option<Command<'_>> {
+    Some(self::request(&mut Cursor::new(request)).ok()?.command)
+}
+
+/// The slot that an encoded request is about ([`Command::home`]): whoever has sent it may ask where that is
+/// now. `None` for what is no request.
+#[must_use]
+pub fn home_of(request: &[u8]) -> Option<Slot> {
+    command_of(request)?.home()
+}
+
 fn request<'a>(cursor: &mut Cursor<'a>) -> Result<Request<'a>, Unreadable> {
     let cursor = &mut cursor.part()?;
     let number = cursor.u8()?;
@@ -342,6 +418,11 @@ fn request<'a>(cursor: &mut Cursor<'a>) -> Result<Request<'a>, Unreadable> {
                 Some(reason) => reason,
                 None => return cursor.wrong("a reason's number before here"),
             },
+        },
+        command::MOVE_SLOT => Command::MoveSlot {
+            slot: slot(cursor)?,
+            number: cursor.u64()?,
+            step: step(cursor)?,
         },
         _ => codec_enhanced::read(number, cursor)?,
     };

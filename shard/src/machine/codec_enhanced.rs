@@ -64,7 +64,8 @@ pub(super) fn number_of(command: &Command<'_>) -> u8 {
         | Command::Publish(_)
         | Command::Subscribe(_)
         | Command::Resubscribe(_)
-        | Command::EndDialog { .. } => unreachable!("the other file has matched these"),
+        | Command::EndDialog { .. }
+        | Command::MoveSlot { .. } => unreachable!("the other file has matched these"),
     }
 }
 
@@ -198,7 +199,8 @@ pub(super) fn put(command: &Command<'_>, out: &mut BytesMut) {
         | Command::Publish(_)
         | Command::Subscribe(_)
         | Command::Resubscribe(_)
-        | Command::EndDialog { .. } => unreachable!("the other file has matched these"),
+        | Command::EndDialog { .. }
+        | Command::MoveSlot { .. } => unreachable!("the other file has matched these"),
     }
 }
 

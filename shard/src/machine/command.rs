@@ -1,6 +1,7 @@
 //! What a log entry says. Everything borrowed is a slice of the entry's bytes; what stays is copied
 //! once, where it is stored.
 
+use crate::machine::moves::Step;
 use crate::machine::outcome::RequestKey;
 use crate::slot::Slot;
 use crate::subscription::dialog::{DialogKey, EndReason, EndpointId};
@@ -205,4 +206,41 @@ pub enum Command<'a> {
         /// What.
         waiting: Waiting,
     },
+    /// A slot moves from this shard or to it (house D15). Nobody waits for it.
+    MoveSlot {
+        /// Which one.
+        slot: Slot,
+        /// Which move: the pool map counts them.
+        number: u64,
+        /// What is done.
+        step: Step<'a>,
+    },
+}
+
+impl Command<'_> {
+    /// The slot that the request is about, and whose memory keeps its outcome; `None` for a step of a move.
+    #[must_use]
+    pub fn home(&self) -> Option<Slot> {
+        Some(match self {
+            Command::Register(register) => Slot::of(register.aor),
+            Command::Publish(publish) => Slot::of(publish.presentity),
+            Command::Subscribe(subscribe) => Slot::of(subscribe.presentity),
+            Command::PublishInstances(publish) => Slot::of(publish.presentity),
+            Command::Resubscribe(Resubscribe { slot, .. }) | Command::EndDialog { slot, .. } => {
+                *slot
+            }
+            Command::SetMembers { presentity, .. }
+            | Command::Acknowledge { presentity, .. }
+            | Command::SetDelegate { presentity, .. }
+            | Command::ChangeContacts { presentity, .. }
+            | Command::HandContactsOver { presentity, .. }
+            | Command::ContactsArrived { presentity, .. }
+            | Command::MirrorContacts { presentity, .. }
+            | Command::EndEndpoint { presentity, .. }
+            | Command::Introduce { presentity, .. }
+            | Command::SetProfile { presentity, .. }
+            | Command::SetWaiting { presentity, .. } => Slot::of(presentity),
+            Command::MoveSlot { .. } => return None,
+        })
+    }
 }

@@ -7,7 +7,7 @@
 //! ```text
 //! question := 1 presentity package:u8 | 2 home watcher network:u8 format:u8 wish
 //!           | 3 presentity package:u8 tag
-//! answer   := 1 view | 2 shown | 3 flag
+//! answer   := 1 view | 2 shown | 3 flag | 32 its slot is on its way
 //! reply    := ticket:u64 outcome option(shown)
 //! notice   := dialog:u128 slot:u16 delivery:u8 cseq:u32 format:u8 (0 expires:u32 | 1 reason:u8)
 //!             route target
@@ -83,12 +83,23 @@ pub enum Answer {
     Shown(Box<Shown>),
     /// Whether it lives.
     Holds(bool),
+    /// The slot is on its way to another shard: to be asked there, in a moment.
+    Moving,
 }
 
 impl Machine {
     /// Looks something up.
     #[must_use]
     pub fn look_up(&self, question: &Question<'_>) -> Answer {
+        let (home, wish) = match question {
+            Question::View { presentity, .. } | Question::Holds { presentity, .. } => {
+                (presentity, None)
+            }
+            Question::Look { home, wish, .. } => (home, Some(wish)),
+        };
+        if self.looks_away(home, wish) {
+            return Answer::Moving;
+        }
         match question {
             Question::View {
                 presentity,
@@ -195,6 +206,7 @@ pub fn encode_answer(answer: &Answer, out: &mut Vec<u8>) {
             out.put_u8(3);
             put_flag(*lives, out);
         }
+        Answer::Moving => out.put_u8(32),
     }
 }
 
@@ -206,6 +218,7 @@ pub fn decode_answer(bytes: &[u8]) -> Option<Answer> {
             1 => Answer::View(view(cursor)?),
             2 => Answer::Shown(Box::new(shown(cursor)?)),
             3 => Answer::Holds(flag(cursor)?),
+            32 => Answer::Moving,
             _ => return cursor.wrong("an answer's number"),
         })
     })

@@ -8,6 +8,7 @@
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 use crate::machine::effect::{Notice, SubscriptionState};
+use crate::machine::moves::Moves;
 use crate::machine::outcome::Outcome;
 use crate::machine::section;
 use crate::machine::table::SlotTable;
@@ -25,9 +26,11 @@ pub(super) fn audited(index: u64) -> Slot {
 }
 
 /// The digest of one slot's state.
-pub(super) fn of_slot(slot: Slot, table: &SlotTable) -> u64 {
+pub(super) fn of_slot(slot: Slot, table: &SlotTable, moves: &Moves) -> u64 {
     let mut bytes = Vec::new();
-    section::encode_slot(slot, table, &mut bytes);
+    let aside = moves.aside(slot).map(|table| &**table);
+    section::encode_slot(slot, aside.unwrap_or(table), &mut bytes);
+    moves.encode_mark(slot, &mut bytes);
     xxh3_64(&bytes)
 }
 

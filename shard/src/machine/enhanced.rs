@@ -101,7 +101,7 @@ impl Machine {
         self.store.change(address, |presentity, _| {
             let mut changes = Changes::default();
             presentity.claim(profile, now, &mut changes);
-            presentity.revision = index;
+            presentity.advance(index);
             notices.changed(&presentity.aor, changes);
         });
     }
@@ -223,7 +223,7 @@ impl Machine {
                 self.store.change(presentity, |presentity, _| {
                     let mut changes = Changes::default();
                     presentity.claim(profile.clone(), now, &mut changes);
-                    presentity.revision = index;
+                    presentity.advance(index);
                     notices.changed(&presentity.aor, changes);
                     Ok(Outcome::Done)
                 })
@@ -238,7 +238,7 @@ impl Machine {
                     let mut changes = Changes::default();
                     let ended = presentity.lose(*endpoint, target, now, &mut changes);
                     if !changes.is_empty() {
-                        presentity.revision = index;
+                        presentity.advance(index);
                         notices.changed(&presentity.aor, changes);
                     }
                     ended

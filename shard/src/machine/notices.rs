@@ -19,6 +19,7 @@ use crate::presence::contacts::Delta;
 use crate::presence::container::{Network, Watcher};
 use crate::presence::endpoint::Endpoint;
 use crate::presence::enhanced::Changes;
+use crate::presence::limits::REPLY_MEMORY_MS;
 use crate::slot::{Aor, Slot};
 use crate::subscription::dialog::{Delivery, Dialog, DialogKey, EndReason, Format, Package};
 use crate::subscription::view::View;
@@ -76,6 +77,24 @@ impl Notices {
     /// One dialog asked for the state.
     pub(super) fn one(&mut self, presentity: &Aor, key: DialogKey) {
         self.due.push((presentity.clone(), Whom::One(key)));
+    }
+
+    /// One dialog is told again what it was told in the last 32 s before `before` (house D8).
+    pub(super) fn again(&mut self, key: DialogKey, dialog: &Dialog, before: Timestamp) {
+        let recent = |at: Timestamp| at.0.saturating_add(REPLY_MEMORY_MS) >= before.0;
+        if !recent(dialog.notified_at) {
+            return;
+        }
+        match dialog.watch.as_deref().and_then(Watch::batch) {
+            None => self.one(&dialog.presentity, key),
+            Some(batch) => {
+                for (address, member) in &batch.members {
+                    if recent(member.notified_at) {
+                        self.member(address, dialog.slot(), key);
+                    }
+                }
+            }
+        }
     }
 
     /// One dialog was shown its contacts in an answer: of this entry's steps those up to this number are

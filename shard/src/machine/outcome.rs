@@ -86,6 +86,9 @@ pub enum Outcome {
     Done,
     /// A dialog was ended on our own wish; nobody waits.
     Ended,
+    /// Nothing was done: the slot is on its way to another shard. To be asked again there in a moment,
+    /// under the same key; it is not remembered.
+    Moving,
     /// Nothing was changed.
     Refused(Refusal),
 }

@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use crate::machine::outcome::{Outcome, RequestKey};
 use crate::presence::limits::{REPLIES_MAX, REPLY_MEMORY_MS};
+use crate::slot::Slot;
 use crate::time::Timestamp;
 
 /// Outcomes in a chunk at most: a snapshot makes the shard thread copy no more than one chunk, some
@@ -25,9 +26,23 @@ pub(super) struct Chunk {
     pub(super) second: u64,
     /// What was answered to which request.
     pub(super) given: Vec<(RequestKey, Outcome)>,
+    /// The slot that each request was about, or [`Chunk::ANY`]: an outcome moves with its slot.
+    pub(super) homes: Vec<u16>,
 }
 
 impl Chunk {
+    /// Of an outcome that a snapshot of an earlier release held: it goes wherever a slot goes.
+    pub(super) const ANY: u16 = u16::MAX;
+
+    /// The outcomes of requests about a slot.
+    pub(super) fn of(&self, slot: Slot) -> impl Iterator<Item = &(RequestKey, Outcome)> {
+        let homes = self.homes.iter();
+        let given = homes.zip(&self.given);
+        given
+            .filter(move |(home, _)| **home == slot.number() || **home == Chunk::ANY)
+            .map(|(_, given)| given)
+    }
+
     /// Everything in it is older than the memory reaches.
     fn is_forgotten(&self, now: Timestamp) -> bool {
         let newest_ms = self.second.saturating_mul(1_000).saturating_add(999);
@@ -90,7 +105,13 @@ impl Replies {
     }
 
     /// Remembers an outcome given at `now`.
-    pub(super) fn remember(&mut self, now: Timestamp, key: RequestKey, outcome: Outcome) {
+    pub(super) fn remember(
+        &mut self,
+        now: Timestamp,
+        key: RequestKey,
+        home: Slot,
+        outcome: Outcome,
+    ) {
         let second = now.second();
         let fits = self
             .chunks
@@ -100,6 +121,7 @@ impl Replies {
             self.chunks.push_back(Arc::new(Chunk {
                 second,
                 given: Vec::new(),
+                homes: Vec::new(),
             }));
         }
         let number = self.first.wrapping_add(self.chunks.len() as u32 - 1);
@@ -116,6 +138,7 @@ impl Replies {
             },
         );
         chunk.given.push((key, outcome));
+        chunk.homes.push(home.number());
         self.count += 1;
         while self.count > REPLIES_MAX {
             self.forget_first();
@@ -171,7 +194,8 @@ impl Replies {
                 || (last.second == chunk.second && last.given.len() == CHUNK_MAX)
         });
         let sized = (1..=CHUNK_MAX).contains(&chunk.given.len());
-        if !younger || !sized || self.count + chunk.given.len() > REPLIES_MAX {
+        let whole = chunk.homes.len() == chunk.given.len();
+        if !younger || !sized || !whole || self.count + chunk.given.len() > REPLIES_MAX {
             return false;
         }
         let number = self.first.wrapping_add(self.chunks.len() as u32);
@@ -198,12 +222,16 @@ mod tests {
     use super::*;
     use crate::machine::outcome::Refusal;
 
+    fn home() -> Slot {
+        Slot::new(7).expect("a slot")
+    }
+
     const GIVEN: Outcome = Outcome::Refused(Refusal::NoMatch);
 
     #[test]
     fn an_outcome_is_remembered_for_64_times_t1() {
         let mut replies = Replies::default();
-        replies.remember(Timestamp(5_999), RequestKey(7), Outcome::Ended);
+        replies.remember(Timestamp(5_999), RequestKey(7), home(), Outcome::Ended);
         for (name, now, known) in [
             ("at once", 5_999, true),
             ("after 32 s", 37_999, true),
@@ -221,7 +249,7 @@ mod tests {
     fn the_oldest_go_first() {
         let mut replies = Replies::default();
         for key in 0..=REPLIES_MAX as u128 {
-            replies.remember(Timestamp(1_000), RequestKey(key), GIVEN);
+            replies.remember(Timestamp(1_000), RequestKey(key), home(), GIVEN);
         }
         assert_eq!(replies.len(), REPLIES_MAX + 1 - CHUNK_MAX);
         assert_eq!(replies.index.len(), replies.len());
@@ -234,9 +262,9 @@ mod tests {
     fn keys_that_share_a_half_are_told_apart() {
         let mut replies = Replies::default();
         let (older, newer) = (RequestKey(7), RequestKey((1 << 100) | 7));
-        replies.remember(Timestamp(1_000), older, Outcome::Ended);
+        replies.remember(Timestamp(1_000), older, home(), Outcome::Ended);
         assert_eq!(replies.find(newer), None);
-        replies.remember(Timestamp(2_000), newer, GIVEN);
+        replies.remember(Timestamp(2_000), newer, home(), GIVEN);
         assert_eq!(replies.find(newer), Some(&GIVEN));
         assert_eq!(replies.find(older), None);
         replies.forget_until(Timestamp(34_000));
@@ -251,7 +279,7 @@ mod tests {
     fn a_restored_memory_forgets_alike() {
         let mut replies = Replies::default();
         for key in 0..3 * CHUNK_MAX as u128 {
-            replies.remember(Timestamp(1_000 + key as u64 / 5), RequestKey(key), GIVEN);
+            replies.remember(Timestamp(1_000 + key as u64 / 5), RequestKey(key), home(), GIVEN);
         }
         let mut restored = Replies::default();
         for chunk in replies.share() {
@@ -264,7 +292,8 @@ mod tests {
         assert!(
             !restored.restore(Chunk {
                 second: 1 << 40,
-                given: Vec::new()
+                given: Vec::new(),
+                homes: Vec::new(),
             }),
             "empty"
         );

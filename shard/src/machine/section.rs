@@ -105,6 +105,12 @@ fn enhanced(cursor: &mut Cursor<'_>) -> Result<Enhanced, Unreadable> {
 /// The version of a snapshot that knows of enhanced presence.
 pub(super) const ENHANCED: u16 = 2;
 
+/// The version of a snapshot that knows of slots on their way, and whose outcomes are whose.
+pub(super) const MOVES: u16 = 3;
+
+/// The version that this release writes, and the newest that it reads.
+pub(super) const NEWEST: u16 = MOVES;
+
 /// Reads a slot's state, as a snapshot of `version` holds it, into an empty slot of `store`.
 pub(super) fn decode_slot(
     cursor: &mut Cursor<'_>,
@@ -426,6 +432,8 @@ pub(super) fn encode_outcome(outcome: &Outcome, out: &mut Vec<u8>) {
             values::put_option(*group, out, |group, out| out.put_u8(group));
         }
         Outcome::Done => out.put_u8(11),
+        // 12 to 31 are left for answers to clients.
+        Outcome::Moving => out.put_u8(32),
     }
 }
 
@@ -478,6 +486,7 @@ pub(super) fn decode_outcome(cursor: &mut Cursor<'_>, version: u16) -> Result<Ou
         9 => Outcome::DelegatesSet,
         10 => Outcome::ContactsChanged(values::option(cursor, Cursor::u8)?),
         11 => Outcome::Done,
+        32 => Outcome::Moving,
         _ => return cursor.wrong("an outcome's number"),
     })
 }
@@ -490,6 +499,9 @@ pub(super) fn encode_chunk(chunk: &Chunk, out: &mut Vec<u8>) {
         out.put_u128_le(key.0);
         encode_outcome(outcome, out);
     }
+    for home in &chunk.homes {
+        out.put_u16_le(*home);
+    }
 }
 
 /// Reads a chunk of remembered outcomes.
@@ -501,6 +513,14 @@ pub(super) fn decode_chunk(cursor: &mut Cursor<'_>, version: u16) -> Result<Chun
         let key = RequestKey(cursor.u128()?);
         given.push((key, decode_outcome(cursor, version)?));
     }
+    let homes = match version {
+        MOVES.. => (0..count).map(|_| cursor.u16()).collect::<Result<_, _>>()?,
+        _ => vec![Chunk::ANY; count],
+    };
     cursor.end()?;
-    Ok(Chunk { second, given })
+    Ok(Chunk {
+        second,
+        given,
+        homes,
+    })
 }

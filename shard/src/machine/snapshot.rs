@@ -6,6 +6,7 @@
 //!   1 machine   now, last index, salt, history digest     once, first
 //!   2 slot      one slot that is not empty                ascending
 //!   3 replies   one chunk of remembered outcomes          oldest first
+//!   8 move      how one slot stands that ever moved       ascending
 //!   9 end       how many sections stand before it         once, last
 //! ```
 //!
@@ -22,6 +23,7 @@ use bytes::BufMut;
 use crate::machine::apply::Machine;
 use crate::machine::cursor::{Cursor, Unreadable};
 use crate::machine::digest::History;
+use crate::machine::moves::Moves;
 use crate::machine::replies::{Chunk, Replies};
 use crate::machine::section;
 use crate::machine::store::Store;
@@ -32,13 +34,15 @@ use crate::time::Timestamp;
 const MAGIC: &[u8; 8] = b"LAMPLGHT";
 
 /// The version that this release writes, and the newest that it reads.
-pub(super) const VERSION: u16 = section::ENHANCED;
+pub(super) const VERSION: u16 = section::NEWEST;
 
 /// Kinds of sections. The numbers are never used again for something else.
 mod kind {
     pub(super) const MACHINE: u8 = 1;
     pub(super) const SLOT: u8 = 2;
     pub(super) const REPLIES: u8 = 3;
+    // 4 to 7 are left for what a shard holds besides.
+    pub(super) const MOVE: u8 = 8;
     pub(super) const END: u8 = 9;
 }
 
@@ -60,6 +64,8 @@ pub struct Snapshot {
     standing: Standing,
     slots: Vec<Arc<SlotTable>>,
     replies: VecDeque<Arc<Chunk>>,
+    /// Marks of slots that ever moved, encoded: there are few, or they are small.
+    marks: Vec<Vec<u8>>,
 }
 
 impl fmt::Debug for Snapshot {
@@ -73,13 +79,20 @@ impl fmt::Debug for Snapshot {
 impl Snapshot {
     pub(super) fn new(
         standing: Standing,
-        slots: Vec<Arc<SlotTable>>,
+        mut slots: Vec<Arc<SlotTable>>,
         replies: VecDeque<Arc<Chunk>>,
+        moves: &Moves,
     ) -> Snapshot {
+        // A frozen slot is written like any other; its mark sets it aside again.
+        let (marks, aside) = moves.share();
+        for (slot, table) in aside {
+            slots[usize::from(slot.number())] = table;
+        }
         Snapshot {
             standing,
             slots,
             replies,
+            marks,
         }
     }
 
@@ -123,6 +136,10 @@ impl Snapshot {
         for chunk in &self.replies {
             section::encode_chunk(chunk, &mut sections.body);
             sections.finish(kind::REPLIES)?;
+        }
+        for mark in &self.marks {
+            sections.body.put_slice(mark);
+            sections.finish(kind::MOVE)?;
         }
         let count = sections.count;
         sections.body.put_u32_le(count);
@@ -186,6 +203,7 @@ struct Restored {
     store: Store,
     last_slot: Option<Slot>,
     replies: Replies,
+    moves: Moves,
 }
 
 /// Reads a snapshot up to its end section; what stands behind it is left alone.
@@ -218,6 +236,7 @@ pub(super) fn read(reader: &mut dyn io::Read) -> Result<Machine, SnapshotError> 
             (Some(restored), kind::REPLIES) => {
                 restored.replies(&mut cursor, found).map_err(damaged)?;
             }
+            (Some(restored), kind::MOVE) => restored.moves.restore(&mut cursor).map_err(damaged)?,
             (Some(_), kind::END) if cursor.u32() == Ok(number) && cursor.left() == 0 => break,
             _ => return Err(SnapshotError::Damaged { section: number }),
         }
@@ -226,13 +245,15 @@ pub(super) fn read(reader: &mut dyn io::Read) -> Result<Machine, SnapshotError> 
         standing,
         mut store,
         replies,
+        mut moves,
         ..
     }) = restored
     else {
         return Err(SnapshotError::Damaged { section: 0 });
     };
     store.index_batches();
-    Ok(Machine::from_parts(standing, store, replies))
+    moves.part(&mut store);
+    Ok(Machine::from_parts(standing, store, replies, moves))
 }
 
 /// Reads one section into `body`, checked; gives its kind.
@@ -278,6 +299,7 @@ impl Restored {
             store: Store::default(),
             last_slot: None,
             replies: Replies::default(),
+            moves: Moves::default(),
         })
     }
 
@@ -435,11 +457,11 @@ mod tests {
             assert!(read(&mut &damaged[..]).is_err(), "byte {at}");
         }
         let mut newer = bytes.clone();
-        newer[8] = 3;
+        newer[8] = 4;
         let refused = read(&mut &newer[..]);
         assert!(matches!(
             refused,
-            Err(SnapshotError::Version { found: 3, known: 2 })
+            Err(SnapshotError::Version { found: 4, known: 3 })
         ));
         let mut endless = bytes[..10].to_vec();
         endless.extend_from_slice(&[kind::MACHINE, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0, 1, 2, 3]);

@@ -407,6 +407,53 @@ impl Store {
         true
     }
 
+    /// Takes a slot's table out: nothing of it is found, counted or ended any more. No dialog that stays
+    /// watches anybody in it, and none in it anybody who stays.
+    pub(super) fn set_aside(&mut self, slot: Slot) -> Arc<SlotTable> {
+        let table = std::mem::take(&mut self.slots.0[usize::from(slot.number())]);
+        for watched in table.iter() {
+            self.counts.presentities -= 1;
+            subtract(&mut self.counts, &watched.presentity);
+            if watched.queued_for != NEVER {
+                self.forget_presentity_end(watched.queued_for, watched.presentity.aor.clone());
+            }
+        }
+        for (key, held) in &table.dialogs {
+            self.counts.dialogs -= 1;
+            self.forget_dialog_end(held.queued_for, slot, *key);
+        }
+        table
+    }
+
+    /// Puts a table in that was set aside, here or in another machine, where there is none.
+    pub(super) fn put_in(&mut self, slot: Slot, table: Arc<SlotTable>) {
+        for watched in table.iter() {
+            self.counts.presentities += 1;
+            add(&mut self.counts, &watched.presentity);
+            if watched.queued_for != NEVER {
+                let aor = watched.presentity.aor.clone();
+                self.presentity_ends.push(watched.queued_for, aor);
+            }
+        }
+        for (key, held) in &table.dialogs {
+            self.counts.dialogs += 1;
+            if held.queued_for != NEVER {
+                self.dialog_ends
+                    .push(held.queued_for, QueuedDialog::new(slot, *key));
+            }
+        }
+        let place = &mut self.slots.0[usize::from(slot.number())];
+        assert!(place.len() == 0, "a slot comes to where it is not");
+        *place = table;
+    }
+
+    /// The slots of all whom the batched dialogs of a slot watch.
+    pub(super) fn batch_members(&self, slot: Slot) -> impl Iterator<Item = Slot> + '_ {
+        let held = self.table(slot).dialogs.values();
+        let batches = held.filter_map(|held| held.dialog.watch.as_deref()?.batch());
+        batches.flat_map(|batch| batch.members.keys().map(Aor::slot))
+    }
+
     /// Nothing ends before this instant; see [`Deadlines::first`].
     pub(super) fn next_deadline(&self) -> Option<Timestamp> {
         let presentities = self.presentity_ends.first();

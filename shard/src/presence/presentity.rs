@@ -19,7 +19,8 @@ pub struct Presentity {
     /// Its canonical address.
     pub aor: Aor,
     /// Log index of the entry that last changed what watchers can see; 0 if none ever did. An index
-    /// exists once, so an address that is forgotten and comes back never repeats a revision.
+    /// exists once, so an address that is forgotten and comes back never repeats a revision; see
+    /// [`Presentity::advance`] for one that came from another shard.
     pub revision: u64,
     /// What is published for it.
     pub publications: Publications,
@@ -193,7 +194,7 @@ impl Presentity {
             self.enhanced = None;
         }
         if !changes.is_empty() {
-            self.revision = index;
+            self.advance(index);
         }
         result
     }
@@ -211,7 +212,7 @@ impl Presentity {
     ) -> Result<Published, Refusal> {
         let published = self.publications.publish(request, fresh, now)?;
         if published.visible {
-            self.revision = fresh.index;
+            self.advance(fresh.index);
             self.recompute(request.package, now, changes);
         }
         Ok(published)
@@ -233,7 +234,7 @@ impl Presentity {
         let mut ended = Vec::new();
         self.publications.expire(now, |package| ended.push(package));
         for package in ended {
-            self.revision = index;
+            self.advance(index);
             self.recompute(package, now, changes);
         }
         let before = self.endpoints.clone();
@@ -248,9 +249,19 @@ impl Presentity {
             enhanced.compute(&self.publications, now, changes);
         }
         if !changes.is_empty() {
-            self.revision = index;
+            self.advance(index);
         }
         ended
+    }
+
+    /// What is shown changed, by the entry at log position `index`. Where the presentity came from another
+    /// shard, whose log was longer, its revision goes on from what it was: it never goes back.
+    pub fn advance(&mut self, index: u64) {
+        self.revision = if self.revision <= index {
+            index
+        } else {
+            self.revision + 1
+        };
     }
 
     /// When the next of its publications, endpoints and instances ends.

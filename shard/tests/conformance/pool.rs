@@ -52,6 +52,34 @@ impl Pool {
         pool
     }
 
+    /// Another pool's shard: its requests are others.
+    pub fn start_other() -> Pool {
+        let mut pool = Pool::start_beside();
+        // Its log is shorter or longer than that of the first.
+        pool.index += 1_000;
+        pool
+    }
+
+    /// One whose log is as long.
+    pub fn start_beside() -> Pool {
+        let mut pool = Pool::start();
+        pool.requests = 1 << 32;
+        pool
+    }
+
+    /// The request with this number of another pool, as it comes here.
+    pub fn ask_again(&mut self, number: u64, command: Command<'_>) -> Outcome {
+        let mine = std::mem::replace(&mut self.requests, number - 1);
+        let outcome = self.ask(command);
+        self.requests = mine;
+        outcome
+    }
+
+    /// Where the log ends.
+    pub fn index(&self) -> u64 {
+        self.index
+    }
+
     /// Lets node `node` begin to lead.
     pub fn lead(&mut self, node: u64) {
         self.enter(&Act::TermStart {

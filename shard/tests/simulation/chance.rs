@@ -1,6 +1,7 @@
 //! Chance that a seed repeats exactly (splitmix64).
 
 /// A stream of numbers.
+#[derive(Debug)]
 pub struct Chance(u64);
 
 impl Chance {

@@ -3,7 +3,8 @@
 //!
 //! There are two worlds: plain telephones against a model of everything, and enhanced presence against
 //! rules. `LAMPLIGHT_SEEDS=n` runs n seeds of each instead of the usual number, `LAMPLIGHT_SEED=x` only that
-//! one of the first, `LAMPLIGHT_ENHANCED_SEED=x` of the second. A failure prints its seed.
+//! one of the first, `LAMPLIGHT_ENHANCED_SEED=x` of the second. A failure prints its seed. A third world has
+//! plain telephones in three shards between which slots move: `LAMPLIGHT_MOVE_SEED=x`.
 
 mod asked;
 mod author;
@@ -11,6 +12,7 @@ mod chance;
 mod enhanced;
 mod mistakes;
 mod model;
+mod moves;
 #[path = "../resolution/naive.rs"]
 mod naive;
 mod replicas;
@@ -25,6 +27,9 @@ const SEEDS: u64 = 2_000;
 
 /// Seeds of enhanced presence in a usual run.
 const ENHANCED_SEEDS: u64 = 400;
+
+/// Seeds of slots that move in a usual run.
+const MOVE_SEEDS: u64 = 600;
 
 /// Seeds within which each planted mistake must be found.
 const SEEDS_TO_FIND_A_MISTAKE: u64 = 100;
@@ -90,6 +95,31 @@ fn replicas_and_model_agree() {
 #[test]
 fn enhanced_replicas_agree_and_keep_the_rules() {
     run_seeds(ENHANCED, ENHANCED_SEEDS);
+}
+
+// House D15: moving slots is nothing that a client could notice.
+#[test]
+fn slots_move_between_shards_and_nobody_notices() {
+    let seeds = match asked_for("LAMPLIGHT_MOVE_SEED") {
+        Some(seed) => seed..=seed,
+        None => 1..=asked_for("LAMPLIGHT_SEEDS").unwrap_or(MOVE_SEEDS),
+    };
+    let mut moved = 0;
+    for seed in seeds {
+        moved += moves::run(seed, None)
+            .unwrap_or_else(|wrong| panic!("LAMPLIGHT_MOVE_SEED={seed}: {wrong}"));
+    }
+    println!("{moved} slots moved");
+}
+
+#[test]
+fn slips_of_who_moves_slots_are_found() {
+    for slip in moves::Slip::ALL {
+        let found = (1..=SEEDS_TO_FIND_A_MISTAKE)
+            .find_map(|seed| Some((seed, moves::run(seed, Some(slip)).err()?)));
+        let (seed, wrong) = found.unwrap_or_else(|| panic!("{slip:?} was not found"));
+        println!("{slip:?}: seed {seed}, {}", wrong.lines().next().unwrap_or_default());
+    }
 }
 
 /// The first seed by which the judges of a world find a mistake, and what they say.

@@ -1,5 +1,6 @@
 //! Sockets: the only part with tokio.
 
+pub mod driven;
 mod mailbox;
 mod socket;
 mod stream;

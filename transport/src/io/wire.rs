@@ -45,9 +45,24 @@ pub enum Complete {
     No,
 }
 
+/// Sends datagrams.
+pub(super) trait SendDatagrams {
+    /// Sends the first of a batch, as many as there is room for.
+    fn send(&self, batch: &[(SocketAddr, Bytes)]) -> std::io::Result<usize>;
+}
+
+impl SendDatagrams for tokio::net::UdpSocket {
+    fn send(&self, batch: &[(SocketAddr, Bytes)]) -> std::io::Result<usize> {
+        use std::os::fd::AsFd as _;
+        self.try_io(tokio::io::Interest::WRITABLE, || {
+            udp::send(self.as_fd(), batch)
+        })
+    }
+}
+
 /// One datagram socket.
 pub(super) struct Datagrams {
-    pub(super) socket: Rc<tokio::net::UdpSocket>,
+    pub(super) socket: Rc<dyn SendDatagrams>,
     pub(super) local: SocketAddr,
     queue: VecDeque<(SocketAddr, Bytes)>,
     /// Rung when something is left that the kernel had no room for.
@@ -458,7 +473,7 @@ impl Wire {
         Some(stream.flow)
     }
 
-    pub(super) fn add_datagrams(&mut self, socket: Rc<tokio::net::UdpSocket>, local: SocketAddr) {
+    pub(super) fn add_datagrams(&mut self, socket: Rc<dyn SendDatagrams>, local: SocketAddr) {
         self.datagrams.push(Datagrams {
             socket,
             local,
@@ -491,7 +506,6 @@ impl Wire {
     }
 
     pub(super) fn flush_datagrams(&mut self, place: usize) {
-        use std::os::fd::AsFd as _;
         let Datagrams {
             socket,
             queue,
@@ -500,9 +514,7 @@ impl Wire {
         } = &mut self.datagrams[place];
         while !queue.is_empty() {
             let batch = queue.make_contiguous();
-            match socket.try_io(tokio::io::Interest::WRITABLE, || {
-                udp::send(socket.as_fd(), batch)
-            }) {
+            match socket.send(batch) {
                 Ok(sent) => {
                     self.counters.datagrams_out.fetch_add(sent as u64, Relaxed);
                     queue.drain(..sent);

@@ -156,6 +156,28 @@ pub(super) struct Core<U: TransactionUser> {
 pub(super) type Shared<U> = Rc<RefCell<Core<U>>>;
 
 impl<U: TransactionUser> Core<U> {
+    /// A worker's core, at the beginning of its time.
+    pub(super) fn shared(user: U, wire: Wire) -> Shared<U> {
+        Rc::new(RefCell::new(Core {
+            user,
+            wire,
+            epoch: Instant::now(),
+            armed: None,
+            timer: Rc::new(Notify::new()),
+        }))
+    }
+
+    /// How long until something is due.
+    pub(super) fn patience(&self) -> Option<Duration> {
+        let next = Duration::from_millis(self.next_deadline()?.0);
+        Some(next.saturating_sub(self.epoch.elapsed()))
+    }
+
+    /// Whether something is due now.
+    pub(super) fn is_due(&self) -> bool {
+        self.patience().is_some_and(|left| left.is_zero())
+    }
+
     /// Runs one turn.
     pub(super) fn turn(core: &Shared<U>, work: impl FnOnce(&mut Core<U>)) {
         let opening = {
@@ -207,6 +229,23 @@ impl<U: TransactionUser> Core<U> {
             .into_iter()
             .flatten()
             .min()
+    }
+
+    /// A datagram arrived at a socket.
+    pub(super) fn datagram(&mut self, bytes: Bytes, peer: SocketAddr, place: usize) {
+        //= RFC 5626 3.5.1
+        //# a few blank bytes keep a mapping alive and want no answer
+        if bytes.len() <= 4 && bytes.iter().all(u8::is_ascii_whitespace) {
+            self.wire.counters.keepalives_in.fetch_add(1, Relaxed);
+            return;
+        }
+        let flow = Flow {
+            worker: self.wire.worker,
+            transport: Transport::Udp,
+            number: place as u64,
+            peer,
+        };
+        self.arrive(bytes, flow);
     }
 
     /// A message arrived by `flow`. `false` when the stream it came by should close.
@@ -312,8 +351,17 @@ impl<U: TransactionUser> Core<U> {
         }
     }
 
+    /// What somebody posted, and what else waits.
+    pub(super) fn mail(&mut self, first: U::Mail, mailbox: &Mailbox<U::Mail>) {
+        self.user.on_mail(first, &mut self.wire);
+        for _ in 1..MAIL_PER_TURN {
+            let Some(next) = mailbox.take() else { break };
+            self.user.on_mail(next, &mut self.wire);
+        }
+    }
+
     /// Does what is due.
-    fn expire(&mut self) {
+    pub(super) fn expire(&mut self) {
         let now = self.wire.now;
         let mut again = Vec::new();
         self.wire
@@ -509,29 +557,30 @@ async fn run<U: TransactionUser>(
     listeners: Vec<(TcpListener, Option<Certificates>)>,
     stopped: oneshot::Receiver<Duration>,
 ) {
+    let mut datagrams = Vec::new();
     for socket in sockets {
         let local = socket.local_addr().expect("a bound socket has an address");
         let socket = tokio::net::UdpSocket::from_std(socket)
             .expect("the runtime takes a non-blocking socket");
-        wire.add_datagrams(Rc::new(socket), local);
+        let socket = Rc::new(socket);
+        wire.add_datagrams(Rc::<tokio::net::UdpSocket>::clone(&socket), local);
+        datagrams.push(socket);
     }
     wire.stream_local = listeners
         .first()
         .and_then(|(listener, _)| listener.local_addr().ok());
-    let timer = Rc::new(Notify::new());
-    let core = Core {
-        user,
-        wire,
-        epoch: Instant::now(),
-        armed: None,
-        timer: Rc::clone(&timer),
-    };
-    let core: Shared<U> = Rc::new(RefCell::new(core));
+    let core = Core::shared(user, wire);
+    let timer = Rc::clone(&core.borrow().timer);
 
     let mut intake = Vec::new();
-    for place in 0..core.borrow().wire.datagrams.len() {
-        intake.push(tokio::task::spawn_local(receive(Rc::clone(&core), place)));
-        tokio::task::spawn_local(drain(Rc::clone(&core), place));
+    for (place, socket) in datagrams.into_iter().enumerate() {
+        let (receiving, draining) = (Rc::clone(&core), Rc::clone(&core));
+        intake.push(tokio::task::spawn_local(receive(
+            receiving,
+            Rc::clone(&socket),
+            place,
+        )));
+        tokio::task::spawn_local(drain(draining, socket, place));
     }
     for (listener, tls) in listeners {
         let listener = tokio::net::TcpListener::from_std(listener)
@@ -557,14 +606,11 @@ async fn run<U: TransactionUser>(
 }
 
 /// Datagrams in, a batch a turn.
-async fn receive<U: TransactionUser>(core: Shared<U>, place: usize) {
-    let (socket, worker) = {
-        let core = core.borrow();
-        (
-            Rc::clone(&core.wire.datagrams[place].socket),
-            core.wire.worker,
-        )
-    };
+async fn receive<U: TransactionUser>(
+    core: Shared<U>,
+    socket: Rc<tokio::net::UdpSocket>,
+    place: usize,
+) {
     let mut arena = Arena::new();
     let mut batch = Vec::with_capacity(udp::BATCH);
     loop {
@@ -581,21 +627,7 @@ async fn receive<U: TransactionUser>(core: Shared<U>, place: usize) {
                     .datagrams_in
                     .fetch_add(batch.len() as u64, Relaxed);
                 for (bytes, peer) in batch.drain(..) {
-                    //= RFC 5626 3.5.1
-                    //# a few blank bytes keep a mapping alive and want no answer
-                    if bytes.len() <= 4 && bytes.iter().all(u8::is_ascii_whitespace) {
-                        core.wire.counters.keepalives_in.fetch_add(1, Relaxed);
-                        continue;
-                    }
-                    core.arrive(
-                        bytes,
-                        Flow {
-                            worker,
-                            transport: Transport::Udp,
-                            number: place as u64,
-                            peer,
-                        },
-                    );
+                    core.datagram(bytes, peer, place);
                 }
             }),
             // An ICMP error of something we sent: there is nothing to read.
@@ -613,12 +645,12 @@ async fn receive<U: TransactionUser>(core: Shared<U>, place: usize) {
 }
 
 /// Datagrams that the kernel had no room for, when it has room again.
-async fn drain<U: TransactionUser>(core: Shared<U>, place: usize) {
-    let (socket, full) = {
-        let core = core.borrow();
-        let datagrams = &core.wire.datagrams[place];
-        (Rc::clone(&datagrams.socket), Rc::clone(&datagrams.full))
-    };
+async fn drain<U: TransactionUser>(
+    core: Shared<U>,
+    socket: Rc<tokio::net::UdpSocket>,
+    place: usize,
+) {
+    let full = Rc::clone(&core.borrow().wire.datagrams[place].full);
     loop {
         full.notified().await;
         if socket.writable().await.is_err() {
@@ -633,13 +665,7 @@ async fn mail<U: TransactionUser>(core: Shared<U>, mailbox: Mailbox<U::Mail>) {
     loop {
         mailbox.woken().await;
         while let Some(first) = mailbox.take() {
-            Core::turn(&core, |core| {
-                core.user.on_mail(first, &mut core.wire);
-                for _ in 1..MAIL_PER_TURN {
-                    let Some(next) = mailbox.take() else { break };
-                    core.user.on_mail(next, &mut core.wire);
-                }
-            });
+            Core::turn(&core, |core| core.mail(first, &mailbox));
             yield_now().await;
         }
     }

@@ -31,6 +31,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crossbeam::channel::Sender;
 
+use super::threads::{Threads, Workforce};
 use super::types::GroupId;
 pub use group::GroupLog;
 use group::GroupState;
@@ -187,9 +188,22 @@ impl Log {
     /// # Errors
     /// [`LogError`].
     pub fn open(dir: &Path, options: LogOptions) -> Result<(Log, Recovery), LogError> {
+        Log::open_with(dir, options, &Threads)
+    }
+
+    /// Opens the log as [`Log::open`] does; `workforce` does the writing.
+    ///
+    /// # Errors
+    /// [`LogError`].
+    pub fn open_with(
+        dir: &Path,
+        options: LogOptions,
+        workforce: &dyn Workforce,
+    ) -> Result<(Log, Recovery), LogError> {
         let (shared, tail, recovery) = recovery::recover(dir, options)?;
         let shared = Arc::new(shared);
-        let orders = writer::start(Arc::clone(&shared), tail).map_err(|why| LogError::Io {
+        let started = writer::start(Arc::clone(&shared), tail, workforce);
+        let orders = started.map_err(|why| LogError::Io {
             path: dir.to_owned(),
             why,
         })?;

@@ -15,6 +15,7 @@ use tokio::sync::oneshot;
 use super::group::Location;
 use super::record::{self, BATCH_HEAD, BatchHead, Record};
 use super::{GroupId, Shared, lock, segment};
+use crate::raft::threads::{Work, Workforce};
 use crate::raft::types::TypeConfig;
 
 /// Orders that wait. Each group has a few appends in flight; beyond this the raft tasks wait.
@@ -67,7 +68,11 @@ pub(super) struct Tail {
 }
 
 /// Starts the writer and the thread that keeps its next segment ready.
-pub(super) fn start(shared: Arc<Shared>, tail: Tail) -> io::Result<Sender<Order>> {
+pub(super) fn start(
+    shared: Arc<Shared>,
+    tail: Tail,
+    workforce: &dyn Workforce,
+) -> io::Result<Sender<Order>> {
     let (orders, queue) = bounded(ORDERS_MAX);
     let preparer = Arc::clone(&shared);
     std::thread::Builder::new()
@@ -81,10 +86,10 @@ pub(super) fn start(shared: Arc<Shared>, tail: Tail) -> io::Result<Sender<Order>
         shared,
         tail,
         buffer: Vec::new(),
+        queue,
+        failed: false,
     };
-    std::thread::Builder::new()
-        .name("log".to_owned())
-        .spawn(move || writer.run(&queue))?;
+    workforce.employ("log".to_owned(), Box::new(writer))?;
     Ok(orders)
 }
 
@@ -92,6 +97,9 @@ struct Writer {
     shared: Arc<Shared>,
     tail: Tail,
     buffer: Vec<u8>,
+    queue: Receiver<Order>,
+    /// Whether the disk has failed: then nothing more is written.
+    failed: bool,
 }
 
 /// A record that was put into the batch: whose entry it is, and where in the batch.
@@ -102,25 +110,48 @@ struct Placed {
     length: usize,
 }
 
-impl Writer {
-    fn run(mut self, queue: &Receiver<Order>) {
-        while let Ok(first) = queue.recv() {
-            let mut batch = vec![first];
-            let mut bytes = weight(&batch[0]);
-            while bytes < BATCH_BYTES_MAX {
-                let Ok(next) = queue.try_recv() else { break };
-                bytes += weight(&next);
-                batch.push(next);
-            }
-            if let Err(error) = self.write(batch) {
-                (self.shared.options.on_failure)(&format!(
-                    "{}: {error}",
-                    self.shared.dir.display()
-                ));
-                return;
-            }
+impl Work for Writer {
+    fn run(mut self: Box<Self>) {
+        while !self.failed
+            && let Ok(first) = self.queue.recv()
+        {
+            self.batch(first);
         }
+    }
+
+    fn turn(&mut self) -> bool {
+        match self.queue.try_recv() {
+            Ok(first) if !self.failed => {
+                self.batch(first);
+                true
+            }
+            _ => false,
+        }
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
         self.shared.spares.close();
+    }
+}
+
+impl Writer {
+    /// Writes what waits, up to a batch.
+    fn batch(&mut self, first: Order) {
+        let mut batch = vec![first];
+        let mut bytes = weight(&batch[0]);
+        while bytes < BATCH_BYTES_MAX {
+            let Ok(next) = self.queue.try_recv() else {
+                break;
+            };
+            bytes += weight(&next);
+            batch.push(next);
+        }
+        if let Err(error) = self.write(batch) {
+            (self.shared.options.on_failure)(&format!("{}: {error}", self.shared.dir.display()));
+            self.failed = true;
+        }
     }
 
     fn write(&mut self, batch: Vec<Order>) -> io::Result<()> {
