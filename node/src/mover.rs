@@ -57,14 +57,14 @@ const LOOK: Duration = Duration::from_millis(100);
 const GLANCE: Duration = Duration::from_millis(1);
 
 /// How long a shard's log is waited for: an election is longer, and then it is another node's turn.
-const STEP_PATIENCE: Duration = Duration::from_millis(500);
+const STEP_PATIENCE: Duration = Duration::from_millis(300);
 
 /// How long a slot is frozen at most before its move is given up for now: well within the five seconds for
 /// which a request waits at its ingress.
-const FREEZE_MAX: Duration = Duration::from_millis(1_500);
+const FREEZE_MAX: Duration = Duration::from_millis(1_000);
 
 /// How soon a move that was given up is tried again; doubled each time.
-const AGAIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
+const AGAIN: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
 
 /// Freezes remembered for the operator.
 const FREEZES_MAX: usize = 1_024;
@@ -292,11 +292,18 @@ fn step_without_bytes(step: Step<'_>) -> Step<'static> {
 struct Later {
     not_before: Instant,
     pause: Duration,
+    tries: u32,
 }
+
+/// How often a move waits for its shards to be led by those that are to lead: they hand over in a moment, and
+/// a slot would be frozen meanwhile. Who is to lead may be gone.
+const TRIES_FOR_LEADERS: u32 = 3;
 
 /// Why a slot has not moved.
 #[derive(Debug, thiserror::Error)]
 enum Stuck {
+    #[error("nobody leads shard {0} now")]
+    Absent(u16),
     #[error("shard {0} does not answer")]
     Silent(u16),
     #[error("it took too long")]
@@ -435,7 +442,14 @@ impl Mover {
         let Move { to, number } = moving;
         // Before anybody has to wait: is there somebody at the other end?
         let there = self.ask(map, to, slot, None).await;
-        there.ok_or(Stuck::Silent(to))?;
+        let (leader, _) = there.ok_or(Stuck::Absent(to))?;
+        for (shard, leader) in [(from, self.node), (to, leader)] {
+            let wanted = map.shard(shard).and_then(|entry| entry.replicas.first());
+            let tried = self.later().get(&slot.number()).map_or(0, |later| later.tries);
+            if wanted != Some(&leader) && tried < TRIES_FOR_LEADERS {
+                return Err(Stuck::Absent(shard));
+            }
+        }
         let begin = Instant::now();
         let step = |step| (encoded(slot, number, step), taken(slot, number, step));
         let (freeze, frozen) = step(Step::Freeze);
@@ -515,7 +529,8 @@ impl Mover {
                         bytes: &bytes,
                     };
                     let request = encoded(slot, number, import);
-                    (part, mover.ask(&map, to, slot, Some(request)).await)
+                    let told = mover.ask(&map, to, slot, Some(request)).await;
+                    (part, told.map(|(_, stands)| stands))
                 });
             }
             if begin.elapsed() > FREEZE_MAX {
@@ -544,10 +559,16 @@ impl Mover {
         let number = moving.number;
         let pause = {
             let mut later = self.later();
-            let before = later.get(&slot.number()).map(|later| later.pause);
-            let pause = before.map_or(AGAIN.0, |pause| (pause * 2).min(AGAIN.1));
+            let before = later.get(&slot.number());
+            let tries = before.map_or(0, |later| later.tries) + 1;
+            let pause = before.map_or(AGAIN.0, |later| (later.pause * 2).min(AGAIN.1));
             let not_before = Instant::now() + pause;
-            later.insert(slot.number(), Later { not_before, pause });
+            let now = Later {
+                not_before,
+                pause,
+                tries,
+            };
+            later.insert(slot.number(), now);
             pause
         };
         tracing::warn!(
@@ -557,8 +578,8 @@ impl Mover {
             ?pause,
             "a slot does not move now; it is tried again"
         );
-        let stood = read(group, move |machine| stands(machine, slot)).await;
-        if stood != Some((number, Some(Standing::Frozen))) {
+        // Nobody was made to wait.
+        if matches!(why, Stuck::Absent(_)) {
             return;
         }
         let again = Change::MoveAgain {
@@ -588,7 +609,7 @@ impl Mover {
         shard: u16,
         slot: Slot,
         request: Option<Bytes>,
-    ) -> Option<Stands> {
+    ) -> Option<(NodeNumber, Stands)> {
         let mut question = BytesMut::new();
         question.put_u16_le(shard);
         question.put_u16_le(slot.number());
@@ -597,7 +618,8 @@ impl Mover {
         let mut nodes: VecDeque<NodeNumber> = VecDeque::new();
         if let Some(group) = self.hosted.get(shard) {
             if group.proposer.is_leading() {
-                return answer(&self.hosted, question).await;
+                let stands = answer(&self.hosted, question).await?;
+                return Some((self.node, stands));
             }
             nodes.extend(Some(group.proposer.leader()).filter(|leader| *leader != 0));
         }
@@ -616,7 +638,7 @@ impl Mover {
             if let Ok(answer) = answer.await
                 && let Some(stands) = read_stands(answer)
             {
-                return Some(stands);
+                return Some((node, stands));
             }
         }
         None

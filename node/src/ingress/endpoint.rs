@@ -626,8 +626,8 @@ impl Endpoint {
         }
         let oldest_ms = self
             .waiting
-            .oldest()
-            .map_or(0, |(_, since)| wire.now().0 - since.0);
+            .oldest_at_work()
+            .map_or(0, |since| wire.now().0 - since.0);
         if self.routes.reach(shard).permits.take(grace, oldest_ms) {
             return Ok(shard);
         }
@@ -813,8 +813,9 @@ impl Endpoint {
     /// The slot of a request is on its way to another shard: it is asked for again in a moment. Errands come
     /// again by themselves.
     fn wait_for_move(&mut self, ticket: Ticket, wire: &mut Wire) {
-        if Errands::is_one(ticket) || self.waiting.look(ticket).is_none() {
-            return;
+        match self.waiting.look(ticket) {
+            Some(waiting) if !Errands::is_one(ticket) => waiting.met_move = true,
+            _ => return,
         }
         let at = Millis(wire.now().0 + MOVING_MS);
         self.moving.push_back((at, ticket));
@@ -1140,6 +1141,7 @@ impl TransactionUser for Endpoint {
                     shard,
                     admitted: shard,
                     routes: self.routes_version,
+                    met_move: false,
                     since,
                     next: Millis::default(),
                     what,
