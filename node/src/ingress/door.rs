@@ -115,9 +115,17 @@ impl Receive for Door {
                     return self.refuse(from, shard, &[ticket]);
                 };
                 let traffic = self.traffic.clone();
+                let proposer = replica.proposer.clone();
                 let job = Job::Read(Box::new(move |machine| {
-                    if let Some(question) = crossing::decode_question(&question) {
-                        traffic.found(from, ticket, &machine.look_up(&question));
+                    let Some(question) = crossing::decode_question(&question) else {
+                        return;
+                    };
+                    let answer = machine.look_up(&question);
+                    // The process may have been stopped between the first look at the lease and this one.
+                    if proposer.can_read() {
+                        traffic.found(from, ticket, &answer);
+                    } else {
+                        traffic.refuse(from, None, &[ticket]);
                     }
                 }));
                 if replica.runner.submit(job).is_err() {

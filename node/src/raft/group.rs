@@ -54,13 +54,15 @@ pub struct Tuning {
     pub snapshot_bytes: u64,
 }
 
-/// House D17: a dozen or two groups, a second to fail over.
+/// House D17: a dozen or two groups, a second to fail over. openraft's followers wait for the longest
+/// election time (its lease) and then for one drawn between the two: 1.0 to 1.2 s after the last
+/// heartbeat. Half a second more of either was half a second more of every node that is lost.
 impl Default for Tuning {
     fn default() -> Tuning {
         Tuning {
             heartbeat_ms: 100,
-            election_min_ms: 500,
-            election_max_ms: 1_000,
+            election_min_ms: 400,
+            election_max_ms: 600,
             snapshot_bytes: 64 << 20,
         }
     }

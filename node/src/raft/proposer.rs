@@ -137,6 +137,8 @@ impl Proposer {
             waiting,
             set_aside: None,
             in_flight: VecDeque::new(),
+            fresh: true,
+            looked_ms: 0,
             started: None,
             proposed: 0,
             last_at: Timestamp(0),
@@ -204,6 +206,13 @@ impl Proposer {
     }
 }
 
+/// When a quorum was heard at the earliest, if a report that came after `looked_before_ms` says that it
+/// was `silent_ms` before the report. The report does not say when it was made, and the process may have
+/// been stopped since: a leader that wakes must not take old news for new.
+fn heard_ms(looked_before_ms: u64, silent_ms: u64) -> u64 {
+    looked_before_ms.saturating_sub(silent_ms)
+}
+
 /// An entry on its way.
 struct InFlight {
     tickets: Vec<Ticket>,
@@ -221,6 +230,10 @@ struct Task {
     /// A batch that did not fit into the last entry.
     set_aside: Option<Batch>,
     in_flight: VecDeque<InFlight>,
+    /// Whether the metrics have changed since they were last looked at.
+    fresh: bool,
+    /// When they were last looked at, in milliseconds since the standing's epoch.
+    looked_ms: u64,
     /// The term for which TermStart was proposed.
     started: Option<u64>,
     /// Entries proposed since the digests were last attested.
@@ -247,6 +260,7 @@ impl Task {
                     if changed.is_err() {
                         return;
                     }
+                    self.fresh = true;
                 }
                 done = first_done(&mut self.in_flight) => self.finished(done),
                 batch = self.waiting.recv(), if room => match batch {
@@ -260,14 +274,15 @@ impl Task {
 
     /// Follows leadership, deadlines and audits.
     async fn look_around(&mut self) {
+        let looked_before_ms = self.looked_ms;
+        self.looked_ms = self.standing.epoch.elapsed().as_millis() as u64;
+        let fresh = std::mem::take(&mut self.fresh) || self.metrics.has_changed().unwrap_or(false);
         let (leads, term) = {
             let metrics = self.metrics.borrow_and_update();
             let leads = metrics.state == ServerState::Leader && metrics.running_state.is_ok();
-            let now_ms = self.standing.epoch.elapsed().as_millis() as u64;
-            if let Some(silent_ms) = metrics.millis_since_quorum_ack {
-                self.standing
-                    .quorum_ms
-                    .store(now_ms.saturating_sub(silent_ms), Relaxed);
+            if let Some(silent_ms) = metrics.millis_since_quorum_ack.filter(|_| fresh) {
+                let heard_ms = heard_ms(looked_before_ms, silent_ms);
+                self.standing.quorum_ms.fetch_max(heard_ms, Relaxed);
             }
             self.standing.alone.store(
                 metrics.membership_config.membership().voter_ids().count() == 1,

@@ -100,6 +100,7 @@ struct Counts {
     acknowledged: u64,
     fetched: u64,
     notified: u64,
+    known: u64,
     again: u64,
     late: u64,
     /// Publications that were due while every publisher waited for an answer.
@@ -628,6 +629,7 @@ impl Load {
                     .notified(watcher, notify.cseq(), &states, published);
                 match news {
                     News::State(state) => self.told(watcher, user, state, now),
+                    News::Known => self.counts.known += 1,
                     News::Again => self.counts.again += 1,
                     News::Late => self.counts.late += 1,
                 }
@@ -940,7 +942,7 @@ impl Load {
         let report = json!({
             "publications": {"sent": counts.published, "acknowledged": counts.acknowledged, "held_back": counts.held_back},
             "fetches": counts.fetched,
-            "notifications": {"received": counts.notified, "repeated": counts.again, "overtaken": counts.late},
+            "notifications": {"received": counts.notified, "told_again": counts.known, "repeated": counts.again, "overtaken": counts.late},
             "failed": counts.failed,
             "retried": counts.retried,
             "reconnected": counts.reconnected,

@@ -23,8 +23,10 @@ pub struct Dialog {
 /// What a notification brought.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum News {
-    /// A state, perhaps the one it knew.
+    /// A state that it did not know.
     State(u64),
+    /// The state that it knew, in a notification of its own.
+    Known,
     /// It is known: sent again.
     Again,
     /// One was overtaken on its way by the next.
@@ -91,13 +93,17 @@ impl Witness {
             let example = format!("watcher {watcher}: from {} to {state}", dialog.state);
             self.faults.add("a state that goes back", example);
         }
+        let known = std::mem::replace(&mut dialog.state, state);
         dialog.cseq = cseq;
-        dialog.state = state;
         dialog.recent.push_back((cseq, state));
         if dialog.recent.len() > RECENT_MAX {
             dialog.recent.pop_front();
         }
-        News::State(state)
+        if state > known {
+            News::State(state)
+        } else {
+            News::Known
+        }
     }
 
     /// The state that a document shows, after a look whether it may.
@@ -169,8 +175,8 @@ mod tests {
             assert_eq!(said.is_empty(), expected.is_empty(), "{said}");
         }
         assert_eq!(
-            told(&[(2, &[2]), (2, &[2]), (1, &[1])]).0,
-            [News::State(2), News::Again, News::Late]
+            told(&[(2, &[2]), (2, &[2]), (1, &[1]), (3, &[2])]).0,
+            [News::State(2), News::Again, News::Late, News::Known]
         );
     }
 
