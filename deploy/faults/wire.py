@@ -90,8 +90,8 @@ class Wire:
         """What these numbers send does not reach the node; `None` for anybody."""
         source = "iifname eth0" if to is None else f"ip saddr {{ {', '.join(map(self.address, to))} }}"
         rules = (
-            "table inet faults { chain deaf { type filter hook input priority 0; policy accept; "
-            f"{source} drop; }} }}\n"
+            "table inet faults {\n chain deaf {\n  type filter hook input priority 0; policy accept;\n"
+            f"  {source} drop\n }}\n}}\n"
         )
         subprocess.run(
             ["ip", "netns", "exec", self.space(number), "nft", "-f", "-"],
