@@ -256,6 +256,7 @@ impl Hosting {
                 && !tried
                 && self.traffic.reaches(preferred)
                 && group.core.is_current(preferred)
+                && group.core.until_free().is_zero()
             {
                 memory.handed_over.insert(shard, Instant::now());
                 hand_over(shard, &group, preferred).await;
@@ -343,6 +344,7 @@ impl Hosting {
                 .filter(|node| *node != self.node && self.traffic.reaches(*node))
                 .find(|node| group.core.is_current(*node));
             if let Some(heir) = heir {
+                tokio::time::sleep(group.core.until_free()).await;
                 hand_over(shard, &group, heir).await;
             }
         }

@@ -13,6 +13,7 @@ use shard::machine::Machine;
 use shard::machine::command::Leader;
 use shard::runner::{Runner, Sink};
 
+use super::election::{self, Pulse};
 use super::log::Log;
 use super::machine::{Body, ShardBody, StateMachine};
 use super::network::{self, Peers, Served};
@@ -54,9 +55,9 @@ pub struct Tuning {
     pub snapshot_bytes: u64,
 }
 
-/// House D17: a dozen or two groups, a second to fail over. openraft's followers wait for the longest
-/// election time (its lease) and then for one drawn between the two: 1.0 to 1.2 s after the last
-/// heartbeat. Half a second more of either was half a second more of every node that is lost.
+/// House D17: a dozen or two groups, a second to fail over. A leader is missed when it is not heard for the
+/// longest election time, which is openraft's lease: nobody votes before. The shortest one is how long a
+/// leader may answer questions after a quorum heard it; it must be less.
 impl Default for Tuning {
     fn default() -> Tuning {
         Tuning {
@@ -118,6 +119,7 @@ pub struct Core {
     node: NodeNumber,
     since_snapshot: Arc<AtomicU64>,
     handed: Arc<AtomicU64>,
+    pulse: Arc<Pulse>,
     tuning: Tuning,
     calls: Calls,
     served: Served,
@@ -145,6 +147,8 @@ impl Core {
             heartbeat_interval: tuning.heartbeat_ms,
             election_timeout_min: tuning.election_min_ms,
             election_timeout_max: tuning.election_max_ms,
+            // Who stands for election, and when, is decided in `election`.
+            enable_elect: false,
             snapshot_policy: SnapshotPolicy::Never,
             max_in_snapshot_log_to_keep: 1_000,
             purge_batch_size: 256,
@@ -161,13 +165,17 @@ impl Core {
         let raft = Raft::new(node, Arc::new(config), peers, log.group(group), machine)
             .await
             .map_err(|error| failed(&error))?;
-        options.served.add(group, raft.clone());
+        let pulse = Arc::new(Pulse::new(Duration::from_millis(tuning.election_max_ms)));
+        options.served.add(group, raft.clone(), Arc::clone(&pulse));
+        let (calls, watched) = (options.calls.clone(), Arc::clone(&pulse));
+        tokio::spawn(election::run(raft.clone(), watched, calls, group, node));
         Ok(Core {
             raft,
             group,
             node,
             since_snapshot,
             handed,
+            pulse,
             tuning,
             calls: options.calls.clone(),
             served: options.served.clone(),
@@ -319,6 +327,13 @@ impl Core {
             return finished(self.raft.change_membership(removed, false)).await;
         }
         true
+    }
+
+    /// How long until leadership can be handed over: this node's own vote is bound for a while after it
+    /// was elected.
+    #[must_use]
+    pub fn until_free(&self) -> Duration {
+        self.pulse.until_free()
     }
 
     /// Hands leadership over to a replica that has all there is; nothing may be proposed meanwhile.

@@ -577,9 +577,13 @@ impl Load {
             if one.agent.line != line || !one.homeless {
                 continue;
             }
-            if one.agent.pending.is_some() {
-                self.try_node(Who::Watcher(watcher), now);
-            } else if one.to_tag.is_some() {
+            // What waits on the old stream is over, as after a 503 (RFC 3261 8.1.3.1); the Contact is another
+            // one now, so this is a new request.
+            if one.agent.pending.take().is_some() {
+                self.in_flight -= 1;
+            }
+            let one = &mut self.watchers[watcher];
+            if one.to_tag.is_some() {
                 one.homeless = false;
                 let refresh = Ask::Subscribe {
                     to_tag: one.to_tag.clone(),
