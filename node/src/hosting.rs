@@ -28,6 +28,9 @@ const LINGER: Duration = Duration::from_secs(20);
 /// Changes of placement at a time: each is of another shard, and the next ones wait until the map shows them.
 const PLACE_AT_ONCE: usize = 16;
 
+/// How long what was proposed may take to come back, before a hand-over is left for later.
+const REST: Duration = Duration::from_millis(500);
+
 /// Between two attempts to hand one group over.
 const HAND_OVER_EVERY: Duration = Duration::from_secs(5);
 
@@ -355,7 +358,11 @@ impl Hosting {
 async fn hand_over(shard: u16, group: &ShardGroup, to: NodeNumber) {
     let begin = Instant::now();
     group.proposer.hand_over(true);
-    let done = group.core.hand_over(to).await;
+    // An heir that lacks the last entry, which is still on its way into the log, would not be elected.
+    while !group.proposer.is_at_rest() && begin.elapsed() < REST {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let done = group.proposer.is_at_rest() && group.core.hand_over(to).await;
     group.proposer.hand_over(false);
     let took_ms = begin.elapsed().as_millis() as u64;
     tracing::info!(shard, to, done, took_ms, "leadership was handed over");

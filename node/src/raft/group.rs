@@ -366,14 +366,18 @@ impl Core {
             tracing::warn!(group = %self.group, to, %error, "leadership stays");
             return false;
         }
-        let gone = async {
-            while self.leads() {
+        // To have given the vote away is not enough: who stops now may take it along, unsent.
+        let follows = async {
+            while metrics.borrow_and_update().current_leader != Some(to) {
                 if metrics.changed().await.is_err() {
-                    return;
+                    return false;
                 }
             }
+            true
         };
-        tokio::time::timeout(HAND_OVER, gone).await.is_ok()
+        tokio::time::timeout(HAND_OVER, follows)
+            .await
+            .unwrap_or(false)
     }
 
     /// As an operator sees it; `applied` is the machine's own word.

@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{
-    AtomicBool, AtomicU64, Ordering::Acquire, Ordering::Relaxed, Ordering::Release,
+    AtomicBool, AtomicU64, AtomicUsize, Ordering::Acquire, Ordering::Relaxed, Ordering::Release,
 };
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -86,6 +86,8 @@ struct Standing {
     leader: AtomicU64,
     /// Whether leadership is being handed over: nothing is proposed meanwhile.
     handing_over: AtomicBool,
+    /// Entries that were proposed and have not come back.
+    in_flight: AtomicUsize,
     /// Whether TermStart is wanted once more.
     tell_again: AtomicBool,
     /// When a quorum was last heard, in milliseconds since `epoch`.
@@ -121,6 +123,7 @@ impl Proposer {
             alone: AtomicBool::new(false),
             leader: AtomicU64::new(0),
             handing_over: AtomicBool::new(false),
+            in_flight: AtomicUsize::new(0),
             tell_again: AtomicBool::new(false),
             quorum_ms: AtomicU64::new(0),
             epoch: Instant::now(),
@@ -186,6 +189,13 @@ impl Proposer {
     /// Stops proposing, so that another replica can have all there is and lead; or goes on.
     pub fn hand_over(&self, begins: bool) {
         self.standing.handing_over.store(begins, Release);
+    }
+
+    /// Whether everything that was proposed has come back: then the log ends where it seems to. Of use to
+    /// tasks of the same runtime while nothing is proposed, during a hand-over.
+    #[must_use]
+    pub fn is_at_rest(&self) -> bool {
+        self.standing.in_flight.load(Acquire) == 0
     }
 
     /// Whether what the machine shows is the newest: this node leads, and a quorum has said so within
@@ -274,6 +284,7 @@ impl Task {
 
     /// Follows leadership, deadlines and audits.
     async fn look_around(&mut self) {
+        self.standing.in_flight.store(self.in_flight.len(), Release);
         let looked_before_ms = self.looked_ms;
         self.looked_ms = self.standing.epoch.elapsed().as_millis() as u64;
         let fresh = std::mem::take(&mut self.fresh) || self.metrics.has_changed().unwrap_or(false);
