@@ -114,12 +114,14 @@ impl Receive for Door {
                 let Some(replica) = replica else {
                     return self.refuse(from, shard, &[ticket]);
                 };
-                let (traffic, proposer) = (self.traffic.clone(), replica.proposer.clone());
+                let traffic = self.traffic.clone();
+                let proposer = replica.proposer.clone();
                 let job = Job::Read(Box::new(move |machine| {
                     let Some(question) = crossing::decode_question(&question) else {
                         return;
                     };
                     let answer = machine.look_up(&question);
+                    // The process may have been stopped between the first look at the lease and this one.
                     if proposer.can_read() {
                         traffic.found(from, ticket, &answer);
                     } else {
