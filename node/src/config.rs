@@ -261,6 +261,15 @@ pub struct Flags {
     /// The pool's secret, which a new node joins with [default: pool-secret in the data folder]
     #[arg(long, value_name = "FILE")]
     secret: Option<PathBuf>,
+    /// Prove this node to the others with this certificate, in PEM, instead of the secret
+    #[arg(long, value_name = "FILE")]
+    peer_certificate: Option<PathBuf>,
+    /// Its private key, in PEM
+    #[arg(long, value_name = "FILE")]
+    peer_key: Option<PathBuf>,
+    /// The authority that the certificates of all nodes are of, in PEM
+    #[arg(long, value_name = "FILE")]
+    peer_authority: Option<PathBuf>,
     /// What to log, as tracing filters have it [default: info]
     #[arg(long, value_name = "FILTER")]
     log: Option<String>,
@@ -638,6 +647,9 @@ struct PoolSection {
     advertise: Option<String>,
     seeds: Vec<String>,
     secret: Option<PathBuf>,
+    certificate: Option<PathBuf>,
+    key: Option<PathBuf>,
+    authority: Option<PathBuf>,
 }
 
 /// The pool, as one node needs to know it.
@@ -653,6 +665,19 @@ pub struct PoolSettings {
     pub seeds: Vec<String>,
     /// The file with the pool's secret; `pool-secret` in the data folder unless told otherwise.
     pub secret: Option<PathBuf>,
+    /// Certificates of the operator's own, instead of the secret.
+    pub own: Option<OwnCertificate>,
+}
+
+/// The files that a node proves itself to the others with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OwnCertificate {
+    /// The node's certificate, with what is between it and the authority, in PEM.
+    pub certificate: PathBuf,
+    /// Its private key, in PEM.
+    pub key: PathBuf,
+    /// The authority that the certificates of all nodes are of, in PEM.
+    pub authority: PathBuf,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -1044,7 +1069,27 @@ fn pool_settings(section: PoolSection, flags: &Flags) -> Result<PoolSettings, Co
             flags.join.clone()
         },
         secret: flags.secret.clone().or(section.secret),
+        own: match (
+            flags.peer_certificate.clone().or(section.certificate),
+            flags.peer_key.clone().or(section.key),
+            flags.peer_authority.clone().or(section.authority),
+        ) {
+            (None, None, None) => None,
+            (Some(certificate), Some(key), Some(authority)) => Some(OwnCertificate {
+                certificate,
+                key,
+                authority,
+            }),
+            _ => {
+                return unsound(
+                    "pool.certificate, pool.key and pool.authority belong together: all three, or none and the secret",
+                );
+            }
+        },
     };
+    if settings.own.is_some() && settings.secret.is_some() {
+        return unsound("a pool has a secret or certificates: take pool.secret out, or the certificates");
+    }
     let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
     if settings.name.is_empty() || settings.name.len() > 64 || !settings.name.bytes().all(legal) {
         return unsound("pool.name: expected up to 64 letters, digits, dots, dashes");

@@ -22,8 +22,31 @@ pub struct GroupStatus {
     pub applied: u64,
     /// The entry that the last snapshot ends with.
     pub snapshot: u64,
-    /// Whether everything known to be committed is applied and somebody leads.
+    /// Whether everything that the leader said is committed is applied here, and the leader is heard.
     pub caught_up: bool,
+    /// Entries that the leader said are committed and that are not applied here.
+    pub lag_entries: u64,
+    /// For how long this replica has been behind, in milliseconds; 0 while it follows.
+    pub behind_ms: u64,
+    /// How long ago the leader was heard, in milliseconds; nothing while it has not been heard in this life.
+    pub heard_ms: Option<u64>,
+    /// The other replicas, as their leader knows them; nothing elsewhere.
+    pub replicas_seen: Vec<ReplicaStatus>,
+    /// Why this replica has stopped, when it has.
+    pub stopped: Option<String>,
+}
+
+/// Another replica, as the leader knows it.
+#[derive(Clone, Debug, Serialize)]
+pub struct ReplicaStatus {
+    /// Its node.
+    pub node: u64,
+    /// The last entry that it surely has.
+    pub matched: u64,
+    /// Entries that it lacks.
+    pub lag_entries: u64,
+    /// How long ago a message was sent that it took, in milliseconds.
+    pub heard_ms: Option<u64>,
 }
 
 /// The pool as one node sees it.
@@ -45,6 +68,45 @@ pub struct PoolReport {
     pub shards: Vec<ShardReport>,
     /// Why the log waits, when it does.
     pub log_stalled: Option<String>,
+    /// Replicas of this node that were set aside, and why.
+    pub set_aside: Vec<SetAside>,
+    /// Slots on their way from one shard to another.
+    pub moves: Vec<MoveReport>,
+    /// The disk under the data folder.
+    pub disk: DiskReport,
+    /// What keeps the node from being ready.
+    pub waiting_for: Vec<String>,
+}
+
+/// A replica that begins anew once its group has let it go.
+#[derive(Clone, Debug, Serialize)]
+pub struct SetAside {
+    /// The group's name.
+    pub group: String,
+    /// What is wrong with it.
+    pub why: String,
+}
+
+/// A slot on its way.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct MoveReport {
+    /// Which one.
+    pub slot: u16,
+    /// The shard that has it.
+    pub from: u16,
+    /// The shard that gets it.
+    pub to: u16,
+}
+
+/// The disk under the data folder.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct DiskReport {
+    /// Bytes that the node may still use.
+    pub free_bytes: u64,
+    /// Bytes that it has.
+    pub total_bytes: u64,
+    /// What a write to the log took on average, in microseconds, since the node started.
+    pub mean_sync_us: u64,
 }
 
 /// One node of the pool.
@@ -62,6 +124,10 @@ pub struct NodeReport {
     pub sip: Vec<String>,
     /// Whether the node that reports has a link to it.
     pub linked: bool,
+    /// For how long, in milliseconds.
+    pub linked_ms: Option<u64>,
+    /// What a heartbeat and its answer took lately, in microseconds; known to who leads something there.
+    pub round_trip_us: Option<u64>,
 }
 
 /// One shard.

@@ -5,7 +5,7 @@ use std::sync::atomic::{
     AtomicBool, AtomicU64, Ordering::Acquire, Ordering::Relaxed, Ordering::Release,
 };
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, BufReader, BufWriter};
@@ -16,7 +16,7 @@ use tokio::task::AbortHandle;
 
 use super::NodeNumber;
 use super::call::Answering;
-use super::credentials::Credentials;
+use super::credentials::{Credentials, Proof};
 use super::link::{self, Class, Hello, LinkError};
 
 /// Frames that wait for one link. A frame is a batch of a turn, so this is seconds of traffic; what
@@ -58,6 +58,7 @@ struct Inner {
     peers: RwLock<HashMap<NodeNumber, Peer>>,
     receiver: Mutex<Option<Arc<dyn Receive>>>,
     counters: Counters,
+    begun: Instant,
 }
 
 #[derive(Clone)]
@@ -70,6 +71,8 @@ struct Peer {
     address: String,
     queue: mpsc::Sender<Bytes>,
     up: Arc<AtomicBool>,
+    /// When the link came up, in milliseconds since the mesh was made.
+    since_ms: Arc<AtomicU64>,
     task: AbortHandle,
 }
 
@@ -103,6 +106,7 @@ impl Mesh {
             peers: RwLock::default(),
             receiver: Mutex::default(),
             counters: Counters::default(),
+            begun: Instant::now(),
         }))
     }
 
@@ -128,6 +132,12 @@ impl Mesh {
         held(&self.0.me).clone()
     }
 
+    /// Proves itself with these from now on: links that are there stay.
+    pub fn renew(&self, credentials: &Credentials) {
+        let mut me = self.0.me.write().unwrap_or_else(PoisonError::into_inner);
+        me.credentials = credentials.clone();
+    }
+
     /// Keeps links to exactly these nodes.
     pub fn link_to(&self, wanted: &BTreeMap<NodeNumber, String>) {
         let own = self.me().hello.node;
@@ -145,13 +155,14 @@ impl Mesh {
             }
             let (queue, frames) = mpsc::channel(QUEUE_MAX);
             let up = Arc::new(AtomicBool::new(false));
-            let keeping = self
-                .clone()
-                .keep(*number, address.clone(), frames, Arc::clone(&up));
+            let since_ms = Arc::<AtomicU64>::default();
+            let state = (Arc::clone(&up), Arc::clone(&since_ms));
+            let keeping = self.clone().keep(*number, address.clone(), frames, state);
             let peer = Peer {
                 address: address.clone(),
                 queue,
                 up,
+                since_ms,
                 task: self.0.runtime.spawn(keeping).abort_handle(),
             };
             peers.insert(*number, peer);
@@ -170,6 +181,15 @@ impl Mesh {
         held(&self.0.peers)
             .get(&to)
             .is_some_and(|peer| peer.up.load(Acquire))
+    }
+
+    /// For how long there has been a link to a node.
+    #[must_use]
+    pub fn up_for(&self, to: NodeNumber) -> Option<Duration> {
+        let peers = held(&self.0.peers);
+        let peer = peers.get(&to).filter(|peer| peer.up.load(Acquire))?;
+        let since = Duration::from_millis(peer.since_ms.load(Relaxed));
+        Some(self.0.begun.elapsed().saturating_sub(since))
     }
 
     /// Sends a frame, in the order of the calls. That it was taken does not say that it will arrive.
@@ -196,7 +216,7 @@ impl Mesh {
         number: NodeNumber,
         address: String,
         mut frames: mpsc::Receiver<Bytes>,
-        up: Arc<AtomicBool>,
+        (up, since_ms): (Arc<AtomicBool>, Arc<AtomicU64>),
     ) {
         let mut wait = AGAIN.0;
         let mut told = String::new();
@@ -208,6 +228,7 @@ impl Mesh {
                     (wait, told) = (AGAIN.0, String::new());
                     // What was meant for the link before is stale.
                     while frames.try_recv().is_ok() {}
+                    since_ms.store(self.0.begun.elapsed().as_millis() as u64, Relaxed);
                     up.store(true, Release);
                     let receiver = self.receiver().clone();
                     if let Some(receiver) = receiver {
@@ -276,7 +297,12 @@ impl Mesh {
     async fn take(self, stream: TcpStream) {
         let me = self.me();
         let from = stream.peer_addr();
-        let (stream, theirs) = match link::accept(stream, &me.hello, &me.credentials).await {
+        let address_of = |node: NodeNumber| {
+            let peers = held(&self.0.peers);
+            peers.get(&node).map(|peer| peer.address.clone())
+        };
+        let accepted = link::accept(stream, &me.hello, &me.credentials, address_of).await;
+        let (stream, theirs) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
                 tracing::warn!(?from, %error, "a link was refused");
@@ -307,8 +333,8 @@ impl Mesh {
 
 /// Admits nodes that join.
 pub trait Admit: Send + Sync + 'static {
-    /// The answer to a question.
-    fn admit(&self, question: Bytes) -> Answering;
+    /// The answer to a question of one that proved itself so.
+    fn admit(&self, question: Bytes, proof: Proof) -> Answering;
 }
 
 /// Answers one question of a node that joins.
@@ -318,9 +344,11 @@ async fn admit(mesh: Mesh, admits: Arc<dyn Admit>, stream: TcpStream) -> Result<
         credentials,
     } = mesh.me();
     hello.class = Class::Join;
-    let (mut stream, _) = link::accept(stream, &hello, &credentials).await?;
+    let accepted = link::accept(stream, &hello, &credentials, |_| None).await?;
+    let (mut stream, _) = accepted;
+    let proof = Proof::of(stream.get_ref().1);
     let question = link::read_frame(&mut stream).await?;
-    link::say(&mut stream, &admits.admit(question).await).await?;
+    link::say(&mut stream, &admits.admit(question, proof).await).await?;
     Ok(stream.shutdown().await?)
 }
 
@@ -356,8 +384,6 @@ pub async fn listen(listener: TcpListener, meshes: Vec<Mesh>, admits: Arc<dyn Ad
 
 #[cfg(test)]
 mod tests {
-    use std::time::Instant;
-
     use bytes::BytesMut;
 
     use super::super::call::{Answer, Answering, CallError, Calls};
@@ -376,7 +402,7 @@ mod tests {
     struct Nobody;
 
     impl Admit for Nobody {
-        fn admit(&self, _question: Bytes) -> Answering {
+        fn admit(&self, _question: Bytes, _proof: Proof) -> Answering {
             Box::pin(async { Bytes::new() })
         }
     }
@@ -387,6 +413,7 @@ mod tests {
             node,
             life: 1,
             pool: pool.to_owned(),
+            lineage: 7,
         }
     }
 

@@ -7,7 +7,7 @@ pub mod placement;
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Read as _};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
@@ -31,6 +31,8 @@ pub struct PoolGroup {
     pub core: Core,
     map: watch::Receiver<Arc<PoolMap>>,
     applied: Arc<AtomicU64>,
+    /// Why this replica cannot follow the map any more.
+    stopped: Arc<Mutex<Option<String>>>,
     calls: Calls,
 }
 
@@ -44,18 +46,26 @@ const MAP_PATIENCE: Duration = Duration::from_secs(30);
 struct MapBody {
     map: watch::Sender<Arc<PoolMap>>,
     applied: Arc<AtomicU64>,
+    stopped: Arc<Mutex<Option<String>>>,
 }
 
 impl Body for MapBody {
-    async fn apply(&mut self, index: u64, payload: Bytes) -> Applied {
+    async fn apply(&mut self, index: u64, payload: Bytes) -> io::Result<Applied> {
         let mut map = PoolMap::clone(&self.map.borrow());
         // Going on without a change that others made would make this replica a different one.
-        let change =
-            Change::decode(&payload).unwrap_or_else(|error| panic!("pool entry {index}: {error}"));
+        let change = Change::decode(&payload).map_err(|error| {
+            let why = format!(
+                "change {index} of the pool map is {error}; this node stops following the map until it runs \
+                 the release of the others"
+            );
+            tracing::error!("{why}");
+            *self.stopped.lock().unwrap_or_else(PoisonError::into_inner) = Some(why.clone());
+            io::Error::other(why)
+        })?;
         map.apply(&change);
         self.map.send_replace(Arc::new(map));
         self.applied.store(index, Relaxed);
-        Applied::default()
+        Ok(Applied::default())
     }
 
     async fn freeze(&mut self) -> Frozen {
@@ -136,9 +146,11 @@ impl PoolGroup {
         };
         let (send, receive) = watch::channel(Arc::new(map));
         let applied = Arc::new(AtomicU64::new(0));
+        let stopped = Arc::<Mutex<Option<String>>>::default();
         let body = MapBody {
             map: send,
             applied: Arc::clone(&applied),
+            stopped: Arc::clone(&stopped),
         };
         let core = Core::start(options, log, body, files, meta.as_ref()).await?;
         core.bootstrap(&[FOUNDER]).await?;
@@ -146,6 +158,7 @@ impl PoolGroup {
             core,
             map: receive,
             applied,
+            stopped,
             calls: options.calls.clone(),
         })
     }
@@ -258,7 +271,9 @@ impl PoolGroup {
     #[must_use]
     pub fn status(&self) -> GroupStatus {
         let mut status = self.core.status(self.applied.load(Relaxed));
-        status.caught_up = status.leader.is_some() && self.map.borrow().is_made();
+        status.caught_up &= self.map.borrow().is_made();
+        let stopped = self.stopped.lock().unwrap_or_else(PoisonError::into_inner);
+        status.stopped = stopped.clone().or(status.stopped);
         status
     }
 }

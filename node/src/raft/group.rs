@@ -13,14 +13,16 @@ use shard::machine::Machine;
 use shard::machine::command::Leader;
 use shard::runner::{Runner, Sink};
 
+use super::lease::Lease;
 use super::log::Log;
 use super::machine::{Body, ShardBody, StateMachine};
-use super::network::{self, Peers, Served};
+use super::network::{self, Answers, Peers, Served};
+use super::progress::Progress;
 use super::proposer::{Failed, Proposer};
 use super::snapshot::{self, Meta, SnapshotFiles, named};
 use super::types::{GroupId, NodeNumber, TypeConfig};
-use crate::observe::report::GroupStatus;
-use crate::peer::call::Calls;
+use crate::observe::report::{GroupStatus, ReplicaStatus};
+use crate::peer::call::{CallError, Calls};
 
 /// openraft, with our types.
 pub type Raft = openraft::Raft<TypeConfig>;
@@ -90,7 +92,8 @@ pub struct GroupOptions {
 pub enum StartError {
     /// A snapshot cannot be used.
     #[error(
-        "the snapshot of group {group} cannot be used: {why}; restore the data folder from a backup"
+        "the snapshot of group {group} cannot be used: {why}. A node of a pool whose others have a majority begins anew by itself; a node alone does not start: \
+         restore the data folder from a backup, or remove it and begin with nothing"
     )]
     Snapshot {
         /// Which group.
@@ -119,6 +122,8 @@ pub struct Core {
     tuning: Tuning,
     calls: Calls,
     served: Served,
+    lease: Lease,
+    progress: Progress,
 }
 
 impl Core {
@@ -155,11 +160,17 @@ impl Core {
         let machine = StateMachine::new(body, files, meta);
         let since_snapshot = Arc::clone(&machine.since_snapshot);
         let handed = Arc::clone(&machine.handed);
-        let peers = Peers::of(options.calls.clone(), group);
+        let (lease, progress) = (Lease::default(), Progress::default());
+        let peers = Peers::of(options.calls.clone(), group, lease.clone());
         let raft = Raft::new(node, Arc::new(config), peers, log.group(group), machine)
             .await
             .map_err(|error| failed(&error))?;
-        options.served.add(group, raft.clone());
+        let answers = Answers {
+            raft: raft.clone(),
+            lease: lease.clone(),
+            progress: progress.clone(),
+        };
+        options.served.add(group, answers);
         Ok(Core {
             raft,
             group,
@@ -169,6 +180,8 @@ impl Core {
             tuning,
             calls: options.calls.clone(),
             served: options.served.clone(),
+            lease,
+            progress,
         })
     }
 
@@ -266,6 +279,16 @@ impl Core {
         if !self.leads() {
             return false;
         }
+        // Who lost its replica is let go first, and taken in again once it begins anew.
+        let leaving = self.served.leaving(self.group);
+        let stays = |nodes: &BTreeSet<NodeNumber>| -> BTreeSet<NodeNumber> {
+            let of = nodes.iter().filter(|node| !leaving.contains(node));
+            of.copied().collect()
+        };
+        let (voters, listeners) = &(stays(voters), stays(listeners));
+        if voters.is_empty() {
+            return false;
+        }
         let (voting, listening) = self.members();
         let joint = {
             let metrics = self.raft.metrics();
@@ -345,9 +368,17 @@ impl Core {
         {
             return false;
         }
-        if let Err(error) = network::take_over_at(&self.calls, to, self.group).await {
-            tracing::warn!(group = %self.group, to, %error, "leadership stays");
-            return false;
+        // Told to stand for election it no longer keeps to this leader, so the lease does without it.
+        self.lease.release(to);
+        match network::take_over_at(&self.calls, to, self.group).await {
+            Ok(()) => self.lease.bind_again(to),
+            Err(error) => {
+                tracing::warn!(group = %self.group, to, %error, "leadership stays");
+                if matches!(error, CallError::NoLink(_)) {
+                    self.lease.bind_again(to);
+                }
+                return false;
+            }
         }
         let gone = async {
             while self.leads() {
@@ -364,6 +395,24 @@ impl Core {
     pub fn status(&self, applied: u64) -> GroupStatus {
         let metrics = self.raft.metrics();
         let metrics = metrics.borrow();
+        let leads = metrics.state == ServerState::Leader;
+        let reached = metrics.last_applied.map(|log_id| log_id.index);
+        let behind = self
+            .progress
+            .behind(reached, self.handed.load(Relaxed).saturating_sub(applied));
+        let last = metrics.last_log_index.unwrap_or(0);
+        let replicas = metrics.replication.as_ref().map(|replicas| {
+            let status = |(node, matched): (&NodeNumber, &Option<openraft::LogId<NodeNumber>>)| {
+                let matched = matched.map_or(0, |log_id| log_id.index);
+                ReplicaStatus {
+                    node: *node,
+                    matched,
+                    lag_entries: last.saturating_sub(matched),
+                    heard_ms: self.lease.heard_ms(*node),
+                }
+            };
+            replicas.iter().map(status).collect()
+        });
         GroupStatus {
             group: self.group.to_string(),
             role: match metrics.state {
@@ -378,9 +427,12 @@ impl Core {
             last_log_index: metrics.last_log_index.unwrap_or(0),
             applied,
             snapshot: metrics.snapshot.map_or(0, |log_id| log_id.index),
-            caught_up: metrics.current_leader.is_some()
-                && applied >= self.handed.load(Relaxed)
-                && metrics.running_state.is_ok(),
+            caught_up: metrics.running_state.is_ok() && (leads || behind.caught_up),
+            lag_entries: if leads { 0 } else { behind.entries },
+            behind_ms: if leads { 0 } else { behind.since_ms },
+            heard_ms: if leads { Some(0) } else { behind.heard_ms },
+            replicas_seen: replicas.unwrap_or_default(),
+            stopped: metrics.running_state.as_ref().err().map(ToString::to_string),
         }
     }
 
@@ -499,7 +551,7 @@ impl ShardGroup {
             core.raft.clone(),
             me,
             runner.clone(),
-            options.tuning.election_min_ms,
+            core.lease.clone(),
             failed,
         );
         Ok(ShardGroup {
@@ -516,7 +568,11 @@ impl ShardGroup {
         let gauges = self.runner.gauges();
         let mut status = self.core.status(gauges.applied.load(Acquire));
         if status.role == "leader" {
-            status.caught_up = self.proposer.is_leading();
+            status.caught_up &= self.proposer.is_leading();
+        }
+        if let Some(why) = self.runner.stopped() {
+            status.stopped = Some(why.to_string());
+            status.caught_up = false;
         }
         status
     }

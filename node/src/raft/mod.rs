@@ -3,10 +3,13 @@
 //! Every contact with openraft is in this folder and in `pool`, so that its next release is one
 //! folder's work (house D17).
 
+pub mod damage;
 pub mod group;
+pub mod lease;
 pub mod log;
 pub mod machine;
 pub mod network;
+pub mod progress;
 pub mod proposer;
 pub mod snapshot;
 pub mod types;

@@ -6,12 +6,13 @@
 //! ```
 //!
 //! A `write` is a payload for the group's leader, whichever node it came to. `take over` tells a replica
-//! to stand for election now: its leader is going to step down for it.
+//! to stand for election now: its leader is going to step down for it. `release` is of a node that lost what it
+//! had of the group and must not vote: it asks whether the group does without it. The answer is in `Release`.
 
 use std::collections::HashMap;
 use std::future::Future;
-use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::{Duration, Instant};
 
 use bytes::{Buf as _, BufMut as _, Bytes};
 use openraft::error::{
@@ -28,6 +29,8 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::group::Raft;
+use super::lease::{Lease, boot_ms};
+use super::progress::Progress;
 use super::types::{GroupId, NodeNumber, Payload, TypeConfig};
 use crate::peer::call::{Answer, Answering, CallError, Calls};
 
@@ -36,6 +39,7 @@ const SNAPSHOT: u8 = 2;
 const VOTE: u8 = 3;
 const WRITE: u8 = 4;
 const TAKE_OVER: u8 = 5;
+const RELEASE: u8 = 6;
 
 /// Bytes of entries in one message. A follower that is far behind gets them in steps, so that a
 /// heartbeat never waits long behind them.
@@ -50,33 +54,104 @@ const SNAPSHOT_PATIENCE: Duration = Duration::from_secs(60);
 /// How long another node may take to write.
 const WRITE_PATIENCE: Duration = Duration::from_secs(2);
 
+/// How long a node counts as one that wants to be released, after it last asked. It asks every second; once it
+/// begins anew it asks no more, and is taken in again.
+const ASKED: Duration = Duration::from_secs(4);
+
+/// What answers for one group.
+#[derive(Clone)]
+pub struct Answers {
+    /// openraft.
+    pub raft: Raft,
+    /// The lease that a vote for somebody else ends.
+    pub lease: Lease,
+    /// What is heard of the leader.
+    pub progress: Progress,
+}
+
 /// The groups of this node, for questions of others.
 #[derive(Clone, Default)]
-pub struct Served(Arc<RwLock<HashMap<GroupId, Raft>>>);
+pub struct Served {
+    groups: Arc<RwLock<HashMap<GroupId, Answers>>>,
+    /// Who asked to be released, and when.
+    asked: Arc<Mutex<HashMap<(GroupId, NodeNumber), Instant>>>,
+}
+
+/// What a group's replica answers to a node that lost its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Release {
+    /// The group does without the node, and a quorum has just said so: it may begin anew, with nothing.
+    Out,
+    /// Not yet; it is being seen to.
+    NotYet,
+    /// Not for me to say; the leader is this one, if anybody knows.
+    Elsewhere(Option<NodeNumber>),
+}
 
 impl Served {
     /// Answers for a group from now on.
-    pub fn add(&self, group: GroupId, raft: Raft) {
-        self.0
+    pub fn add(&self, group: GroupId, answers: Answers) {
+        self.groups
             .write()
             .unwrap_or_else(PoisonError::into_inner)
-            .insert(group, raft);
+            .insert(group, answers);
     }
 
     /// Answers for a group no longer.
     pub fn remove(&self, group: GroupId) {
-        self.0
+        self.groups
             .write()
             .unwrap_or_else(PoisonError::into_inner)
             .remove(&group);
     }
 
-    fn get(&self, group: GroupId) -> Option<Raft> {
-        self.0
+    fn get(&self, group: GroupId) -> Option<Answers> {
+        self.groups
             .read()
             .unwrap_or_else(PoisonError::into_inner)
             .get(&group)
             .cloned()
+    }
+
+    fn asked(&self) -> std::sync::MutexGuard<'_, HashMap<(GroupId, NodeNumber), Instant>> {
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Who wants to be released by a group: its leader takes them out first, and in again later.
+    #[must_use]
+    pub fn leaving(&self, group: GroupId) -> Vec<NodeNumber> {
+        let mut asked = self.asked();
+        asked.retain(|_, at| at.elapsed() < ASKED);
+        let of_group = asked.keys().filter(|(of, _)| *of == group);
+        of_group.map(|(_, node)| *node).collect()
+    }
+
+    /// Answers a node that lost its replica. `Out` must be true at a moment after the question, so that a
+    /// leader that was replaced meanwhile cannot say it: hence the round to a quorum in between.
+    async fn release(&self, group: GroupId, raft: &Raft, from: NodeNumber) -> Release {
+        let metrics = raft.metrics();
+        {
+            let metrics = metrics.borrow();
+            if metrics.state != openraft::ServerState::Leader {
+                return Release::Elsewhere(metrics.current_leader);
+            }
+        }
+        self.asked().insert((group, from), Instant::now());
+        if raft.ensure_linearizable().await.is_err() {
+            return Release::NotYet;
+        }
+        let metrics = metrics.borrow();
+        let members = &metrics.membership_config;
+        let knows = members.membership().get_node(&from).is_some()
+            || members.voter_ids().any(|voter| voter == from);
+        let settled = members.membership().get_joint_config().len() == 1
+            && members.log_id().map(|log_id| log_id.index)
+                <= metrics.last_applied.map(|log_id| log_id.index);
+        if knows || !settled {
+            Release::NotYet
+        } else {
+            Release::Out
+        }
     }
 }
 
@@ -92,7 +167,7 @@ fn written(result: &impl Serialize) -> Bytes {
 }
 
 impl Answer for Served {
-    fn answer(&self, _from: NodeNumber, mut question: Bytes) -> Answering {
+    fn answer(&self, from: NodeNumber, mut question: Bytes) -> Answering {
         let served = self.clone();
         Box::pin(async move {
             if question.len() < 5 {
@@ -100,7 +175,12 @@ impl Answer for Served {
             }
             let group = GroupId(question.get_u32_le());
             let what = question.get_u8();
-            let Some(raft) = served.get(group) else {
+            let Some(Answers {
+                raft,
+                lease,
+                progress,
+            }) = served.get(group)
+            else {
                 return Bytes::new();
             };
             let illegible = |error: postcard::Error| {
@@ -108,20 +188,37 @@ impl Answer for Served {
                 Bytes::new()
             };
             match what {
-                APPEND => match postcard::from_bytes(&question) {
-                    Ok(rpc) => written(&raft.append_entries(rpc).await),
+                APPEND => match postcard::from_bytes::<AppendEntriesRequest<TypeConfig>>(&question) {
+                    Ok(rpc) => {
+                        let commit = rpc.leader_commit.map(|log_id| log_id.index);
+                        let taken = raft.append_entries(rpc).await;
+                        if taken.is_ok() {
+                            let applied = raft.metrics().borrow().last_applied;
+                            progress.heard(commit, applied.map(|log_id| log_id.index));
+                        }
+                        written(&taken)
+                    }
                     Err(error) => illegible(error),
                 },
                 SNAPSHOT => match postcard::from_bytes(&question) {
                     Ok(rpc) => written(&raft.install_snapshot(rpc).await),
                     Err(error) => illegible(error),
                 },
-                VOTE => match postcard::from_bytes(&question) {
-                    Ok(rpc) => written(&raft.vote(rpc).await),
+                VOTE => match postcard::from_bytes::<VoteRequest<NodeNumber>>(&question) {
+                    Ok(rpc) => {
+                        let term = rpc.vote.leader_id.term;
+                        let vote = raft.vote(rpc).await;
+                        // Before the candidate hears of it, this node has stopped to answer as a leader.
+                        if vote.as_ref().is_ok_and(|vote| vote.vote_granted) {
+                            lease.give_away(term);
+                        }
+                        written(&vote)
+                    }
                     Err(error) => illegible(error),
                 },
                 WRITE => written(&write(&raft, Payload(question)).await),
                 TAKE_OVER => written(&raft.trigger().elect().await),
+                RELEASE => written(&served.release(group, &raft, from).await),
                 _ => Bytes::new(),
             }
         })
@@ -185,18 +282,42 @@ pub async fn take_over_at(
     answer.map(drop)
 }
 
+/// Asks a node whether a group does without this one.
+///
+/// # Errors
+/// [`CallError`].
+pub async fn release_at(
+    calls: &Calls,
+    node: NodeNumber,
+    group: GroupId,
+) -> Result<Release, CallError> {
+    let answer = calls
+        .ask(node, WRITE_PATIENCE, |frame| {
+            frame.put_u32_le(group.0);
+            frame.put_u8(RELEASE);
+        })
+        .await?;
+    // Who does not have the group says nothing.
+    Ok(postcard::from_bytes(&answer).unwrap_or(Release::Elsewhere(None)))
+}
+
 /// Makes a group's way to its peers.
 #[derive(Clone)]
 pub struct Peers {
     calls: Calls,
     group: GroupId,
+    lease: Lease,
 }
 
 impl Peers {
     /// The peers of `group`.
     #[must_use]
-    pub fn of(calls: Calls, group: GroupId) -> Peers {
-        Peers { calls, group }
+    pub fn of(calls: Calls, group: GroupId, lease: Lease) -> Peers {
+        Peers {
+            calls,
+            group,
+            lease,
+        }
     }
 }
 
@@ -293,7 +414,17 @@ impl RaftNetwork<TypeConfig> for ToPeer {
             let hint = PayloadTooLarge::new_entries_hint(fit as u64);
             return Err(RPCError::PayloadTooLarge(hint));
         }
-        self.ask(APPEND, &rpc, option.hard_ttl()).await
+        let (term, sent_ms, begin) = (rpc.vote.leader_id.term, boot_ms(), Instant::now());
+        let heartbeat = rpc.entries.is_empty();
+        let answer = self.ask(APPEND, &rpc, option.hard_ttl()).await;
+        if let Ok(AppendEntriesResponse::Success | AppendEntriesResponse::PartialSuccess(_)) = answer
+        {
+            self.peers.lease.taken(term, self.target, sent_ms);
+            if heartbeat {
+                self.peers.calls.took(self.target, begin.elapsed());
+            }
+        }
+        answer
     }
 
     async fn install_snapshot(

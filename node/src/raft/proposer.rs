@@ -9,11 +9,11 @@ use std::sync::Arc;
 use std::sync::atomic::{
     AtomicBool, AtomicU64, Ordering::Acquire, Ordering::Relaxed, Ordering::Release,
 };
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::{Bytes, BytesMut};
 use openraft::error::ClientWriteError;
-use openraft::{RaftMetrics, ServerState};
+use openraft::{LogId, RaftMetrics, ServerState};
 use shard::machine::codec::{encode_batch, encode_entry};
 use shard::machine::command::{Act, Leader, Ticket};
 use shard::presence::limits::{ENTRY_BYTES_MAX, ENTRY_REQUESTS_MAX};
@@ -22,6 +22,7 @@ use shard::time::Timestamp;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::group::Raft;
+use super::lease::Lease;
 use super::types::{NodeNumber, Payload};
 
 /// Batches that wait: each is a worker's turn of up to 512 requests.
@@ -81,17 +82,15 @@ pub struct Proposer {
 #[derive(Debug)]
 struct Standing {
     leads: AtomicBool,
-    alone: AtomicBool,
+    /// Where the entry stands that began the term this node leads; `u64::MAX` before it is committed.
+    begun_at: AtomicU64,
+    lease: Lease,
     /// Who leads, as far as this replica knows; 0 for nobody.
     leader: AtomicU64,
     /// Whether leadership is being handed over: nothing is proposed meanwhile.
     handing_over: AtomicBool,
     /// Whether TermStart is wanted once more.
     tell_again: AtomicBool,
-    /// When a quorum was last heard, in milliseconds since `epoch`.
-    quorum_ms: AtomicU64,
-    epoch: Instant,
-    election_ms: u64,
     counters: Counters,
 }
 
@@ -112,19 +111,17 @@ impl Proposer {
         raft: Raft,
         me: Leader,
         runner: Runner,
-        election_ms: u64,
+        lease: Lease,
         failed: Arc<dyn Failed>,
     ) -> Proposer {
         let (queue, waiting) = mpsc::channel(QUEUE_MAX);
         let standing = Arc::new(Standing {
             leads: AtomicBool::new(false),
-            alone: AtomicBool::new(false),
+            begun_at: AtomicU64::new(u64::MAX),
+            lease,
             leader: AtomicU64::new(0),
             handing_over: AtomicBool::new(false),
             tell_again: AtomicBool::new(false),
-            quorum_ms: AtomicU64::new(0),
-            epoch: Instant::now(),
-            election_ms,
             counters: Counters::default(),
         });
         let task = Task {
@@ -140,6 +137,7 @@ impl Proposer {
             started: None,
             proposed: 0,
             last_at: Timestamp(0),
+            members_at: None,
         };
         tokio::spawn(task.run());
         Proposer {
@@ -166,7 +164,8 @@ impl Proposer {
     pub fn is_leading(&self) -> bool {
         self.standing.leads.load(Acquire)
             && !self.standing.handing_over.load(Acquire)
-            && self.runner.gauges().performing_since.load(Acquire) > 0
+            && self.runner.gauges().performing_since.load(Acquire)
+                >= self.standing.begun_at.load(Acquire)
     }
 
     /// Who leads, as far as this replica knows; 0 for nobody.
@@ -186,15 +185,12 @@ impl Proposer {
         self.standing.handing_over.store(begins, Release);
     }
 
-    /// Whether what the machine shows is the newest: this node leads, and a quorum has said so within
-    /// the shortest election time.
+    /// Whether what the machine shows is the newest: this node leads, everything of earlier terms is
+    /// applied, and nobody else can lead yet ([`Lease`]). Asked of the clock at each call, so a process
+    /// that was stopped in between finds out by itself.
     #[must_use]
     pub fn can_read(&self) -> bool {
-        let heard = || {
-            let now_ms = self.standing.epoch.elapsed().as_millis() as u64;
-            now_ms.saturating_sub(self.standing.quorum_ms.load(Relaxed)) < self.standing.election_ms
-        };
-        self.is_leading() && (self.standing.alone.load(Relaxed) || heard())
+        self.is_leading() && self.standing.lease.holds()
     }
 
     /// What it has done so far.
@@ -207,6 +203,8 @@ impl Proposer {
 /// An entry on its way.
 struct InFlight {
     tickets: Vec<Ticket>,
+    /// Whether it begins the term.
+    begins: bool,
     done: oneshot::Receiver<openraft::raft::ClientWriteResult<super::types::TypeConfig>>,
 }
 
@@ -227,6 +225,8 @@ struct Task {
     proposed: u64,
     /// The time of the last entry: it never goes back.
     last_at: Timestamp,
+    /// The entry of the voters that the lease was told of, and the term.
+    members_at: Option<(Option<LogId<NodeNumber>>, u64)>,
 }
 
 impl Task {
@@ -263,16 +263,18 @@ impl Task {
         let (leads, term) = {
             let metrics = self.metrics.borrow_and_update();
             let leads = metrics.state == ServerState::Leader && metrics.running_state.is_ok();
-            let now_ms = self.standing.epoch.elapsed().as_millis() as u64;
-            if let Some(silent_ms) = metrics.millis_since_quorum_ack {
-                self.standing
-                    .quorum_ms
-                    .store(now_ms.saturating_sub(silent_ms), Relaxed);
+            let members = &metrics.membership_config;
+            let known = leads.then_some((*members.log_id(), metrics.current_term));
+            if self.members_at != known {
+                self.members_at = known;
+                match known {
+                    None => self.standing.lease.end(),
+                    Some((_, term)) => {
+                        let voters = members.membership().get_joint_config();
+                        self.standing.lease.lead(self.me.node, term, voters);
+                    }
+                }
             }
-            self.standing.alone.store(
-                metrics.membership_config.membership().voter_ids().count() == 1,
-                Relaxed,
-            );
             let leader = metrics.current_leader.unwrap_or(0);
             self.standing.leader.store(leader, Release);
             (leads, metrics.current_term)
@@ -280,6 +282,7 @@ impl Task {
         self.standing.leads.store(leads, Release);
         if !leads {
             self.started = None;
+            self.standing.begun_at.store(u64::MAX, Release);
             return;
         }
         if self.standing.handing_over.load(Acquire) {
@@ -287,17 +290,22 @@ impl Task {
         }
         let again = self.standing.tell_again.swap(false, Acquire);
         if self.started != Some(term) || again {
-            if self.started != Some(term) {
+            let begins = self.started != Some(term);
+            if begins {
                 self.standing.counters.terms.fetch_add(1, Relaxed);
+                self.standing.begun_at.store(u64::MAX, Release);
+                // A replica that went wrong is found when somebody new leads, not hours later.
+                self.proposed = ATTEST_EVERY;
             }
             self.started = Some(term);
             let mut salt = [0; 4];
             getrandom::fill(&mut salt).expect("the operating system gives random bytes");
-            self.propose_act(&Act::TermStart {
+            let act = Act::TermStart {
                 leader: self.me,
                 salt: u32::from_le_bytes(salt),
-            })
-            .await;
+            };
+            let entry = self.encoded(&act);
+            self.propose(entry, Vec::new(), begins).await;
         }
         let deadline = Timestamp(self.runner.gauges().next_deadline_ms.load(Acquire));
         if deadline <= wall_clock() && self.last_at < deadline {
@@ -331,10 +339,15 @@ impl Task {
         self.last_at
     }
 
-    async fn propose_act(&mut self, act: &Act<'_>) {
+    fn encoded(&mut self, act: &Act<'_>) -> Bytes {
         let mut entry = BytesMut::with_capacity(64);
         encode_entry(self.stamp(), act, &mut entry);
-        self.propose(entry.freeze(), Vec::new()).await;
+        entry.freeze()
+    }
+
+    async fn propose_act(&mut self, act: &Act<'_>) {
+        let entry = self.encoded(act);
+        self.propose(entry, Vec::new(), false).await;
     }
 
     /// Makes one entry of what waits.
@@ -372,14 +385,18 @@ impl Task {
             .counters
             .requests
             .fetch_add(u64::from(count), Relaxed);
-        self.propose(entry.freeze(), tickets).await;
+        self.propose(entry.freeze(), tickets, false).await;
     }
 
-    async fn propose(&mut self, entry: Bytes, tickets: Vec<Ticket>) {
+    async fn propose(&mut self, entry: Bytes, tickets: Vec<Ticket>, begins: bool) {
         self.standing.counters.entries.fetch_add(1, Relaxed);
         self.proposed += 1;
         match self.raft.client_write_ff(Payload(entry)).await {
-            Ok(done) => self.in_flight.push_back(InFlight { tickets, done }),
+            Ok(done) => self.in_flight.push_back(InFlight {
+                tickets,
+                begins,
+                done,
+            }),
             Err(_) => self.failed.failed(&tickets, ProposeError::Unavailable),
         }
     }
@@ -388,12 +405,22 @@ impl Task {
         &mut self,
         done: Option<openraft::raft::ClientWriteResult<super::types::TypeConfig>>,
     ) {
-        let Some(InFlight { tickets, .. }) = self.in_flight.pop_front() else {
+        let Some(InFlight {
+            tickets, begins, ..
+        }) = self.in_flight.pop_front()
+        else {
             return;
         };
         let error = match done {
             // The outcome travels as an effect of the machine.
-            Some(Ok(_)) => return,
+            Some(Ok(written)) => {
+                // What earlier terms left is applied before this entry, and only then this node knows all.
+                let log_id = written.log_id;
+                if begins && self.started == Some(log_id.leader_id.term) {
+                    self.standing.begun_at.store(log_id.index, Release);
+                }
+                return;
+            }
             Some(Err(ClientWriteError::ForwardToLeader(elsewhere))) => ProposeError::NotLeader {
                 leader: elsewhere.leader_id,
             },

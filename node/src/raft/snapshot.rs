@@ -126,7 +126,10 @@ impl SnapshotFiles {
     }
 
     /// The snapshots there are, oldest first.
-    fn list(&self) -> io::Result<Vec<PathBuf>> {
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn list(&self) -> io::Result<Vec<PathBuf>> {
         let mut paths = Vec::new();
         for file in fs::read_dir(&self.dir)? {
             let path = file?.path();

@@ -69,6 +69,8 @@ pub(super) enum Record {
     Truncate(u64),
     /// 4: entries up to this one are not needed any more.
     Purge(LogId<NodeNumber>),
+    /// 5: nothing that came before counts: the replica begins anew.
+    Forget,
 }
 
 /// Appends a record.
@@ -80,6 +82,7 @@ pub(super) fn write(segment: u64, group: GroupId, record: &Record, out: &mut Vec
         Record::Vote(_) => 2,
         Record::Truncate(_) => 3,
         Record::Purge(_) => 4,
+        Record::Forget => 5,
     });
     out.extend_from_slice(&group.0.to_le_bytes());
     match record {
@@ -92,6 +95,7 @@ pub(super) fn write(segment: u64, group: GroupId, record: &Record, out: &mut Vec
         }
         Record::Truncate(index) => out.extend_from_slice(&index.to_le_bytes()),
         Record::Purge(log_id) => write_log_id(log_id, out),
+        Record::Forget => {}
     }
     let length = (out.len() - at) as u32;
     out[at..at + 4].copy_from_slice(&length.to_le_bytes());
@@ -149,6 +153,7 @@ pub(super) fn read(segment: u64, bytes: &Bytes) -> Option<(GroupId, Record, usiz
         }
         3 if body.len() == 8 => Record::Truncate(body.get_u64_le()),
         4 if body.len() == 24 => Record::Purge(read_log_id(&mut body)),
+        5 if body.is_empty() => Record::Forget,
         _ => return None,
     };
     Some((group, record, length))
