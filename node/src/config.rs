@@ -79,6 +79,12 @@ const POOL_HELP: &str = "Each order may be given twice, and goes on when you sto
     lamplight pool token --data /var/lib/lamplight > secret\n  \
     lamplight serve --peers 192.0.2.4:7060 --join 192.0.2.1:7060 --secret secret …";
 
+const RECOVER_HELP: &str = "First on each node whose data are left, to see which has the most:\n  \
+    lamplight pool recover --data /var/lib/lamplight\n\n\
+    Then on that one:\n  \
+    lamplight pool recover --data /var/lib/lamplight --i-accept-losing-what-only-the-others-had\n\n\
+    Nodes of before are refused if they come back: empty their data folders and let them join.";
+
 /// What to do with a pool.
 #[derive(Clone, Debug, Subcommand)]
 pub enum PoolAction {
@@ -130,6 +136,16 @@ pub enum PoolAction {
         /// Where the pool is spoken to
         #[command(flatten)]
         at: AtPool,
+    },
+    /// Make a pool of one out of what one stopped node has, when a majority of the others is gone for ever
+    #[command(after_help = RECOVER_HELP)]
+    Recover {
+        /// The data folder of the node; it must not run
+        #[arg(long, value_name = "DIR", default_value = DATA)]
+        data: PathBuf,
+        /// Do it. Without this, what the node has is shown and nothing is changed
+        #[arg(long)]
+        i_accept_losing_what_only_the_others_had: bool,
     },
     /// Print the secret that a new node joins with
     Token {

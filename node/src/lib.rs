@@ -31,10 +31,13 @@ pub mod peer;
 pub mod pool;
 pub mod raft;
 
+#[cfg(test)]
+mod fixture;
 mod hosting;
 mod identity_file;
 mod inspect;
 mod profiles;
+mod recover;
 
 use std::io;
 use std::net::SocketAddr;

@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use crate::config::{AtPool, PoolAction};
 use crate::peer::credentials::Secret;
+use crate::recover::recover;
 
 /// How long an order is watched; the pool goes on when we stop looking.
 const PATIENCE: Duration = Duration::from_secs(600);
@@ -75,6 +76,10 @@ pub fn perform(action: &PoolAction) -> Result<String, String> {
             order(at.admin, "/pool/snapshot")?;
             Ok("every group of this node takes a snapshot".to_owned())
         }
+        PoolAction::Recover {
+            data,
+            i_accept_losing_what_only_the_others_had: accepted,
+        } => recover(data, *accepted),
         PoolAction::Token { data } => Secret::of_file(&data.join("pool-secret"), false)
             .map(|secret| secret.text())
             .map_err(|error| error.to_string()),
@@ -198,10 +203,21 @@ fn table(pool: &Value) -> String {
     }
     let _ = writeln!(
         out,
-        "\n{:<6} {:<7} {:<6} {:<12} {:<10} {:<7} here",
-        "shard", "leader", "term", "replicas", "applied", "slots"
+        "\n{:<6} {:<7} {:<6} {:<12} {:<10} {:<7} {:<10} here",
+        "shard", "leader", "term", "replicas", "applied", "slots", "behind"
     );
     for shard in pool["shards"].as_array().into_iter().flatten() {
+        // A leader says how far the others are behind it, a follower how far it is itself.
+        let seen = shard["replicas_seen"].as_array().into_iter().flatten();
+        let lags: Vec<String> = seen
+            .filter(|replica| replica["node"] != shard["leader"])
+            .map(|replica| format!("{}:{}", text(&replica["node"]), text(&replica["lag_entries"])))
+            .collect();
+        let behind = if lags.is_empty() {
+            text(&shard["lag_entries"])
+        } else {
+            lags.join(" ")
+        };
         let role = if shard["caught_up"] == true {
             text(&shard["role"])
         } else {
@@ -209,7 +225,7 @@ fn table(pool: &Value) -> String {
         };
         let _ = writeln!(
             out,
-            "{:<6} {:<7} {:<6} {:<12} {:<10} {:<7} {role}",
+            "{:<6} {:<7} {:<6} {:<12} {:<10} {:<7} {behind:<10} {role}",
             text(&shard["shard"]),
             text(&shard["leader"]),
             text(&shard["term"]),
@@ -217,6 +233,16 @@ fn table(pool: &Value) -> String {
             text(&shard["applied"]),
             text(&shard["slots"])
         );
+    }
+    for aside in pool["set_aside"].as_array().into_iter().flatten() {
+        let _ = writeln!(out, "\n{}: set aside: {}", text(&aside["group"]), text(&aside["why"]));
+    }
+    for moving in pool["moves"].as_array().into_iter().flatten() {
+        let (slot, from, to) = (&moving["slot"], &moving["from"], &moving["to"]);
+        let _ = writeln!(out, "slot {slot} moves from shard {from} to shard {to}");
+    }
+    for reason in pool["waiting_for"].as_array().into_iter().flatten() {
+        let _ = writeln!(out, "not ready: {}", text(reason));
     }
     let _ = write!(out, "\nas node {} sees it", text(&pool["node"]));
     out

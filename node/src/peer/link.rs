@@ -361,6 +361,12 @@ mod tests {
     }
 
     #[test]
+    fn a_hello_is_read_for_ever() {
+        let kept = crate::fixture::held("v2-hello", &hello().encode());
+        assert_eq!(Hello::decode(&kept).expect("read"), (hello(), NEWEST));
+    }
+
+    #[test]
     fn what_a_later_release_adds_is_left_aside_and_nonsense_refused() {
         let whole = hello().encode();
         let mut longer = BytesMut::from(&whole[..]);

@@ -79,7 +79,11 @@ impl Body for MapBody {
     }
 }
 
-fn read_map(mut body: File) -> io::Result<PoolMap> {
+/// The map in the body of a snapshot.
+///
+/// # Errors
+/// What the system says, or that it is damaged.
+pub fn read_map(mut body: File) -> io::Result<PoolMap> {
     let mut bytes = Vec::new();
     body.read_to_end(&mut bytes)?;
     PoolMap::decode(&bytes).map_err(io::Error::other)
@@ -275,5 +279,39 @@ impl PoolGroup {
         let stopped = self.stopped.lock().unwrap_or_else(PoisonError::into_inner);
         status.stopped = stopped.clone().or(status.stopped);
         status
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn body() -> (MapBody, watch::Receiver<Arc<PoolMap>>) {
+        let (map, watched) = watch::channel(Arc::default());
+        let body = MapBody {
+            map,
+            applied: Arc::default(),
+            stopped: Arc::default(),
+        };
+        (body, watched)
+    }
+
+    #[tokio::test]
+    async fn a_change_of_a_later_release_stops_the_replica_and_is_not_skipped() {
+        let (mut body, watched) = body();
+        let create = Change::Create { shards: 2 }.encode();
+        body.apply(1, create.clone()).await.expect("applied");
+        let before = Arc::clone(&watched.borrow());
+        for (name, unknown) in [
+            ("a version", [9, 1, 2, 0].to_vec()),
+            ("a kind", [create[0], 99].to_vec()),
+        ] {
+            let error = body.apply(2, unknown.into()).await.expect_err(name).to_string();
+            assert!(error.contains("change 2") && error.contains("release"), "{name}: {error}");
+            let stopped = body.stopped.lock().expect("whole").clone();
+            assert_eq!(stopped.as_deref(), Some(&*error), "an operator is told");
+            assert_eq!(*watched.borrow(), before, "nothing is applied by halves");
+            assert_eq!(body.applied.load(Relaxed), 1);
+        }
     }
 }

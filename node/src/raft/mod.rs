@@ -11,5 +11,6 @@ pub mod machine;
 pub mod network;
 pub mod progress;
 pub mod proposer;
+pub mod remains;
 pub mod snapshot;
 pub mod types;

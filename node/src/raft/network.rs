@@ -447,3 +447,82 @@ impl RaftNetwork<TypeConfig> for ToPeer {
         Backoff::new(std::iter::repeat(AGAIN))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+    use std::fmt::Debug;
+
+    use openraft::{CommittedLeaderId, Entry, LogId, Membership, SnapshotMeta, StoredMembership, Vote};
+
+    use super::*;
+
+    /// openraft's types have no equality, but all of them can be shown.
+    fn holds<T: Serialize + DeserializeOwned + Debug>(name: &str, value: &T) {
+        let kept = crate::fixture::held(&format!("v2-{name}"), &written(value));
+        let read: T = postcard::from_bytes(&kept).expect(name);
+        assert_eq!(format!("{read:?}"), format!("{value:?}"), "{name}");
+    }
+
+    #[test]
+    fn what_groups_say_to_each_other_is_read_for_ever() {
+        let vote = Vote::new_committed(7, 2);
+        let log_id = |index| LogId::new(CommittedLeaderId::new(7, 2), index);
+        let nodes: BTreeMap<NodeNumber, BasicNode> =
+            (1..=3).map(|node| (node, BasicNode::default())).collect();
+        let members = Membership::new(vec![BTreeSet::from([1, 2]), BTreeSet::from([1, 2, 3])], nodes);
+        let payloads = [
+            EntryPayload::Blank,
+            EntryPayload::Normal(Payload(Bytes::from_static(b"an entry"))),
+            EntryPayload::Membership(members.clone()),
+        ];
+        let entries = (41..).zip(payloads).map(|(index, payload)| Entry {
+            log_id: log_id(index),
+            payload,
+        });
+        let append = AppendEntriesRequest::<TypeConfig> {
+            vote,
+            prev_log_id: Some(log_id(40)),
+            entries: entries.collect(),
+            leader_commit: Some(log_id(39)),
+        };
+        holds("append", &append);
+        type Taken<T, E = openraft::error::Infallible> = Result<T, RaftError<NodeNumber, E>>;
+        type Append = AppendEntriesResponse<NodeNumber>;
+        holds("append-success", &Taken::<Append>::Ok(Append::Success));
+        holds("append-partial", &Taken::<Append>::Ok(Append::PartialSuccess(Some(log_id(42)))));
+        holds("append-conflict", &Taken::<Append>::Ok(Append::Conflict));
+        holds("append-higher-vote", &Taken::<Append>::Ok(Append::HigherVote(Vote::new(8, 3))));
+        holds("vote", &VoteRequest::new(Vote::new(8, 3), Some(log_id(42))));
+        let granted = VoteResponse::new(Vote::new(8, 3), Some(log_id(42)), true);
+        holds("vote-granted", &Taken::<VoteResponse<NodeNumber>>::Ok(granted));
+        let chunk = InstallSnapshotRequest::<TypeConfig> {
+            vote,
+            meta: SnapshotMeta {
+                last_log_id: Some(log_id(40)),
+                last_membership: StoredMembership::new(Some(log_id(12)), members),
+                snapshot_id: "7-2-40".to_owned(),
+            },
+            offset: 512,
+            data: b"a chunk".to_vec(),
+            done: true,
+        };
+        holds("snapshot-chunk", &chunk);
+        let taken: Taken<_, InstallSnapshotError> = Ok(InstallSnapshotResponse { vote });
+        holds("snapshot-taken", &taken);
+        for (name, said) in [
+            ("written-done", Written::Done),
+            ("written-elsewhere", Written::Elsewhere(Some(3))),
+            ("written-unknown", Written::Unknown),
+        ] {
+            holds(name, &said);
+        }
+        for (name, said) in [
+            ("release-out", Release::Out),
+            ("release-not-yet", Release::NotYet),
+            ("release-elsewhere", Release::Elsewhere(Some(3))),
+        ] {
+            holds(name, &said);
+        }
+    }
+}

@@ -9,6 +9,7 @@ mod enhanced;
 mod phone;
 mod pool;
 mod presence;
+mod recovery;
 mod server;
 mod sip;
 

@@ -17,15 +17,15 @@ use super::phone::{Phone, Publisher, Watch, document, told};
 use super::server::{PATIENCE, Server};
 
 /// A pool of processes on loopback.
-struct Pool {
-    folder: tempfile::TempDir,
-    ports: Vec<[u16; 3]>,
-    nodes: Vec<Option<Server>>,
-    more: Vec<String>,
+pub struct Pool {
+    pub folder: tempfile::TempDir,
+    pub ports: Vec<[u16; 3]>,
+    pub nodes: Vec<Option<Server>>,
+    pub more: Vec<String>,
 }
 
 /// Ports that nobody has now, for SIP over both transports, the operator and the peers.
-fn free_ports() -> [u16; 3] {
+pub fn free_ports() -> [u16; 3] {
     loop {
         let sip = TcpListener::bind("127.0.0.1:0").expect("a port");
         let port = sip.local_addr().expect("bound").port();
@@ -41,7 +41,7 @@ fn free_ports() -> [u16; 3] {
 }
 
 impl Pool {
-    fn start(nodes: usize, shards: u16) -> Pool {
+    pub fn start(nodes: usize, shards: u16) -> Pool {
         let mut pool = Pool {
             folder: tempfile::tempdir().expect("a folder"),
             ports: (0..nodes).map(|_| free_ports()).collect(),
@@ -55,12 +55,12 @@ impl Pool {
         pool
     }
 
-    fn data(&self, node: usize) -> PathBuf {
+    pub fn data(&self, node: usize) -> PathBuf {
         self.folder.path().join(format!("n{}", node + 1))
     }
 
     /// Starts a node, or starts it again with what it had.
-    fn run(&mut self, node: usize) {
+    pub fn run(&mut self, node: usize) {
         let seed = format!("127.0.0.1:{}", self.ports[0][2]);
         let mut more: Vec<&str> = self.more.iter().map(String::as_str).collect();
         if node > 0 {
@@ -71,22 +71,22 @@ impl Pool {
         self.nodes[node] = Some(server);
     }
 
-    fn node(&self, node: usize) -> &Server {
+    pub fn node(&self, node: usize) -> &Server {
         self.nodes[node].as_ref().expect("it runs")
     }
 
-    fn kill(&mut self, node: usize) {
+    pub fn kill(&mut self, node: usize) {
         self.nodes[node].take().expect("it runs").kill();
     }
 
-    fn seen_by(&self, node: usize) -> Value {
+    pub fn seen_by(&self, node: usize) -> Value {
         let (status, text) = self.node(node).get("/pool");
         assert_eq!(status, 200);
         serde_json::from_str(&text).expect("JSON")
     }
 
     /// Who leads each shard, as a node sees it.
-    fn leaders(&self, node: usize) -> Vec<Option<u64>> {
+    pub fn leaders(&self, node: usize) -> Vec<Option<u64>> {
         let seen = self.seen_by(node);
         let shards = seen["shards"].as_array().expect("shards").clone();
         shards
@@ -96,7 +96,7 @@ impl Pool {
     }
 
     /// Waits until every node has every shard, all are ready, and no node leads more than its share.
-    fn wait_until_spread(&self, shards: usize) {
+    pub fn wait_until_spread(&self, shards: usize) {
         let until = Instant::now() + PATIENCE;
         let nodes = self.nodes.len();
         loop {
@@ -330,7 +330,7 @@ fn all_nodes_are_killed_and_everything_is_there_when_they_are_back() {
 }
 
 /// Runs the binary with these arguments: whether it went well, and what it said.
-fn lamplight(arguments: &[&str]) -> (bool, String) {
+pub fn lamplight(arguments: &[&str]) -> (bool, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_lamplight"));
     let output = command.args(arguments).output().expect("the binary runs");
     let said = [output.stdout, output.stderr].concat();

@@ -191,3 +191,51 @@ pub(super) fn weight(entry: &Entry) -> u64 {
     };
     (payload + 96) as u64
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use openraft::BasicNode;
+
+    use super::*;
+
+    #[test]
+    fn a_record_of_each_kind_is_read_for_ever() {
+        let log_id = LogId::new(CommittedLeaderId::new(3, 2), 77);
+        let entry = |payload| Record::Entry(Entry { log_id, payload });
+        let voters = BTreeSet::from([1, 2, 3]);
+        let nodes: BTreeMap<NodeNumber, BasicNode> =
+            (1..=4).map(|node| (node, BasicNode::default())).collect();
+        let mut vote = Vote::new(9, 4);
+        vote.committed = true;
+        for (name, record) in [
+            ("blank", entry(EntryPayload::Blank)),
+            ("normal", entry(EntryPayload::Normal(Payload(Bytes::from_static(b"an entry"))))),
+            (
+                "membership",
+                entry(EntryPayload::Membership(Membership::new(vec![voters], nodes))),
+            ),
+            ("vote", Record::Vote(vote)),
+            ("truncate", Record::Truncate(5)),
+            ("purge", Record::Purge(log_id)),
+            ("forget", Record::Forget),
+        ] {
+            let mut written = Vec::new();
+            write(12, GroupId(3), &record, &mut written);
+            let kept = crate::fixture::held(&format!("v1-record-{name}"), &written);
+            let read_back = read(12, &kept);
+            assert_eq!(read_back, Some((GroupId(3), record, kept.len())), "{name}");
+            assert_eq!(read(13, &kept), None, "{name}: of another use of the file");
+        }
+        let mut head = [0; BATCH_HEAD];
+        let batch = BatchHead {
+            segment: 12,
+            number: 5,
+            length: 300,
+        };
+        batch.write(&mut head);
+        let kept = crate::fixture::held("v1-batch-head", &head);
+        assert_eq!(BatchHead::read(&kept), Some(batch));
+    }
+}
