@@ -1104,7 +1104,9 @@ fn pool_settings(section: PoolSection, flags: &Flags) -> Result<PoolSettings, Co
         },
     };
     if settings.own.is_some() && settings.secret.is_some() {
-        return unsound("a pool has a secret or certificates: take pool.secret out, or the certificates");
+        return unsound(
+            "a pool has a secret or certificates: take pool.secret out, or the certificates",
+        );
     }
     let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
     if settings.name.is_empty() || settings.name.len() > 64 || !settings.name.bytes().all(legal) {

@@ -226,7 +226,10 @@ impl Hosting {
                 None => self.log.damaged(id),
             };
             let Some(why) = why else { continue };
-            if map.shard(shard).is_none_or(|entry| entry.replicas.len() < 2) {
+            if map
+                .shard(shard)
+                .is_none_or(|entry| entry.replicas.len() < 2)
+            {
                 // There is nobody to begin anew from: it stands still, and says so.
                 continue;
             }
@@ -240,13 +243,21 @@ impl Hosting {
 
     /// Lets replicas begin anew whose groups have let them go.
     async fn heal(&self, map: &PoolMap, memory: &mut Memory) {
+        let begin = Instant::now();
         for (group, _) in self.damage.all() {
+            // The loop has more to do; the next round goes on.
+            if begin.elapsed() > STEP {
+                return;
+            }
             let asked = memory.asked.get(&group);
             if asked.is_some_and(|at| at.elapsed() < RELEASE_EVERY) {
                 continue;
             }
             memory.asked.insert(group, Instant::now());
-            let shard = group.0.checked_sub(1).and_then(|shard| u16::try_from(shard).ok());
+            let shard = group
+                .0
+                .checked_sub(1)
+                .and_then(|shard| u16::try_from(shard).ok());
             let Some(entry) = shard.and_then(|shard| map.shard(shard)) else {
                 continue;
             };

@@ -132,7 +132,10 @@ mod tests {
         let (key, life) = (first.key, first.life);
         drop(first);
         let again = IdentityFile::open(folder.path()).expect("the same");
-        assert_eq!((again.node, again.key, again.lineage), (Some(12), key, 0xfeed));
+        assert_eq!(
+            (again.node, again.key, again.lineage),
+            (Some(12), key, 0xfeed)
+        );
         assert_ne!(again.life, life);
     }
 

@@ -26,12 +26,12 @@ use crate::ingress::endpoint::Shared;
 use crate::ingress::route::Leader;
 use crate::observe::report::{
     Asked, ContactsReport, ContactsWish, DirectoryReport, DiskReport, EndpointReport, GroupStatus,
-    Inspect, InspectError, MoveReport, NodeReport, PoolOrder, PoolReport, PresentityReport, PublicationReport, Readiness, SetAside, ShardReport,
-    UserReport, VoiceMail, WatcherReport,
+    Inspect, InspectError, MoveReport, NodeReport, PoolOrder, PoolReport, PresentityReport,
+    PublicationReport, Readiness, SetAside, ShardReport, UserReport, VoiceMail, WatcherReport,
 };
+use crate::peer::call::Calls;
 use crate::pool::PoolGroup;
 use crate::pool::map::{Change, PoolMap, Standing};
-use crate::peer::call::Calls;
 use crate::raft::damage::Damage;
 use crate::raft::log::Log;
 use crate::raft::proposer::Batch;
@@ -117,7 +117,9 @@ fn behind(what: &str, status: &GroupStatus) -> String {
         return format!("{what}: stopped: {why}");
     }
     match (status.role, status.leader, status.heard_ms) {
-        ("leader", ..) => format!("{what}: leader, its term has not begun yet"),
+        ("leader", ..) => {
+            format!("{what}: leader, its term has not begun yet, or no majority hears it")
+        }
         (role, None, _) => format!("{what}: {role}, nobody leads"),
         (role, Some(leader), None) => format!("{what}: {role}, node {leader} was not heard yet"),
         (role, Some(leader), Some(heard_ms)) => format!(
@@ -135,10 +137,7 @@ fn room(folder: &Path) -> Option<(u64, u64)> {
         let mut told: libc::statvfs = std::mem::zeroed();
         (libc::statvfs(path.as_ptr(), &raw mut told) == 0).then_some(told)
     }?;
-    Some((
-        told.f_bavail * told.f_frsize,
-        told.f_blocks * told.f_frsize,
-    ))
+    Some((told.f_bavail * told.f_frsize, told.f_blocks * told.f_frsize))
 }
 
 impl Inspect for Inspector {

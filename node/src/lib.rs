@@ -569,9 +569,13 @@ impl Node {
                     for mesh in &self.hosting.meshes {
                         mesh.renew(&credentials);
                     }
-                    tracing::info!("new links to other nodes are made with the certificate as it is now");
+                    tracing::info!(
+                        "new links to other nodes are made with the certificate as it is now"
+                    );
                 }
-                Err(error) => tracing::error!(%error, "the certificate for other nodes stays as it was"),
+                Err(error) => {
+                    tracing::error!(%error, "the certificate for other nodes stays as it was")
+                }
             }
         }
         match self.tls.as_ref().map(Certificates::reload) {
@@ -770,11 +774,14 @@ fn begin_pool_group(
             begun => return Ok(begun?),
         }
     }
-    let (heal, told) = (hosting::Healer {
-        options: options.clone(),
-        log: log.clone(),
-        damage: Arc::clone(damage),
-    }, others);
+    let (heal, told) = (
+        hosting::Healer {
+            options: options.clone(),
+            log: log.clone(),
+            damage: Arc::clone(damage),
+        },
+        others,
+    );
     raft.run(async move {
         let mut asked = 0_u32;
         while !heal.heal(GroupId::POOL, &told).await {

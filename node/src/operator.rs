@@ -211,7 +211,13 @@ fn table(pool: &Value) -> String {
         let seen = shard["replicas_seen"].as_array().into_iter().flatten();
         let lags: Vec<String> = seen
             .filter(|replica| replica["node"] != shard["leader"])
-            .map(|replica| format!("{}:{}", text(&replica["node"]), text(&replica["lag_entries"])))
+            .map(|replica| {
+                format!(
+                    "{}:{}",
+                    text(&replica["node"]),
+                    text(&replica["lag_entries"])
+                )
+            })
             .collect();
         let behind = if lags.is_empty() {
             text(&shard["lag_entries"])
@@ -235,7 +241,12 @@ fn table(pool: &Value) -> String {
         );
     }
     for aside in pool["set_aside"].as_array().into_iter().flatten() {
-        let _ = writeln!(out, "\n{}: set aside: {}", text(&aside["group"]), text(&aside["why"]));
+        let _ = writeln!(
+            out,
+            "\n{}: set aside: {}",
+            text(&aside["group"]),
+            text(&aside["why"])
+        );
     }
     for moving in pool["moves"].as_array().into_iter().flatten() {
         let (slot, from, to) = (&moving["slot"], &moving["from"], &moving["to"]);

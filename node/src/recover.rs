@@ -44,8 +44,8 @@ pub fn recover(data: &Path, accepted: bool) -> Result<String, String> {
         ));
     };
     let damage = Damage::open(data).map_err(|error| error.to_string())?;
-    let (log, _) = Log::open(&data.join("log"), LogOptions::default())
-        .map_err(|error| error.to_string())?;
+    let (log, _) =
+        Log::open(&data.join("log"), LogOptions::default()).map_err(|error| error.to_string())?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .build()
         .map_err(|error| error.to_string())?;
@@ -85,7 +85,10 @@ impl Recovery<'_> {
             .collect();
         let mut out = self.describe(&map, &others).await?;
         if others.is_empty() {
-            let _ = write!(out, "\nno other node belongs to this pool: there is nothing to recover");
+            let _ = write!(
+                out,
+                "\nno other node belongs to this pool: there is nothing to recover"
+            );
             return Ok(out);
         }
         if !accepted {
@@ -105,7 +108,9 @@ impl Recovery<'_> {
         }
         let mine = |replicas: &[NodeNumber]| *replicas == [self.me];
         if !after.shards().all(|(_, entry)| mine(&entry.replicas)) {
-            return Err(other("this node cannot hold every shard; is it leaving the pool?".to_owned()));
+            return Err(other(
+                "this node cannot hold every shard; is it leaving the pool?".to_owned(),
+            ));
         }
 
         let mut chance = [0; 8];
@@ -159,7 +164,11 @@ impl Recovery<'_> {
         for change in changes {
             map.apply(&Change::decode(&change).map_err(std::io::Error::other)?);
         }
-        if map.is_made() { Ok(map) } else { Err(nothing()) }
+        if map.is_made() {
+            Ok(map)
+        } else {
+            Err(nothing())
+        }
     }
 
     /// What takes the others out of the map.
@@ -204,11 +213,18 @@ impl Recovery<'_> {
             }
             let mut remains = self.remains(group).await?;
             if remains.is_empty() {
-                let _ = writeln!(out, "{group:<7} {replicas:<12} lost: nothing of it is here, it begins empty");
+                let _ = writeln!(
+                    out,
+                    "{group:<7} {replicas:<12} lost: nothing of it is here, it begins empty"
+                );
                 continue;
             }
-            let ((term, index), written) = (remains.last(), self.written(group, &mut remains).await?);
-            let _ = writeln!(out, "{group:<7} {replicas:<12} {term:<7} {index:<10} {written}");
+            let ((term, index), written) =
+                (remains.last(), self.written(group, &mut remains).await?);
+            let _ = writeln!(
+                out,
+                "{group:<7} {replicas:<12} {term:<7} {index:<10} {written}"
+            );
         }
         Ok(out)
     }

@@ -5,8 +5,8 @@
 //! one wake-up on the other side. Only the node whose own TermStart was applied last performs; the
 //! others apply in silence (house D8).
 
-use std::sync::{Arc, OnceLock};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use crossbeam::channel::{Receiver, Sender, TrySendError, bounded};
@@ -405,9 +405,19 @@ mod tests {
             let (runner, told) = start(Machine::default());
             apply_all(&runner, 1, [leads(ME), asks(1), bad, asks(2)]);
             let told: Vec<u64> = told.iter().flatten().collect();
-            assert_eq!(told, [1], "{name}: what came before is told, and the thread is gone");
-            let why = runner.stopped().map(ToString::to_string).unwrap_or_default();
-            assert!(why.contains("entry 3") && why.contains(says), "{name}: {why}");
+            assert_eq!(
+                told,
+                [1],
+                "{name}: what came before is told, and the thread is gone"
+            );
+            let why = runner
+                .stopped()
+                .map(ToString::to_string)
+                .unwrap_or_default();
+            assert!(
+                why.contains("entry 3") && why.contains(says),
+                "{name}: {why}"
+            );
             let patience = Instant::now() + Duration::from_secs(10);
             let asks = |ticket| Job::Apply {
                 index: 2,

@@ -92,14 +92,19 @@ impl Calls {
     /// A question that nothing but the way took time for was answered so soon.
     pub fn took(&self, node: NodeNumber, time: Duration) {
         let trips = self.0.round_trips.lock();
-        trips.unwrap_or_else(PoisonError::into_inner).insert(node, time);
+        trips
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(node, time);
     }
 
     /// How long the newest such question to a node took.
     #[must_use]
     pub fn round_trip(&self, node: NodeNumber) -> Option<Duration> {
         let trips = self.0.round_trips.lock();
-        trips.unwrap_or_else(PoisonError::into_inner).get(&node).copied()
+        trips
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(&node)
+            .copied()
     }
 
     fn waiting(

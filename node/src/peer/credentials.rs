@@ -14,9 +14,7 @@ use std::sync::Arc;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, PKCS_ED25519};
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{
-    CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName, UnixTime,
-};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName, UnixTime};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use sha2::Sha256;
@@ -221,7 +219,6 @@ fn server_name(number: u64) -> ServerName<'static> {
     ServerName::try_from(name).expect("a name of letters, digits and dots")
 }
 
-
 impl Credentials {
     /// Those of node `number`; 0 for one that has no number yet.
     ///
@@ -263,7 +260,10 @@ impl Credentials {
     ///
     /// # Errors
     /// [`CredentialsError::Own`], which says what is wrong with which file.
-    pub fn of_files(files: &OwnCertificate, advertised: &str) -> Result<Credentials, CredentialsError> {
+    pub fn of_files(
+        files: &OwnCertificate,
+        advertised: &str,
+    ) -> Result<Credentials, CredentialsError> {
         let read = |path: &Path| {
             let certificates = CertificateDer::pem_file_iter(path)
                 .and_then(|certificates| certificates.collect::<Result<Vec<_>, _>>());
@@ -273,13 +273,15 @@ impl Credentials {
                     "{} holds no certificate in PEM",
                     path.display()
                 ))),
-                Err(error) => Err(CredentialsError::Own(format!("{}: {error}", path.display()))),
+                Err(error) => Err(CredentialsError::Own(format!(
+                    "{}: {error}",
+                    path.display()
+                ))),
             }
         };
         let (chain, authorities) = (read(&files.certificate)?, read(&files.authority)?);
-        let key = PrivateKeyDer::from_pem_file(&files.key).map_err(|error| {
-            CredentialsError::Own(format!("{}: {error}", files.key.display()))
-        })?;
+        let key = PrivateKeyDer::from_pem_file(&files.key)
+            .map_err(|error| CredentialsError::Own(format!("{}: {error}", files.key.display())))?;
         let mut roots = RootCertStore::empty();
         for authority in authorities {
             roots.add(authority).map_err(|error| {
@@ -287,12 +289,14 @@ impl Credentials {
             })?;
         }
         // What others would refuse is said here, where it can be mended.
-        let own = |why: String| {
-            CredentialsError::Own(format!("{}: {why}", files.certificate.display()))
-        };
+        let own =
+            |why: String| CredentialsError::Own(format!("{}: {why}", files.certificate.display()));
         let (first, between) = chain.split_first().expect("one was read");
         let end = webpki::EndEntityCert::try_from(first).map_err(|error| own(error.to_string()))?;
-        for usage in [webpki::KeyUsage::server_auth(), webpki::KeyUsage::client_auth()] {
+        for usage in [
+            webpki::KeyUsage::server_auth(),
+            webpki::KeyUsage::client_auth(),
+        ] {
             end.verify_for_usage(
                 rustls::crypto::ring::default_provider()
                     .signature_verification_algorithms
@@ -383,10 +387,19 @@ impl Credentials {
             "its certificate is of another host; put the host of its pool.advertise into its subject alternative names"
         } else if any(&["UnknownIssuer", "UnknownCA", "DecryptError", "BadSignature"]) {
             match self.names {
-                Names::Number => "the two do not have the same secret; `lamplight pool token` prints the pool's",
-                Names::Host => "the two certificates are not of the same authority; look at pool.authority of both",
+                Names::Number => {
+                    "the two do not have the same secret; `lamplight pool token` prints the pool's"
+                }
+                Names::Host => {
+                    "the two certificates are not of the same authority; look at pool.authority of both"
+                }
             }
-        } else if any(&["CertificateRequired", "AccessDenied", "BadCertificate", "certificate"]) {
+        } else if any(&[
+            "CertificateRequired",
+            "AccessDenied",
+            "BadCertificate",
+            "certificate",
+        ]) {
             "it does not accept the certificate of this node; the log of the other end says why"
         } else {
             return LinkError::Io(error);

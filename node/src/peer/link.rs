@@ -344,11 +344,17 @@ mod tests {
     #[test]
     fn nodes_of_two_releases_speak_what_both_know() {
         let decode = |newest, oldest| Hello::decode(&hello().encode_as(newest, oldest));
-        assert_eq!(decode(NEWEST, OLDEST).expect("this release"), (hello(), NEWEST));
+        assert_eq!(
+            decode(NEWEST, OLDEST).expect("this release"),
+            (hello(), NEWEST)
+        );
         let later = decode(NEWEST + 1, OLDEST).expect("the next one, which still speaks ours");
         assert_eq!(later, (hello(), NEWEST));
         let newer = said(decode(NEWEST + 2, NEWEST + 1));
-        assert!(newer.contains("too much newer") && newer.contains("upgrade this node"), "{newer}");
+        assert!(
+            newer.contains("too much newer") && newer.contains("upgrade this node"),
+            "{newer}"
+        );
         // As the first development release said it.
         let mut first = BytesMut::from(&MAGIC[..]);
         first.put_u16_le(1);
@@ -357,7 +363,10 @@ mod tests {
         first.put_u64_le(9);
         first.put_slice(b"lamplight");
         let older = said(Hello::decode(&first));
-        assert!(older.contains("too much older") && older.contains("upgrade that node"), "{older}");
+        assert!(
+            older.contains("too much older") && older.contains("upgrade that node"),
+            "{older}"
+        );
     }
 
     #[test]
@@ -382,7 +391,10 @@ mod tests {
     fn a_node_of_an_earlier_founding_is_a_stranger() {
         let (now, mut before) = (hello(), hello());
         before.lineage += 1;
-        let refused = now.agrees(&before).expect_err("it was left behind").to_string();
+        let refused = now
+            .agrees(&before)
+            .expect_err("it was left behind")
+            .to_string();
         assert!(refused.contains("--join"), "it says what to do: {refused}");
         before.node = 0;
         assert!(now.agrees(&before).is_ok(), "who joins has none yet");

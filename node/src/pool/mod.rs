@@ -7,8 +7,8 @@ pub mod placement;
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Read as _};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -306,8 +306,15 @@ mod tests {
             ("a version", [9, 1, 2, 0].to_vec()),
             ("a kind", [create[0], 99].to_vec()),
         ] {
-            let error = body.apply(2, unknown.into()).await.expect_err(name).to_string();
-            assert!(error.contains("change 2") && error.contains("release"), "{name}: {error}");
+            let error = body
+                .apply(2, unknown.into())
+                .await
+                .expect_err(name)
+                .to_string();
+            assert!(
+                error.contains("change 2") && error.contains("release"),
+                "{name}: {error}"
+            );
             let stopped = body.stopped.lock().expect("whole").clone();
             assert_eq!(stopped.as_deref(), Some(&*error), "an operator is told");
             assert_eq!(*watched.borrow(), before, "nothing is applied by halves");

@@ -159,7 +159,9 @@ mod tests {
     fn what_is_set_aside_stays_so_through_a_restart() {
         let folder = tempfile::tempdir().expect("a folder");
         let damage = Damage::open(folder.path()).expect("a new one");
-        damage.set_aside([GroupId(0), GroupId(3)], "a\nbad\tlog").expect("written");
+        damage
+            .set_aside([GroupId(0), GroupId(3)], "a\nbad\tlog")
+            .expect("written");
         damage.set_aside([GroupId(3)], "again").expect("written");
         assert_eq!(damage.count(), 2);
         let again = Damage::open(folder.path()).expect("read");

@@ -17,7 +17,7 @@ use super::lease::Lease;
 use super::log::Log;
 use super::machine::{Body, ShardBody, StateMachine};
 use super::network::{self, Answers, Peers, Served};
-use super::progress::Progress;
+use super::progress::{Progress, SILENT_MS};
 use super::proposer::{Failed, Proposer};
 use super::snapshot::{self, Meta, SnapshotFiles, named};
 use super::types::{GroupId, NodeNumber, TypeConfig};
@@ -222,6 +222,17 @@ impl Core {
         metrics.state == ServerState::Leader && metrics.running_state.is_ok()
     }
 
+    /// Tells the lease what this node leads. The proposer does so at once; the group of the pool map has none,
+    /// and its leader answers no questions by its lease.
+    fn note_leading(&self) {
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow();
+        if metrics.state == ServerState::Leader {
+            let voters = metrics.membership_config.membership().get_joint_config();
+            self.lease.lead(self.node, metrics.current_term, voters);
+        }
+    }
+
     /// Who votes, and who only listens, as this replica knows.
     #[must_use]
     pub fn members(&self) -> (BTreeSet<NodeNumber>, BTreeSet<NodeNumber>) {
@@ -279,6 +290,7 @@ impl Core {
         if !self.leads() {
             return false;
         }
+        self.note_leading();
         // Who lost its replica is let go first, and taken in again once it begins anew.
         let leaving = self.served.leaving(self.group);
         let stays = |nodes: &BTreeSet<NodeNumber>| -> BTreeSet<NodeNumber> {
@@ -427,12 +439,22 @@ impl Core {
             last_log_index: metrics.last_log_index.unwrap_or(0),
             applied,
             snapshot: metrics.snapshot.map_or(0, |log_id| log_id.index),
-            caught_up: metrics.running_state.is_ok() && (leads || behind.caught_up),
+            caught_up: metrics.running_state.is_ok()
+                && if leads {
+                    // Who is heard by nobody leads in name only.
+                    self.lease.held_within(SILENT_MS)
+                } else {
+                    behind.caught_up
+                },
             lag_entries: if leads { 0 } else { behind.entries },
             behind_ms: if leads { 0 } else { behind.since_ms },
             heard_ms: if leads { Some(0) } else { behind.heard_ms },
             replicas_seen: replicas.unwrap_or_default(),
-            stopped: metrics.running_state.as_ref().err().map(ToString::to_string),
+            stopped: metrics
+                .running_state
+                .as_ref()
+                .err()
+                .map(ToString::to_string),
         }
     }
 

@@ -41,8 +41,9 @@ struct Book {
     voters: Vec<BTreeSet<NodeNumber>>,
     /// When the newest message was sent that each follower took in this term.
     taken_ms: BTreeMap<NodeNumber, u64>,
-    /// Those whose promise does not count: they were told to take over, and may still do so.
-    released: BTreeSet<NodeNumber>,
+    /// Those whose promise does not count, or counts from then on only: they were told to take over, and may
+    /// still do so.
+    released: BTreeMap<NodeNumber, u64>,
 }
 
 /// Milliseconds of a clock that neither stops nor is set.
@@ -109,6 +110,9 @@ impl Lease {
         if book.term != term {
             return;
         }
+        if book.released.get(&by).is_some_and(|from| sent_ms <= *from) {
+            return;
+        }
         let newest = book.taken_ms.entry(by).or_default();
         *newest = sent_ms.max(*newest);
         self.reckon(&book);
@@ -118,16 +122,21 @@ impl Lease {
     pub fn release(&self, follower: NodeNumber) {
         let mut book = self.book();
         book.taken_ms.remove(&follower);
-        book.released.insert(follower);
+        book.released.insert(follower, u64::MAX);
         self.reckon(&book);
     }
 
-    /// The follower has done what it was told, or was never told: what it takes from now on counts again.
+    /// The follower has done what it was told, or was never told: what is sent to it from now on counts again.
     /// Where nobody knows whether it was told, this must not be called.
     pub fn bind_again(&self, follower: NodeNumber) {
-        let mut book = self.book();
-        book.taken_ms.remove(&follower);
-        book.released.remove(&follower);
+        self.book().released.insert(follower, boot_ms());
+    }
+
+    /// Whether a majority has kept to this leader within that time.
+    #[must_use]
+    pub fn held_within(&self, ms: u64) -> bool {
+        let until_ms = self.0.until_ms.load(Acquire);
+        until_ms.saturating_add(ms) > boot_ms().saturating_add(Lease::RELIED_MS)
     }
 
     /// How long ago, in milliseconds, the newest message was sent that a follower took in this term.
@@ -163,8 +172,6 @@ impl Book {
     fn since(&self, node: NodeNumber) -> u64 {
         if node == self.me {
             u64::MAX
-        } else if self.released.contains(&node) {
-            0
         } else {
             self.taken_ms.get(&node).copied().unwrap_or(0)
         }
@@ -227,8 +234,14 @@ mod tests {
         handing.release(3);
         handing.bind_again(2);
         assert!(!handing.holds(), "what 2 took before counts no more");
+        handing.taken(5, 2, boot_ms() - 10);
+        assert!(
+            !handing.holds(),
+            "nor what was sent before it was bound again"
+        );
         handing.taken(5, 2, soon);
         assert!(handing.holds());
+        assert!(handing.held_within(1));
     }
 
     #[test]
@@ -240,7 +253,12 @@ mod tests {
             ("two", vec![of(&[1, 2])], &[2], true),
             ("five, one", vec![of(&[1, 2, 3, 4, 5])], &[2], false),
             ("five, two", vec![of(&[1, 2, 3, 4, 5])], &[2, 5], true),
-            ("joint, old only", vec![of(&[1, 2, 3]), of(&[1, 4, 5])], &[2], false),
+            (
+                "joint, old only",
+                vec![of(&[1, 2, 3]), of(&[1, 4, 5])],
+                &[2],
+                false,
+            ),
             ("joint", vec![of(&[1, 2, 3]), of(&[1, 4, 5])], &[2, 4], true),
             ("led from outside", vec![of(&[2, 3, 4])], &[2], false),
             ("nobody votes", vec![], &[2], false),

@@ -188,7 +188,8 @@ impl Answer for Served {
                 Bytes::new()
             };
             match what {
-                APPEND => match postcard::from_bytes::<AppendEntriesRequest<TypeConfig>>(&question) {
+                APPEND => match postcard::from_bytes::<AppendEntriesRequest<TypeConfig>>(&question)
+                {
                     Ok(rpc) => {
                         let commit = rpc.leader_commit.map(|log_id| log_id.index);
                         let taken = raft.append_entries(rpc).await;
@@ -417,7 +418,8 @@ impl RaftNetwork<TypeConfig> for ToPeer {
         let (term, sent_ms, begin) = (rpc.vote.leader_id.term, boot_ms(), Instant::now());
         let heartbeat = rpc.entries.is_empty();
         let answer = self.ask(APPEND, &rpc, option.hard_ttl()).await;
-        if let Ok(AppendEntriesResponse::Success | AppendEntriesResponse::PartialSuccess(_)) = answer
+        if let Ok(AppendEntriesResponse::Success | AppendEntriesResponse::PartialSuccess(_)) =
+            answer
         {
             self.peers.lease.taken(term, self.target, sent_ms);
             if heartbeat {
@@ -453,7 +455,9 @@ mod tests {
     use std::collections::{BTreeMap, BTreeSet};
     use std::fmt::Debug;
 
-    use openraft::{CommittedLeaderId, Entry, LogId, Membership, SnapshotMeta, StoredMembership, Vote};
+    use openraft::{
+        CommittedLeaderId, Entry, LogId, Membership, SnapshotMeta, StoredMembership, Vote,
+    };
 
     use super::*;
 
@@ -470,7 +474,10 @@ mod tests {
         let log_id = |index| LogId::new(CommittedLeaderId::new(7, 2), index);
         let nodes: BTreeMap<NodeNumber, BasicNode> =
             (1..=3).map(|node| (node, BasicNode::default())).collect();
-        let members = Membership::new(vec![BTreeSet::from([1, 2]), BTreeSet::from([1, 2, 3])], nodes);
+        let members = Membership::new(
+            vec![BTreeSet::from([1, 2]), BTreeSet::from([1, 2, 3])],
+            nodes,
+        );
         let payloads = [
             EntryPayload::Blank,
             EntryPayload::Normal(Payload(Bytes::from_static(b"an entry"))),
@@ -490,12 +497,21 @@ mod tests {
         type Taken<T, E = openraft::error::Infallible> = Result<T, RaftError<NodeNumber, E>>;
         type Append = AppendEntriesResponse<NodeNumber>;
         holds("append-success", &Taken::<Append>::Ok(Append::Success));
-        holds("append-partial", &Taken::<Append>::Ok(Append::PartialSuccess(Some(log_id(42)))));
+        holds(
+            "append-partial",
+            &Taken::<Append>::Ok(Append::PartialSuccess(Some(log_id(42)))),
+        );
         holds("append-conflict", &Taken::<Append>::Ok(Append::Conflict));
-        holds("append-higher-vote", &Taken::<Append>::Ok(Append::HigherVote(Vote::new(8, 3))));
+        holds(
+            "append-higher-vote",
+            &Taken::<Append>::Ok(Append::HigherVote(Vote::new(8, 3))),
+        );
         holds("vote", &VoteRequest::new(Vote::new(8, 3), Some(log_id(42))));
         let granted = VoteResponse::new(Vote::new(8, 3), Some(log_id(42)), true);
-        holds("vote-granted", &Taken::<VoteResponse<NodeNumber>>::Ok(granted));
+        holds(
+            "vote-granted",
+            &Taken::<VoteResponse<NodeNumber>>::Ok(granted),
+        );
         let chunk = InstallSnapshotRequest::<TypeConfig> {
             vote,
             meta: SnapshotMeta {

@@ -13,7 +13,7 @@ const LATE_MS: u64 = 5_000;
 
 /// How long a leader may be silent before nobody knows whether this replica has everything. An election takes
 /// less.
-const SILENT_MS: u64 = 3_000;
+pub const SILENT_MS: u64 = 3_000;
 
 /// Entries that may wait for the machine's thread: a few batches.
 const QUEUED_MAX: u64 = 1_024;
@@ -116,8 +116,14 @@ mod tests {
         assert!(!heard.behind(10, Some(100), 0).caught_up);
         heard.heard(20, Some(5_000), Some(100));
         let behind = heard.behind(30, Some(100), 0);
-        assert_eq!((behind.caught_up, behind.entries, behind.since_ms), (false, 4_900, 10));
-        assert!(!heard.behind(40, Some(5_000), 7).caught_up, "the machine has not come so far");
+        assert_eq!(
+            (behind.caught_up, behind.entries, behind.since_ms),
+            (false, 4_900, 10)
+        );
+        assert!(
+            !heard.behind(40, Some(5_000), 7).caught_up,
+            "the machine has not come so far"
+        );
         assert!(heard.behind(50, Some(5_000), 0).caught_up);
     }
 
@@ -129,7 +135,10 @@ mod tests {
         for step in 1..100 {
             let now_ms = step * 100;
             heard.heard(now_ms, Some(10 + step * 50), Some(step * 50));
-            assert!(heard.behind(now_ms, Some(step * 50), 3).caught_up, "step {step}");
+            assert!(
+                heard.behind(now_ms, Some(step * 50), 3).caught_up,
+                "step {step}"
+            );
         }
         // It stands still while the leader goes on.
         heard.heard(10_000, Some(9_000), Some(4_950));
@@ -138,14 +147,20 @@ mod tests {
             heard.heard(12_000 + step * 200, Some(10_000), Some(4_950));
         }
         assert!(!heard.behind(18_000, Some(4_950), 0).caught_up);
-        assert!(heard.behind(18_100, Some(10_000), 0).caught_up, "and goes on");
+        assert!(
+            heard.behind(18_100, Some(10_000), 0).caught_up,
+            "and goes on"
+        );
     }
 
     #[test]
     fn a_silent_leader_leaves_everybody_in_doubt() {
         let mut heard = Heard::default();
         heard.heard(0, None, None);
-        assert!(heard.behind(0, None, 0).caught_up, "nothing is committed yet");
+        assert!(
+            heard.behind(0, None, 0).caught_up,
+            "nothing is committed yet"
+        );
         assert!(heard.behind(2_999, None, 0).caught_up);
         assert!(!heard.behind(3_000, None, 0).caught_up);
     }

@@ -70,7 +70,10 @@ impl Remains {
     /// # Errors
     /// What is damaged.
     pub async fn contents(&mut self) -> io::Result<(Option<std::fs::File>, Vec<Bytes>)> {
-        let covered = self.snapshot.as_ref().and_then(|(meta, _)| meta.last_log_id);
+        let covered = self
+            .snapshot
+            .as_ref()
+            .and_then(|(meta, _)| meta.last_log_id);
         let from = covered.map_or(0, |log_id| log_id.index + 1);
         let entries = self.log.try_get_log_entries(from..).await.map_err(other)?;
         let payloads = entries.into_iter().filter_map(|entry| match entry.payload {
@@ -95,7 +98,10 @@ impl Remains {
             self.log.purge(last).await.map_err(other)?;
         }
         let term = self.vote_term.max(self.last().0) + 1;
-        self.log.save_vote(&Vote::new(term, me)).await.map_err(other)?;
+        self.log
+            .save_vote(&Vote::new(term, me))
+            .await
+            .map_err(other)?;
         let nodes = BTreeMap::from([(me, BasicNode::default())]);
         let alone = Membership::new(vec![BTreeSet::from([me])], nodes);
         let first = self.last.map_or(0, |last| last.index + 1);

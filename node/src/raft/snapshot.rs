@@ -236,7 +236,10 @@ mod tests {
             damaged[at] ^= 1;
             fs::write(&path, damaged).expect("written");
             let error = files.newest().expect_err("it is damaged").to_string();
-            assert!(error.contains("s00-"), "byte {at}: it names the file: {error}");
+            assert!(
+                error.contains("s00-"),
+                "byte {at}: it names the file: {error}"
+            );
         }
     }
 }

@@ -45,7 +45,8 @@ impl Authority {
         params.not_before = date_time_ymd(2020, 1, 1);
         params.not_after = date_time_ymd(last_year, 12, 31);
         let certificate = params.signed_by(&key, &self.issuer).expect("signed");
-        let files = ["certificate", "key", "authority"].map(|name| folder.join(format!("{name}.pem")));
+        let files =
+            ["certificate", "key", "authority"].map(|name| folder.join(format!("{name}.pem")));
         fs::write(&files[0], certificate.pem()).expect("written");
         fs::write(&files[1], key.serialize_pem()).expect("written");
         fs::write(&files[2], &self.pem).expect("written");
@@ -107,7 +108,10 @@ fn nodes_prove_themselves_with_certificates_of_the_operators_own() {
     let theirs = Authority::new("theirs");
     let first_files = ours.issue(&at("c1"), "127.0.0.1", 2090);
     let (first, seed) = start(&at("n1"), "127.0.0.1", &first_files, None).expect("it founds");
-    assert!(!at("n1").join("pool-secret").exists(), "nobody needs a secret");
+    assert!(
+        !at("n1").join("pool-secret").exists(),
+        "nobody needs a secret"
+    );
     let second_files = ours.issue(&at("c2"), "127.0.0.2", 2090);
     let (second, _) = start(&at("n2"), "127.0.0.2", &second_files, Some(&seed)).expect("it joins");
 
@@ -135,7 +139,10 @@ fn nodes_prove_themselves_with_certificates_of_the_operators_own() {
     assert!(said.contains("valid now"), "{said}");
     let elsewhere = ours.issue(&at("c6"), "127.0.0.9", 2090);
     let said = last_line(start(&at("n3"), "127.0.0.3", &elsewhere, Some(&seed)));
-    assert!(said.contains("subject alternative names") && said.contains("127.0.0.3"), "{said}");
+    assert!(
+        said.contains("subject alternative names") && said.contains("127.0.0.3"),
+        "{said}"
+    );
     let missing = [at("nowhere.pem"), at("nowhere.key"), first_files[2].clone()];
     let said = last_line(start(&at("n3"), "127.0.0.3", &missing, Some(&seed)));
     assert!(said.contains("nowhere.pem"), "{said}");

@@ -211,10 +211,18 @@ mod tests {
         vote.committed = true;
         for (name, record) in [
             ("blank", entry(EntryPayload::Blank)),
-            ("normal", entry(EntryPayload::Normal(Payload(Bytes::from_static(b"an entry"))))),
+            (
+                "normal",
+                entry(EntryPayload::Normal(Payload(Bytes::from_static(
+                    b"an entry",
+                )))),
+            ),
             (
                 "membership",
-                entry(EntryPayload::Membership(Membership::new(vec![voters], nodes))),
+                entry(EntryPayload::Membership(Membership::new(
+                    vec![voters],
+                    nodes,
+                ))),
             ),
             ("vote", Record::Vote(vote)),
             ("truncate", Record::Truncate(5)),
