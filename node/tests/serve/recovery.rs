@@ -543,6 +543,67 @@ fn one_node_becomes_the_pool_when_the_others_are_gone_and_they_cannot_come_back(
     }
 }
 
+/// The founder lost its disk and is started as it was at first: it founds another pool of the same name and secret,
+/// and is node 1 of it. It must not speak for the one that there is.
+#[test]
+fn a_founder_that_lost_its_disk_does_not_speak_for_the_pool() {
+    let mut pool = Pool::start(3, 2);
+    let mut publishers = publishers("f", 6);
+    let mut phone = Phone::udp(pool.node(1).udp);
+    for publisher in &mut publishers {
+        publish(publisher, &mut phone, "before");
+    }
+    pool.kill(0);
+    std::fs::remove_dir_all(pool.data(0)).expect("removed");
+    pool.run(0);
+    assert_eq!(pool.seen_by(0)["node"], 1);
+    std::thread::sleep(Duration::from_secs(3));
+    for node in [1, 2] {
+        let seen = pool.seen_by(node);
+        assert_eq!(seen["nodes"][0]["linked"], false, "{seen}");
+        assert_eq!(seen["nodes"][3 - node]["linked"], true, "{seen}");
+    }
+    for publisher in &mut publishers {
+        let shown = fetch(&publisher.user, &mut phone);
+        assert!(shown.contains("before"), "{shown}");
+        publish_at_last(publisher, &mut phone, "after");
+    }
+    let alone = pool.seen_by(0);
+    assert_eq!(alone["nodes"].as_array().map(Vec::len), Some(1), "{alone}");
+}
+
+/// Of two nodes neither is a majority: nobody can say that the damaged one's promises are not needed.
+#[test]
+fn one_of_two_nodes_whose_log_is_damaged_waits_and_says_for_what() {
+    let mut pool = Pool::start(2, 1);
+    publish(
+        &mut Publisher::new("two"),
+        &mut Phone::udp(pool.node(0).udp),
+        "one",
+    );
+    pool.kill(1);
+    damage(&first_segment(&pool.data(1)), 200);
+    let secret = pool.folder.path().join("secret");
+    let secret = ["--secret", secret.to_str().expect("text")];
+    for start in 1..=2 {
+        let said = hear(
+            &pool.data(1),
+            pool.ports[1],
+            &secret,
+            Duration::from_secs(4),
+        );
+        assert!(
+            said.contains("need a majority of their own"),
+            "start {start}: {said}"
+        );
+        assert_eq!(
+            kept(&pool.data(1)),
+            ["0001-log", "0001-snapshots"],
+            "start {start}"
+        );
+    }
+}
+
 #[test]
 fn a_node_is_ready_only_when_its_replicas_have_everything() {
     let mut pool = Pool::start(3, 1);
