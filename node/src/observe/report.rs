@@ -30,7 +30,9 @@ pub struct GroupStatus {
     pub behind_ms: u64,
     /// How long ago the leader was heard, in milliseconds; nothing while it has not been heard in this life.
     pub heard_ms: Option<u64>,
-    /// The other replicas, as their leader knows them; nothing elsewhere.
+    /// The nodes whose replicas vote, as this one knows.
+    pub voters: Vec<u64>,
+    /// The replicas, as their leader knows them; nothing elsewhere.
     pub replicas_seen: Vec<ReplicaStatus>,
     /// Why this replica has stopped, when it has.
     pub stopped: Option<String>,

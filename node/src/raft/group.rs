@@ -449,6 +449,7 @@ impl Core {
             lag_entries: if leads { 0 } else { behind.entries },
             behind_ms: if leads { 0 } else { behind.since_ms },
             heard_ms: if leads { Some(0) } else { behind.heard_ms },
+            voters: metrics.membership_config.membership().voter_ids().collect(),
             replicas_seen: replicas.unwrap_or_default(),
             stopped: metrics
                 .running_state

@@ -95,7 +95,18 @@ impl Pool {
             .collect()
     }
 
-    /// Waits until every node has every shard, all are ready, and no node leads more than its share.
+    /// Whether all replicas vote, as their leaders see it: before, the loss of one may be one too many.
+    pub fn is_whole(&self, replicas: usize) -> bool {
+        (0..self.nodes.len()).all(|node| {
+            let seen = self.seen_by(node);
+            let mut groups = seen["shards"].as_array().expect("shards").clone();
+            groups.push(seen["map"].clone());
+            let votes = |group: &Value| group["voters"].as_array().map_or(0, Vec::len) == replicas;
+            groups.iter().all(votes)
+        })
+    }
+
+    /// Waits until every node has every shard, all vote and are ready, and no node leads more than its share.
     pub fn wait_until_spread(&self, shards: usize) {
         let until = Instant::now() + PATIENCE;
         let nodes = self.nodes.len();
@@ -107,7 +118,7 @@ impl Pool {
                     && (1..=nodes as u64).all(|by| led(by) <= shards.div_ceil(nodes))
                     && self.node(node).get("/ready").0 == 200
             });
-            if spread {
+            if spread && self.is_whole(nodes.min(3)) {
                 return;
             }
             assert!(
