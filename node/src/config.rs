@@ -82,6 +82,12 @@ const POOL_HELP: &str = "Each order may be given twice, and goes on when you sto
     lamplight pool token --data /var/lib/lamplight > secret\n  \
     lamplight serve --peers 192.0.2.4:7060 --join 192.0.2.1:7060 --secret secret …";
 
+const RECOVER_HELP: &str = "First on each node whose data are left, to see which has the most:\n  \
+    lamplight pool recover --data /var/lib/lamplight\n\n\
+    Then on that one:\n  \
+    lamplight pool recover --data /var/lib/lamplight --i-accept-losing-what-only-the-others-had\n\n\
+    Nodes of before are refused if they come back: empty their data folders and let them join.";
+
 /// What to do with a pool.
 #[derive(Clone, Debug, Subcommand)]
 pub enum PoolAction {
@@ -183,7 +189,12 @@ pub enum PoolAction {
         #[command(flatten)]
         at: AtPool,
         /// The shard that has them
-        #[arg(long, value_name = "SHARD", requires = "count", required_unless_present = "slots")]
+        #[arg(
+            long,
+            value_name = "SHARD",
+            requires = "count",
+            required_unless_present = "slots"
+        )]
         from: Option<u16>,
         /// The shard that gets them
         #[arg(long, value_name = "SHARD")]
@@ -192,7 +203,12 @@ pub enum PoolAction {
         #[arg(long, value_name = "N", requires = "from")]
         count: Option<u16>,
         /// Which ones, of 0 to 1023
-        #[arg(long, value_name = "SLOT,…", value_delimiter = ',', conflicts_with = "from")]
+        #[arg(
+            long,
+            value_name = "SLOT,…",
+            value_delimiter = ',',
+            conflicts_with = "from"
+        )]
         slots: Vec<u16>,
         /// How it is watched
         #[command(flatten)]
@@ -231,6 +247,16 @@ pub enum PoolAction {
         /// How it is watched
         #[command(flatten)]
         watch: Watching,
+    },
+    /// Make a pool of one out of what one stopped node has, when a majority of the others is gone for ever
+    #[command(after_help = RECOVER_HELP)]
+    Recover {
+        /// The data folder of the node; it must not run
+        #[arg(long, value_name = "DIR", default_value = DATA)]
+        data: PathBuf,
+        /// Do it. Without this, what the node has is shown and nothing is changed
+        #[arg(long)]
+        i_accept_losing_what_only_the_others_had: bool,
     },
     /// Print the secret that a new node joins with
     Token {
@@ -373,6 +399,15 @@ pub struct Flags {
     /// The pool's secret, which a new node joins with [default: pool-secret in the data folder]
     #[arg(long, value_name = "FILE")]
     secret: Option<PathBuf>,
+    /// Prove this node to the others with this certificate, in PEM, instead of the secret
+    #[arg(long, value_name = "FILE")]
+    peer_certificate: Option<PathBuf>,
+    /// Its private key, in PEM
+    #[arg(long, value_name = "FILE")]
+    peer_key: Option<PathBuf>,
+    /// The authority that the certificates of all nodes are of, in PEM
+    #[arg(long, value_name = "FILE")]
+    peer_authority: Option<PathBuf>,
     /// What to log, as tracing filters have it [default: info]
     #[arg(long, value_name = "FILTER")]
     log: Option<String>,
@@ -750,6 +785,9 @@ struct PoolSection {
     advertise: Option<String>,
     seeds: Vec<String>,
     secret: Option<PathBuf>,
+    certificate: Option<PathBuf>,
+    key: Option<PathBuf>,
+    authority: Option<PathBuf>,
 }
 
 /// The pool, as one node needs to know it.
@@ -765,6 +803,19 @@ pub struct PoolSettings {
     pub seeds: Vec<String>,
     /// The file with the pool's secret; `pool-secret` in the data folder unless told otherwise.
     pub secret: Option<PathBuf>,
+    /// Certificates of the operator's own, instead of the secret.
+    pub own: Option<OwnCertificate>,
+}
+
+/// The files that a node proves itself to the others with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OwnCertificate {
+    /// The node's certificate, with what is between it and the authority, in PEM.
+    pub certificate: PathBuf,
+    /// Its private key, in PEM.
+    pub key: PathBuf,
+    /// The authority that the certificates of all nodes are of, in PEM.
+    pub authority: PathBuf,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -1156,7 +1207,29 @@ fn pool_settings(section: PoolSection, flags: &Flags) -> Result<PoolSettings, Co
             flags.join.clone()
         },
         secret: flags.secret.clone().or(section.secret),
+        own: match (
+            flags.peer_certificate.clone().or(section.certificate),
+            flags.peer_key.clone().or(section.key),
+            flags.peer_authority.clone().or(section.authority),
+        ) {
+            (None, None, None) => None,
+            (Some(certificate), Some(key), Some(authority)) => Some(OwnCertificate {
+                certificate,
+                key,
+                authority,
+            }),
+            _ => {
+                return unsound(
+                    "pool.certificate, pool.key and pool.authority belong together: all three, or none and the secret",
+                );
+            }
+        },
     };
+    if settings.own.is_some() && settings.secret.is_some() {
+        return unsound(
+            "a pool has a secret or certificates: take pool.secret out, or the certificates",
+        );
+    }
     let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
     if settings.name.is_empty() || settings.name.len() > 64 || !settings.name.bytes().all(legal) {
         return unsound("pool.name: expected up to 64 letters, digits, dots, dashes");

@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
+use shard::runner::Stopped;
+
 use crate::dialect::policy::Identities;
 use crate::egress::outbox::{Failures, Outbox, Workers};
 use crate::egress::traffic::Traffic;
@@ -15,8 +17,11 @@ use crate::peer::NodeNumber;
 use crate::peer::mesh::Mesh;
 use crate::pool::map::{Change, PoolMap, Record, Standing};
 use crate::pool::{self, PoolGroup, placement};
+use crate::raft::damage::Damage;
 use crate::raft::group::{GroupOptions, ShardGroup, StartError};
 use crate::raft::log::Log;
+use crate::raft::network::{self, Release};
+use crate::raft::snapshot::SnapshotFiles;
 use crate::raft::types::GroupId;
 
 /// How often the loop looks, when nothing wakes it.
@@ -30,6 +35,8 @@ const PLACE_AT_ONCE: usize = 16;
 
 /// How long what was proposed may take to come back, before a hand-over is left for later.
 const REST: Duration = Duration::from_millis(500);
+/// Between two questions whether a group does without a replica that was set aside.
+const RELEASE_EVERY: Duration = Duration::from_secs(1);
 
 /// Between two attempts to hand one group over.
 const HAND_OVER_EVERY: Duration = Duration::from_secs(5);
@@ -95,6 +102,64 @@ pub struct Hosting {
     pub data: PathBuf,
     /// What this node says of itself, once its listeners are open.
     pub record: RwLock<Option<Record>>,
+    /// The replicas that were set aside.
+    pub damage: Arc<Damage>,
+}
+
+/// Lets replicas that were set aside begin anew, once their groups have let them go.
+pub(crate) struct Healer {
+    pub(crate) options: GroupOptions,
+    pub(crate) log: Log,
+    pub(crate) damage: Arc<Damage>,
+}
+
+impl Healer {
+    /// Whether the group has let this node go, and everything it had of it here is put away and forgotten: then
+    /// it may begin anew. `others` are those who may know.
+    pub(crate) async fn heal(&self, group: GroupId, others: &[NodeNumber]) -> bool {
+        if !self.is_released(group, others).await {
+            return false;
+        }
+        match self.clear(group).await {
+            Ok(()) => {
+                tracing::info!(%group, "the replica begins anew, with nothing");
+                true
+            }
+            Err(error) => {
+                tracing::error!(%group, %error, "the replica stays set aside");
+                false
+            }
+        }
+    }
+
+    async fn is_released(&self, group: GroupId, others: &[NodeNumber]) -> bool {
+        let mut leader = None;
+        for node in others {
+            match network::release_at(&self.options.calls, *node, group).await {
+                Ok(Release::Out) => return true,
+                Ok(Release::NotYet) => return false,
+                Ok(Release::Elsewhere(known)) => leader = leader.or(known),
+                Err(_) => {}
+            }
+        }
+        // Somebody who was not asked may lead: a node that the map here does not know yet.
+        let leader = leader.filter(|node| !others.contains(node) && *node != self.options.node);
+        match leader {
+            None => false,
+            Some(node) => {
+                let answer = network::release_at(&self.options.calls, node, group).await;
+                answer == Ok(Release::Out)
+            }
+        }
+    }
+
+    async fn clear(&self, group: GroupId) -> std::io::Result<()> {
+        for path in SnapshotFiles::open(&self.options.snapshots, group)?.list()? {
+            self.damage.put_away(&path)?;
+        }
+        self.log.group(group).forget().await?;
+        self.damage.healed(group)
+    }
 }
 
 /// What the loop remembers between steps.
@@ -105,6 +170,7 @@ pub struct Memory {
     routed: Option<(u64, Vec<u16>)>,
     kept: u64,
     silent_since: HashMap<NodeNumber, Instant>,
+    asked: HashMap<GroupId, Instant>,
 }
 
 impl Hosting {
@@ -117,8 +183,12 @@ impl Hosting {
             if !entry.replicas.contains(&self.node) || self.hosted.get(shard).is_some() {
                 continue;
             }
+            let group = GroupId(u32::from(shard) + 1);
+            if self.damage.why(group).is_some() {
+                continue;
+            }
             let options = GroupOptions {
-                group: GroupId(u32::from(shard) + 1),
+                group,
                 ..self.options.clone()
             };
             let outbox = Outbox::new(
@@ -132,7 +202,17 @@ impl Hosting {
                 workers: self.workers.clone(),
                 traffic: self.traffic.clone(),
             };
-            let group = ShardGroup::start(&options, &self.log, outbox, Arc::new(failures)).await?;
+            let begun = ShardGroup::start(&options, &self.log, outbox, Arc::new(failures)).await;
+            let group = match begun {
+                Err(StartError::Snapshot { group, why })
+                    if why.kind() == std::io::ErrorKind::InvalidData
+                        && entry.replicas.len() > 1 =>
+                {
+                    self.set_aside(group, &why.to_string());
+                    continue;
+                }
+                begun => begun?,
+            };
             // Founders that were replaced since begin nothing: the group lives elsewhere.
             if entry.founders == entry.replicas || map.nodes().count() == 1 {
                 group.core.bootstrap(&entry.founders).await?;
@@ -140,6 +220,69 @@ impl Hosting {
             self.hosted.insert(shard, Arc::new(group));
         }
         Ok(())
+    }
+
+    fn set_aside(&self, group: GroupId, why: &str) {
+        if let Err(error) = self.damage.set_aside([group], why) {
+            tracing::error!(%group, %error, "that a replica is set aside cannot be written down");
+        }
+    }
+
+    /// Ends replicas that have gone wrong: one that is not what its leader attests, or whose entries are damaged,
+    /// begins anew; one that cannot read an entry stays as it is until another release runs here.
+    async fn end_wrong(&self, map: &PoolMap) {
+        for (shard, group) in self.hosted.all() {
+            let id = GroupId(u32::from(shard) + 1);
+            let why = match group.runner.stopped() {
+                Some(why @ Stopped::Diverged { .. }) => Some(why.to_string()),
+                Some(Stopped::Unreadable { .. }) => None,
+                None => self.log.damaged(id),
+            };
+            let Some(why) = why else { continue };
+            if map
+                .shard(shard)
+                .is_none_or(|entry| entry.replicas.len() < 2)
+            {
+                // There is nobody to begin anew from: it stands still, and says so.
+                continue;
+            }
+            if self.damage.set_aside([id], &why).is_err() {
+                continue;
+            }
+            self.hosted.remove(shard);
+            group.core.stop(false).await;
+        }
+    }
+
+    /// Lets replicas begin anew whose groups have let them go.
+    async fn heal(&self, map: &PoolMap, memory: &mut Memory) {
+        let begin = Instant::now();
+        for (group, _) in self.damage.all() {
+            // The loop has more to do; the next round goes on.
+            if begin.elapsed() > STEP {
+                return;
+            }
+            let asked = memory.asked.get(&group);
+            if asked.is_some_and(|at| at.elapsed() < RELEASE_EVERY) {
+                continue;
+            }
+            memory.asked.insert(group, Instant::now());
+            let shard = group
+                .0
+                .checked_sub(1)
+                .and_then(|shard| u16::try_from(shard).ok());
+            let Some(entry) = shard.and_then(|shard| map.shard(shard)) else {
+                continue;
+            };
+            let others = entry.replicas.iter().copied();
+            let others: Vec<NodeNumber> = others.filter(|node| *node != self.node).collect();
+            let healer = Healer {
+                options: self.options.clone(),
+                log: self.log.clone(),
+                damage: Arc::clone(&self.damage),
+            };
+            healer.heal(group, &others).await;
+        }
     }
 
     /// The ways to all shards, as they are now.
@@ -185,9 +328,15 @@ impl Hosting {
         if memory.kept != map.epoch {
             match pool::memory::keep(&self.data, map) {
                 Ok(()) => memory.kept = map.epoch,
-                Err(error) => tracing::error!(%error, "the pool map cannot be kept"),
+                Err(error) => {
+                    // What is not written down may not be begun: it is what a node that loses its log goes by.
+                    tracing::error!(%error, "the pool map cannot be kept");
+                    return;
+                }
             }
         }
+        self.end_wrong(map).await;
+        self.heal(map, memory).await;
         if let Err(error) = self.begin(map).await {
             tracing::error!(%error, "a replica does not begin; it is tried again");
         }

@@ -14,6 +14,9 @@ pub struct IdentityFile {
     pub node: Option<NodeNumber>,
     /// Drawn before it joined: asking twice gives one number.
     pub key: u128,
+    /// Which founding of the pool it belongs to: drawn by the founder, and anew by `lamplight pool recover`. 0 in
+    /// the data of a release that did not know it.
+    pub lineage: u64,
     /// Drawn anew at each start: tells this life from the one before.
     pub life: u64,
     data: PathBuf,
@@ -50,6 +53,7 @@ impl IdentityFile {
         let (life, key) = chance.split_at(8);
         let mut file = IdentityFile {
             node: None,
+            lineage: 0,
             key: u128::from_le_bytes(key.try_into().expect("16 of 24")),
             life: u64::from_le_bytes(life.try_into().expect("8 of 24")),
             data: data.to_owned(),
@@ -67,12 +71,13 @@ impl IdentityFile {
         Ok(file)
     }
 
-    /// `node = 3` and, since there are pools, `key = …` in hexadecimal, each on a line.
+    /// `node = 3` and, since there are pools, `key = …` and `lineage = …` in hexadecimal, each on a line.
     fn read(&mut self, text: &str) -> Option<()> {
         for line in text.lines().filter(|line| !line.trim().is_empty()) {
             let (name, value) = line.split_once('=')?;
             match name.trim() {
                 "node" => self.node = Some(value.trim().parse().ok()?),
+                "lineage" => self.lineage = u64::from_str_radix(value.trim(), 16).ok()?,
                 "key" => self.key = u128::from_str_radix(value.trim(), 16).ok()?,
                 _ => return None,
             }
@@ -80,17 +85,20 @@ impl IdentityFile {
         Some(())
     }
 
-    /// Keeps the number that the pool gave.
+    /// Keeps the number that the pool gave, and which pool it is.
     ///
     /// # Errors
     /// [`StartError::Data`].
-    pub fn number(&mut self, node: NodeNumber) -> Result<(), StartError> {
-        self.node = Some(node);
+    pub fn number(&mut self, node: NodeNumber, lineage: u64) -> Result<(), StartError> {
+        (self.node, self.lineage) = (Some(node), lineage);
         self.write()
     }
 
     fn write(&mut self) -> Result<(), StartError> {
         let mut text = format!("key = {:032x}\n", self.key);
+        if self.lineage != 0 {
+            text += &format!("lineage = {:016x}\n", self.lineage);
+        }
         if let Some(node) = self.node {
             text += &format!("node = {node}\n");
         }
@@ -120,11 +128,14 @@ mod tests {
             IdentityFile::open(folder.path()),
             Err(StartError::InUse(_))
         ));
-        first.number(12).expect("written");
+        first.number(12, 0xfeed).expect("written");
         let (key, life) = (first.key, first.life);
         drop(first);
         let again = IdentityFile::open(folder.path()).expect("the same");
-        assert_eq!((again.node, again.key), (Some(12), key));
+        assert_eq!(
+            (again.node, again.key, again.lineage),
+            (Some(12), key, 0xfeed)
+        );
         assert_ne!(again.life, life);
     }
 

@@ -1,6 +1,8 @@
 //! What the admin listener is told.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Acquire};
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -24,14 +26,17 @@ use crate::ingress::endpoint::Shared;
 use crate::ingress::route::Leader;
 use crate::mover::Freezes;
 use crate::observe::report::{
-    Asked, ContactsReport, ContactsWish, DirectoryReport, EndpointReport, Inspect, InspectError,
-    MoveReport, NodeReport, PoolOrder, PoolReport, PresentityReport, PublicationReport, Readiness, ShardReport,
-    UserReport, VoiceMail, WatcherReport,
+    Asked, ContactsReport, ContactsWish, DirectoryReport, DiskReport, EndpointReport, GroupStatus,
+    Inspect, InspectError, MoveReport, NodeReport, PoolOrder, PoolReport, PresentityReport,
+    PublicationReport, Readiness, SetAside, ShardReport, UserReport, VoiceMail, WatcherReport,
 };
+use crate::peer::call::Calls;
 use crate::pool::map::{Change, PoolMap, REPLICAS, SHARDS_MAX, Standing};
 use crate::pool::{PoolGroup, balance, placement};
+use crate::raft::damage::Damage;
 use crate::raft::log::Log;
 use crate::raft::proposer::Batch;
+use crate::raft::types::GroupId;
 
 /// How long a shard thread is waited for.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -49,6 +54,92 @@ pub(crate) struct Inspector {
     pub(crate) shared: Arc<Shared>,
     pub(crate) log: Log,
     pub(crate) freezes: Arc<Freezes>,
+    pub(crate) damage: Arc<Damage>,
+    pub(crate) calls: Calls,
+    /// Whether the node is being stopped.
+    pub(crate) stopping: Arc<AtomicBool>,
+    /// The data folder.
+    pub(crate) data: PathBuf,
+}
+
+impl Inspector {
+    /// What is missing until every replica here has caught up, in words.
+    pub(crate) fn waits_for(&self) -> Vec<String> {
+        let mut waiting_for = Vec::new();
+        let status = self.pool.status();
+        if !status.caught_up {
+            waiting_for.push(behind("the pool map", &status));
+        }
+        let set_aside = self.damage.all();
+        let map = self.pool.map();
+        for (number, entry) in map.shards() {
+            let group = GroupId(u32::from(number) + 1);
+            let aside = set_aside.iter().any(|(of, _)| *of == group);
+            let missing = self.hosted.get(number).is_none() && !aside;
+            if entry.replicas.contains(&self.node) && missing {
+                waiting_for.push(format!("shard {number}: not begun"));
+            }
+        }
+        for (group, why) in set_aside {
+            waiting_for.push(format!(
+                "{group}: set aside until its group has let it go, which needs a majority without it: {why}"
+            ));
+        }
+        for (number, group) in self.hosted.all() {
+            let status = group.status();
+            if !status.caught_up {
+                waiting_for.push(behind(&format!("shard {number}"), &status));
+            }
+        }
+        waiting_for.extend(self.log.stalled());
+        waiting_for
+    }
+
+    fn disk(&self) -> DiskReport {
+        let (mut batches, mut sync_us) = (0, 0);
+        for (name, _, value) in self.log.stats().list() {
+            match name {
+                "batches" => batches = value,
+                "sync_microseconds" => sync_us = value,
+                _ => {}
+            }
+        }
+        let (free_bytes, total_bytes) = room(&self.data).unwrap_or_default();
+        DiskReport {
+            free_bytes,
+            total_bytes,
+            mean_sync_us: sync_us.checked_div(batches).unwrap_or(0),
+        }
+    }
+}
+
+/// Why a replica does not do its work.
+fn behind(what: &str, status: &GroupStatus) -> String {
+    if let Some(why) = &status.stopped {
+        return format!("{what}: stopped: {why}");
+    }
+    match (status.role, status.leader, status.heard_ms) {
+        ("leader", ..) => {
+            format!("{what}: leader, its term has not begun yet, or no majority hears it")
+        }
+        (role, None, _) => format!("{what}: {role}, nobody leads"),
+        (role, Some(leader), None) => format!("{what}: {role}, node {leader} was not heard yet"),
+        (role, Some(leader), Some(heard_ms)) => format!(
+            "{what}: {role}, {} entries and {} ms behind, node {leader} heard {heard_ms} ms ago",
+            status.lag_entries, status.behind_ms
+        ),
+    }
+}
+
+/// Bytes that are free and that there are, on the disk of a folder.
+fn room(folder: &Path) -> Option<(u64, u64)> {
+    let path = std::ffi::CString::new(folder.as_os_str().as_encoded_bytes()).ok()?;
+    // SAFETY: the path ends with a zero, and the structure is plain numbers that the call fills.
+    let told = unsafe {
+        let mut told: libc::statvfs = std::mem::zeroed();
+        (libc::statvfs(path.as_ptr(), &raw mut told) == 0).then_some(told)
+    }?;
+    Some((told.f_bavail * told.f_frsize, told.f_blocks * told.f_frsize))
 }
 
 impl Inspect for Inspector {
@@ -79,6 +170,15 @@ impl Inspect for Inspector {
             admin: entry.record.admin.clone(),
             sip: entry.record.sip.clone(),
             linked: number == self.node || self.shared.traffic.reaches(number),
+            linked_ms: millis(self.calls.mesh().up_for(number)),
+            round_trip_us: self
+                .calls
+                .round_trip(number)
+                .map(|took| took.as_micros() as u64),
+        });
+        let set_aside = self.damage.all().into_iter().map(|(group, why)| SetAside {
+            group: group.to_string(),
+            why,
         });
         PoolReport {
             node: self.node,
@@ -95,26 +195,25 @@ impl Inspect for Inspector {
             moves: moves(&map),
             freezes: self.freezes.report(),
             log_stalled: self.log.stalled(),
+            set_aside: set_aside.collect(),
+            disk: self.disk(),
+            waiting_for: self.readiness().waiting_for,
         }
     }
 
     fn readiness(&self) -> Readiness {
-        let mut waiting_for = Vec::new();
-        if !self.pool.status().caught_up {
-            waiting_for.push("the pool map".to_owned());
-        }
+        let mut waiting_for = self.waits_for();
         let map = self.pool.map();
-        for (number, entry) in map.shards() {
-            if entry.replicas.contains(&self.node) && self.hosted.get(number).is_none() {
-                waiting_for.push(format!("shard {number}: not begun"));
+        let standing = map.node(self.node).map(|entry| entry.standing);
+        match standing {
+            Some(standing) if standing > Standing::Serving => {
+                waiting_for.push(format!("the node is {}", standing.as_str()));
             }
+            _ => {}
         }
-        for (number, group) in self.hosted.all() {
-            if !group.status().caught_up {
-                waiting_for.push(format!("shard {number}: {}", group.status().role));
-            }
+        if self.stopping.load(Acquire) {
+            waiting_for.push("the node is stopping".to_owned());
         }
-        waiting_for.extend(self.log.stalled());
         Readiness {
             ready: waiting_for.is_empty(),
             waiting_for,
@@ -461,6 +560,10 @@ fn placed(map: &PoolMap, shard: u16, nodes: &[u64]) -> Result<Vec<u64>, String> 
         )),
         _ => Ok(replicas_wanted),
     }
+}
+
+fn millis(time: Option<Duration>) -> Option<u64> {
+    time.map(|time| time.as_millis() as u64)
 }
 
 fn address(uri: &str) -> Option<Aor> {

@@ -31,16 +31,19 @@ pub mod peer;
 pub mod pool;
 pub mod raft;
 
+#[cfg(test)]
+mod fixture;
 pub mod hosting;
 mod identity_file;
 mod inspect;
 pub mod mover;
 mod profiles;
+mod recover;
 
 use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
-use std::sync::atomic::Ordering::Relaxed;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed, Ordering::Release};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
@@ -66,14 +69,15 @@ use ingress::route::RouteTable;
 use observe::metrics::{Metrics, Sample};
 use peer::NodeNumber;
 use peer::call::Calls;
-use peer::credentials::{Credentials, CredentialsError, Secret};
+use peer::credentials::{Credentials, CredentialsError, Names, Secret};
 use peer::link::{Class, Hello};
 use peer::mesh::{self, Mesh};
-use pool::join::{Doorkeeper, JoinError};
+use pool::join::{Doorkeeper, JoinError, Joined};
 use pool::map::{PoolMap, Record};
 use pool::{FOUNDER, PoolGroup};
+use raft::damage::Damage;
 use raft::group::{GroupOptions, Tuning};
-use raft::log::{Log, LogOptions};
+use raft::log::{Log, LogError, LogOptions, Recovery};
 use raft::network::Served;
 use raft::threads::Threads;
 use raft::types::GroupId;
@@ -169,6 +173,10 @@ pub struct Node {
     tls: Option<Certificates>,
     /// Who reads the directory again, where there is one.
     keeper: Option<Keeper>,
+    /// What the node proves itself to others with.
+    proves: Proves,
+    /// Whether the node is being stopped.
+    stopping: Arc<AtomicBool>,
 }
 
 /// A thread with a runtime: `raft` for openraft, the proposers and the admin listener, `peers` for the
@@ -248,20 +256,17 @@ impl Node {
             segment_bytes: config.log_segment_bytes,
             ..LogOptions::default()
         };
-        let (log, recovery) = Log::open(&config.data.join("log"), log_options)?;
+        let damage = Damage::open(&config.data).map_err(in_data(&config.data))?;
+        let damage = Arc::new(damage);
+        let (log, recovery) = open_log(&config.data, log_options, identity.node, &damage)?;
         tracing::info!(?recovery, "the log is open");
 
         let raft = OwnRuntime::start("raft").map_err(StartError::Thread)?;
         let peers = OwnRuntime::start("peers").map_err(StartError::Thread)?;
         let metrics = Arc::new(Metrics::default());
-        let secret_file = config
-            .pool
-            .secret
-            .clone()
-            .unwrap_or_else(|| config.data.join("pool-secret"));
         let founds = config.pool.seeds.is_empty();
-        let secret = Secret::of_file(&secret_file, founds)?;
         let (peer_listener, peer_address) = open_peer_listener(&config, &raft)?;
+        let proves = Proves::of(&config, &peer_address, founds)?;
         let record = Record {
             peer: peer_address,
             ..Record::default()
@@ -269,23 +274,27 @@ impl Node {
         let known = match (identity.node, founds) {
             (Some(node), _) => (node, None),
             (None, true) => {
-                identity.number(FOUNDER)?;
+                identity.number(FOUNDER, drawn_lineage()?)?;
                 (FOUNDER, None)
             }
             (None, false) => {
-                let (node, map) = join(&config, &identity, &record, &secret, &raft)?;
-                identity.number(node)?;
+                let credentials = proves.credentials(0)?;
+                let Joined { node, map, lineage } =
+                    join(&config, &identity, &record, credentials, &raft)?;
+                identity.number(node, lineage)?;
                 tracing::info!(node, "admitted to the pool");
                 (node, Some(map))
             }
         };
         let (node, joined) = known;
-        let credentials = Credentials::of(&secret, node)?;
+        let credentials = proves.credentials(node)?;
+        let by_host = credentials.names() == Names::Host;
         let hello = |class| Hello {
             class,
             node,
             life: identity.life,
             pool: config.pool.name.clone(),
+            lineage: identity.lineage,
         };
         let consensus = Mesh::new(raft.handle.clone(), hello(Class::Raft), credentials.clone());
         let traffic_mesh = Mesh::new(peers.handle.clone(), hello(Class::Traffic), credentials);
@@ -309,22 +318,26 @@ impl Node {
             served,
             workforce: Arc::new(Threads),
         };
-        let pool = {
-            let (options, log) = (options.clone(), log.clone());
-            raft.run(async move { PoolGroup::start(&options, &log).await })?
-        };
-        let pool = Arc::new(pool);
-        if let Some(listener) = peer_listener {
-            let admits = Arc::new(Doorkeeper(Arc::clone(&pool)));
-            raft.handle
-                .spawn(mesh::listen(listener, meshes.clone(), admits));
-        }
         let recalled = joined.or_else(|| pool::memory::recall(&config.data));
         if let Some(map) = &recalled {
+            // Written down before anything of it is begun: who lost its log must know what it may have held.
+            pool::memory::keep(&config.data, map).map_err(in_data(&config.data))?;
             for mesh in &meshes {
                 mesh.link_to(&map.peers());
             }
         }
+        let doorkeeper = Arc::new(Doorkeeper {
+            by_host,
+            ..Doorkeeper::default()
+        });
+        if let Some(listener) = peer_listener {
+            let admits = Arc::clone(&doorkeeper);
+            raft.handle
+                .spawn(mesh::listen(listener, meshes.clone(), admits));
+        }
+        let pool = begin_pool_group(&options, &log, &damage, recalled.as_ref(), &raft)?;
+        let pool = Arc::new(pool);
+        let _ = doorkeeper.pool.set(Arc::clone(&pool));
         let map = match recalled.filter(PoolMap::is_made) {
             Some(map) => Arc::new(map),
             None => {
@@ -357,6 +370,7 @@ impl Node {
             in_flight: config.in_flight,
             data: config.data.clone(),
             record: RwLock::default(),
+            damage: Arc::clone(&damage),
         });
         let freezes = Arc::new(mover::Freezes::default());
         let (calls, served) = steps;
@@ -400,6 +414,8 @@ impl Node {
         if let Some(opened) = &opened {
             observe_directory(&metrics, &opened.directory);
         }
+        observe_replicas(&metrics, &hosting);
+        let stopping = Arc::<AtomicBool>::default();
         let inspector = Arc::new(inspect::Inspector {
             node,
             domains: config.domains.clone(),
@@ -409,6 +425,10 @@ impl Node {
             freezes: Arc::clone(&freezes),
             shared: Arc::clone(&shared),
             log: log.clone(),
+            damage,
+            calls: hosting.options.calls.clone(),
+            stopping: Arc::clone(&stopping),
+            data: config.data.clone(),
         });
         let wanted = config.admin;
         let admin = raft
@@ -450,6 +470,8 @@ impl Node {
             log,
             tls,
             keeper: None,
+            proves,
+            stopping,
         };
         node.wait_until_ready(&inspector)?;
         node.keep_house();
@@ -466,21 +488,20 @@ impl Node {
     /// Waits until every shard has a leader and has caught up: for ever where there are other nodes, which
     /// may be started after this one.
     fn wait_until_ready(&self, inspector: &inspect::Inspector) -> Result<(), StartError> {
-        use observe::report::Inspect as _;
         let (begin, mut told) = (Instant::now(), Instant::now());
         loop {
-            let readiness = inspector.readiness();
-            if readiness.ready {
+            let waiting_for = inspector.waits_for();
+            if waiting_for.is_empty() {
                 return Ok(());
             }
             let alone = self.pool.map().nodes().count() <= 1;
             if alone && begin.elapsed() > START {
-                return Err(StartError::NotReady(readiness.waiting_for.join(", ")));
+                return Err(StartError::NotReady(waiting_for.join(", ")));
             }
             if told.elapsed() > TELL_EVERY {
                 told = Instant::now();
                 tracing::warn!(
-                    waiting_for = readiness.waiting_for.join(", "),
+                    waiting_for = waiting_for.join(", "),
                     "not ready yet; are the other nodes running?"
                 );
             }
@@ -555,6 +576,21 @@ impl Node {
         if let Some(store) = &self.shared.contact_store {
             store.reload();
         }
+        if let Proves::Certificate(..) = &self.proves {
+            match self.proves.credentials(self.number) {
+                Ok(credentials) => {
+                    for mesh in &self.hosting.meshes {
+                        mesh.renew(&credentials);
+                    }
+                    tracing::info!(
+                        "new links to other nodes are made with the certificate as it is now"
+                    );
+                }
+                Err(error) => {
+                    tracing::error!(%error, "the certificate for other nodes stays as it was")
+                }
+            }
+        }
         match self.tls.as_ref().map(Certificates::reload) {
             None => {}
             Some(Ok(())) => {
@@ -583,8 +619,10 @@ impl Node {
             workers,
             mailboxes,
             log,
+            stopping,
             ..
         } = self;
+        stopping.store(true, Release);
         if let Some(store) = &shared.contact_store {
             store.stop();
         }
@@ -649,15 +687,138 @@ fn open_peer_listener(
     ))
 }
 
+/// What a node proves itself to the others with.
+enum Proves {
+    /// The pool's secret.
+    Secret(Secret),
+    /// Certificates of the operator's own, and where the others find this node.
+    Certificate(config::OwnCertificate, String),
+}
+
+impl Proves {
+    fn of(config: &Config, advertised: &str, founds: bool) -> Result<Proves, StartError> {
+        if let Some(files) = &config.pool.own {
+            let advertised = advertised.to_owned();
+            return Ok(Proves::Certificate(files.clone(), advertised));
+        }
+        let secret = config.pool.secret.clone();
+        let file = secret.unwrap_or_else(|| config.data.join("pool-secret"));
+        Ok(Proves::Secret(Secret::of_file(&file, founds)?))
+    }
+
+    /// As node `number`; 0 before it has one.
+    fn credentials(&self, number: NodeNumber) -> Result<Credentials, CredentialsError> {
+        match self {
+            Proves::Secret(secret) => Credentials::of(secret, number),
+            Proves::Certificate(files, advertised) => Credentials::of_files(files, advertised),
+        }
+    }
+}
+
+fn in_data(data: &Path) -> impl Fn(io::Error) -> StartError + '_ {
+    |why| StartError::Data {
+        path: data.to_owned(),
+        why,
+    }
+}
+
+/// Tells this founding of the pool from every other.
+fn drawn_lineage() -> Result<u64, StartError> {
+    let mut chance = [0; 8];
+    getrandom::fill(&mut chance)
+        .map_err(|error| StartError::Thread(io::Error::other(error.to_string())))?;
+    // 0 is of those who do not know theirs.
+    Ok(u64::from_le_bytes(chance).max(1))
+}
+
+/// Opens the log. One that is damaged is put away, with the snapshots, if there are others who have what it
+/// held: then every replica that was here is set aside (`raft::damage`). A node alone does not start with it.
+fn open_log(
+    data: &Path,
+    options: LogOptions,
+    node: Option<NodeNumber>,
+    damage: &Damage,
+) -> Result<(Log, Recovery), StartError> {
+    let (log, snapshots) = (data.join("log"), data.join("snapshots"));
+    let error = match Log::open(&log, options) {
+        Err(error @ (LogError::Corrupt { .. } | LogError::Gap { .. })) => error,
+        opened => return Ok(opened?),
+    };
+    let map = pool::memory::recall(data);
+    let with_others = |map: &PoolMap| map.hosts().iter().any(|other| Some(*other) != node);
+    let Some(map) = map.filter(|map| node.is_some() && with_others(map)) else {
+        return Err(error.into());
+    };
+    let shards = map.shards().map(|(shard, _)| GroupId(u32::from(shard) + 1));
+    let groups = std::iter::once(GroupId::POOL).chain(shards);
+    damage
+        .set_aside(groups, &error.to_string())
+        .map_err(in_data(data))?;
+    for folder in [&log, &snapshots] {
+        damage.put_away(folder).map_err(in_data(data))?;
+    }
+    Ok(Log::open(&log, options)?)
+}
+
+/// Starts the group of the pool map; one that was set aside, once its group has let it go.
+fn begin_pool_group(
+    options: &GroupOptions,
+    log: &Log,
+    damage: &Arc<Damage>,
+    map: Option<&PoolMap>,
+    raft: &OwnRuntime,
+) -> Result<PoolGroup, StartError> {
+    let begin = |options: &GroupOptions| {
+        let (options, log) = (options.clone(), log.clone());
+        raft.run(async move { PoolGroup::start(&options, &log).await })
+    };
+    let others: Vec<NodeNumber> = map.map_or_else(Vec::new, |map| {
+        let hosts = map.hosts().into_iter();
+        hosts.filter(|other| *other != options.node).collect()
+    });
+    if damage.why(GroupId::POOL).is_none() {
+        match begin(options) {
+            Err(raft::group::StartError::Snapshot { group, why })
+                if why.kind() == io::ErrorKind::InvalidData && !others.is_empty() =>
+            {
+                let set_aside = damage.set_aside([group], &why.to_string());
+                set_aside.map_err(in_data(&options.snapshots))?;
+            }
+            begun => return Ok(begun?),
+        }
+    }
+    let (heal, told) = (
+        hosting::Healer {
+            options: options.clone(),
+            log: log.clone(),
+            damage: Arc::clone(damage),
+        },
+        others,
+    );
+    raft.run(async move {
+        let mut asked = 0_u32;
+        while !heal.heal(GroupId::POOL, &told).await {
+            if asked.is_multiple_of(10) {
+                tracing::warn!(
+                    "the pool map here was damaged and is set aside; waiting for the other nodes to go on without it. \
+                     They need a majority of their own for that"
+                );
+            }
+            asked += 1;
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    });
+    Ok(begin(options)?)
+}
+
 /// Asks to be admitted.
 fn join(
     config: &Config,
     identity: &IdentityFile,
     record: &Record,
-    secret: &Secret,
+    credentials: Credentials,
     raft: &OwnRuntime,
-) -> Result<(NodeNumber, PoolMap), StartError> {
-    let credentials = Credentials::of(secret, 0)?;
+) -> Result<Joined, StartError> {
     let (seeds, name) = (config.pool.seeds.clone(), config.pool.name.clone());
     let (key, life, record) = (identity.key, identity.life, record.clone());
     let joined =
@@ -830,6 +991,67 @@ fn observe_directory(metrics: &Arc<Metrics>, directory: &Arc<Directory>) {
             value,
             grows,
         }));
+    }));
+}
+
+/// What a scrape asks of the replicas that do not follow.
+fn observe_replicas(metrics: &Arc<Metrics>, hosting: &Arc<Hosting>) {
+    let hosting = Arc::downgrade(hosting);
+    metrics.add_source(Box::new(move |samples| {
+        let Some(hosting) = hosting.upgrade() else {
+            return;
+        };
+        let set_aside = hosting.damage.all().len() as u64;
+        for (name, help, value, grows) in [
+            (
+                "replicas_set_aside",
+                "Replicas that are damaged and wait until their group has let them go.",
+                set_aside,
+                false,
+            ),
+            (
+                "replicas_set_aside_since_start",
+                "Replicas that were found damaged, or unlike their leader's, since the node started.",
+                hosting.damage.count(),
+                true,
+            ),
+        ] {
+            samples.push(Sample {
+                name,
+                help,
+                label: None,
+                value,
+                grows,
+            });
+        }
+        for (shard, group) in hosting.hosted.all() {
+            let status = group.status();
+            for (name, help, value) in [
+                (
+                    "replica_lag_entries",
+                    "Entries that are committed and not applied by the replica here.",
+                    status.lag_entries,
+                ),
+                (
+                    "replica_behind_milliseconds",
+                    "How long the replica here has been behind its leader.",
+                    status.behind_ms,
+                ),
+                (
+                    "replica_stopped",
+                    "Whether the replica here has stopped itself.",
+                    u64::from(status.stopped.is_some()),
+                ),
+            ] {
+                samples.push(Sample {
+                    name,
+                    help,
+                    label: Some(("shard", shard.to_string())),
+                    value,
+                    grows: false,
+                });
+            }
+        }
     }));
 }
 

@@ -445,7 +445,10 @@ impl Mover {
         let (leader, _) = there.ok_or(Stuck::Absent(to))?;
         for (shard, leader) in [(from, self.node), (to, leader)] {
             let wanted = map.shard(shard).and_then(|entry| entry.replicas.first());
-            let tried = self.later().get(&slot.number()).map_or(0, |later| later.tries);
+            let tried = self
+                .later()
+                .get(&slot.number())
+                .map_or(0, |later| later.tries);
             if wanted != Some(&leader) && tried < TRIES_FOR_LEADERS {
                 return Err(Stuck::Absent(shard));
             }

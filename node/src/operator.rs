@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 
 use crate::config::{AtPool, PoolAction, Watching};
 use crate::peer::credentials::Secret;
+use crate::recover::recover;
 
 /// How long an order is watched; the pool goes on when we stop looking.
 const PATIENCE: Duration = Duration::from_secs(600);
@@ -117,7 +118,10 @@ pub fn perform(action: &PoolAction) -> Result<String, String> {
             to,
             watch,
         } => {
-            order(at.admin, &format!("/pool/shards/{shard}/place/{}", joined(to)))?;
+            order(
+                at.admin,
+                &format!("/pool/shards/{shard}/place/{}", joined(to)),
+            )?;
             let what = format!("shard {shard} moves to nodes {}", joined(to));
             let leader = to.first().copied();
             follow(at, *watch, &what, |pool| {
@@ -129,6 +133,10 @@ pub fn perform(action: &PoolAction) -> Result<String, String> {
             order(at.admin, "/pool/balance")?;
             follow_moves(at, *watch)
         }
+        PoolAction::Recover {
+            data,
+            i_accept_losing_what_only_the_others_had: accepted,
+        } => recover(data, *accepted),
         PoolAction::Token { data } => Secret::of_file(&data.join("pool-secret"), false)
             .map(|secret| secret.text())
             .map_err(|error| error.to_string()),
@@ -278,7 +286,9 @@ fn add_shards(
         .flatten()
         .filter_map(Value::as_u64)
         .collect();
-    let moving = pool["moves"].as_array().is_some_and(|moves| !moves.is_empty());
+    let moving = pool["moves"]
+        .as_array()
+        .is_some_and(|moves| !moves.is_empty());
     let unfinished = moving || slots.contains(&0);
     let there = u16::try_from(slots.len()).unwrap_or(u16::MAX);
     let wanted = match (total, more) {
@@ -295,11 +305,15 @@ fn add_shards(
 
 /// Says how a node joins, and waits for it.
 fn add_node(at: &AtPool, data: &std::path::Path, watch: Watching) -> Result<String, String> {
-    let secret = Secret::of_file(&data.join("pool-secret"), false)
-        .map_err(|error| format!("{error}; name the data folder of a node of the pool with --data"))?;
+    let secret = Secret::of_file(&data.join("pool-secret"), false).map_err(|error| {
+        format!("{error}; name the data folder of a node of the pool with --data")
+    })?;
     let pool = get(at.admin)?;
     let nodes = |pool: &Value| pool["nodes"].as_array().cloned().unwrap_or_default();
-    let known: Vec<Value> = nodes(&pool).iter().map(|node| node["node"].clone()).collect();
+    let known: Vec<Value> = nodes(&pool)
+        .iter()
+        .map(|node| node["node"].clone())
+        .collect();
     let serving = nodes(&pool);
     let mut seeds = serving
         .iter()
@@ -325,7 +339,9 @@ fn add_node(at: &AtPool, data: &std::path::Path, watch: Watching) -> Result<Stri
     }
     // A node that has joined is given replicas, and is linked.
     follow(at, watch, "a new node serves", |pool| {
-        let new = nodes(pool).into_iter().find(|node| !known.contains(&node["node"]));
+        let new = nodes(pool)
+            .into_iter()
+            .find(|node| !known.contains(&node["node"]));
         let serves = new.is_some_and(|node| {
             let shards = pool["shards"].as_array().into_iter().flatten();
             let mut holders = shards.filter_map(|shard| shard["replicas"].as_array());
@@ -334,7 +350,9 @@ fn add_node(at: &AtPool, data: &std::path::Path, watch: Watching) -> Result<Stri
         (usize::from(serves), 1)
     })?;
     let pool = get(at.admin)?;
-    let new = nodes(&pool).into_iter().find(|node| !known.contains(&node["node"]));
+    let new = nodes(&pool)
+        .into_iter()
+        .find(|node| !known.contains(&node["node"]));
     let number = new.map(|node| node["node"].to_string()).unwrap_or_default();
     Ok(format!("node {number} has joined and holds replicas"))
 }
@@ -386,10 +404,27 @@ fn table(pool: &Value) -> String {
     }
     let _ = writeln!(
         out,
-        "\n{:<6} {:<7} {:<6} {:<12} {:<10} {:<7} here",
-        "shard", "leader", "term", "replicas", "applied", "slots"
+        "\n{:<6} {:<7} {:<6} {:<12} {:<10} {:<7} {:<10} here",
+        "shard", "leader", "term", "replicas", "applied", "slots", "behind"
     );
     for shard in pool["shards"].as_array().into_iter().flatten() {
+        // A leader says how far the others are behind it, a follower how far it is itself.
+        let seen = shard["replicas_seen"].as_array().into_iter().flatten();
+        let lags: Vec<String> = seen
+            .filter(|replica| replica["node"] != shard["leader"])
+            .map(|replica| {
+                format!(
+                    "{}:{}",
+                    text(&replica["node"]),
+                    text(&replica["lag_entries"])
+                )
+            })
+            .collect();
+        let behind = if lags.is_empty() {
+            text(&shard["lag_entries"])
+        } else {
+            lags.join(" ")
+        };
         let role = if shard["caught_up"] == true {
             text(&shard["role"])
         } else {
@@ -397,7 +432,7 @@ fn table(pool: &Value) -> String {
         };
         let _ = writeln!(
             out,
-            "{:<6} {:<7} {:<6} {:<12} {:<10} {:<7} {role}",
+            "{:<6} {:<7} {:<6} {:<12} {:<10} {:<7} {behind:<10} {role}",
             text(&shard["shard"]),
             text(&shard["leader"]),
             text(&shard["term"]),
@@ -425,12 +460,25 @@ fn table(pool: &Value) -> String {
         let _ = writeln!(out, "\nslots on their way: {}{more}", shown.join(", "));
     }
     let freezes = &pool["freezes"];
-    if let (Some(median), Some(worst)) = (freezes["median_ms"].as_f64(), freezes["worst_ms"].as_f64()) {
+    if let (Some(median), Some(worst)) =
+        (freezes["median_ms"].as_f64(), freezes["worst_ms"].as_f64())
+    {
         let _ = writeln!(
             out,
             "\nslots that this node moved: {}, each frozen for {median:.1} ms (median), {worst:.1} ms at most",
             text(&freezes["moved"])
         );
+    }
+    for aside in pool["set_aside"].as_array().into_iter().flatten() {
+        let _ = writeln!(
+            out,
+            "\n{}: set aside: {}",
+            text(&aside["group"]),
+            text(&aside["why"])
+        );
+    }
+    for reason in pool["waiting_for"].as_array().into_iter().flatten() {
+        let _ = writeln!(out, "not ready: {}", text(reason));
     }
     let _ = write!(out, "\nas node {} sees it", text(&pool["node"]));
     out

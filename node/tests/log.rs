@@ -57,6 +57,39 @@ fn indexes(log: &Log) -> Vec<u64> {
         .collect()
 }
 
+/// A replica that begins anew has nothing, is no founder, and goes on where its leader says; the others of the
+/// same log have what they had.
+#[test]
+fn what_was_forgotten_never_comes_back() {
+    let dir = tempfile::tempdir().expect("a folder");
+    {
+        let (log, _) = Log::open(dir.path(), SMALL).expect("a log");
+        let (mut one, mut two) = (log.group(GroupId(1)), log.group(GroupId(2)));
+        run(one.save_vote(&Vote::new(3, 1))).expect("saved");
+        run(one.blocking_append((0..10).map(|index| entry(index, 50)))).expect("appended");
+        run(two.blocking_append((0..5).map(|index| entry(index, 50)))).expect("appended");
+        run(one.purge(log_id(2))).expect("purged");
+        run(one.forget()).expect("forgotten");
+        let state = run(one.get_log_state()).expect("read");
+        assert_eq!((state.last_purged_log_id, state.last_log_id), (None, None));
+    }
+    {
+        let (log, _) = Log::open(dir.path(), SMALL).expect("a log");
+        let (mut one, mut two) = (log.group(GroupId(1)), log.group(GroupId(2)));
+        assert_eq!(indexes(&log), [0; 0]);
+        let vote = run(one.read_vote())
+            .expect("read")
+            .expect("one that makes no founder");
+        assert_eq!((vote.leader_id.term, vote.committed), (0, false));
+        assert_eq!(run(two.try_get_log_entries(..)).expect("read").len(), 5);
+        // As after a snapshot of the leader's.
+        run(one.purge(log_id(499))).expect("purged");
+        run(one.blocking_append((500..503).map(|index| entry(index, 50)))).expect("appended");
+    }
+    let (log, _) = Log::open(dir.path(), SMALL).expect("a log");
+    assert_eq!(indexes(&log), [500, 501, 502]);
+}
+
 #[test]
 fn what_was_appended_is_there_after_a_restart() {
     let dir = tempfile::tempdir().expect("a folder");

@@ -5,13 +5,14 @@
 //! one wake-up on the other side. Only the node whose own TermStart was applied last performs; the
 //! others apply in silence (house D8).
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use crossbeam::channel::{Receiver, Sender, TrySendError, bounded};
 
 use crate::machine::Machine;
+use crate::machine::apply::Difference;
 use crate::machine::codec;
 use crate::machine::command::{Act, Leader};
 use crate::machine::effect::Effect;
@@ -65,13 +66,46 @@ pub struct Gauges {
     pub performing_since: AtomicU64,
     /// Effects that were not performed because another one performs them.
     pub silent_effects: AtomicU64,
+    /// Why the thread has ended before its time.
+    stopped: OnceLock<Stopped>,
+}
+
+/// Why a replica has stopped itself: going on would let replicas drift apart.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Stopped {
+    /// It cannot read an entry that the others can.
+    Unreadable {
+        /// Which entry.
+        index: u64,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// It is not what its leader attests.
+    Diverged {
+        /// By which entry.
+        index: u64,
+        /// Both digests.
+        difference: Difference,
+    },
+}
+
+impl std::fmt::Display for Stopped {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Stopped::Unreadable { index, why } => write!(
+                f,
+                "entry {index} cannot be read: {why}; this replica stops until it runs the release of the others"
+            ),
+            Stopped::Diverged { index, difference } => write!(f, "entry {index}: {difference}"),
+        }
+    }
 }
 
 impl Runner {
     /// Starts the thread `name` around `machine`; effects go to `sink` while `me` performs them.
     ///
-    /// The thread panics, and with it the process in a release build, on an entry that it cannot read
-    /// or whose attested digests are not its own: continuing would let replicas drift apart.
+    /// The thread ends before its time ([`Runner::stopped`]) at an entry that it cannot read, or whose
+    /// attested digests are not its own: going on would let replicas drift apart.
     ///
     /// # Panics
     /// When the system gives no further thread.
@@ -108,9 +142,15 @@ impl Runner {
     ///
     /// # Errors
     /// The job itself, when the queue is full; the caller waits a little and tries again. After the
-    /// thread has panicked it is given back for ever.
+    /// thread has stopped itself it is given back for ever.
     pub fn submit(&self, job: Job) -> Result<(), Job> {
         self.jobs.try_send(job).map_err(TrySendError::into_inner)
+    }
+
+    /// Why the thread has stopped itself, if it has.
+    #[must_use]
+    pub fn stopped(&self) -> Option<&Stopped> {
+        self.gauges.stopped.get()
     }
 
     /// What can be read without asking.
@@ -135,6 +175,10 @@ impl<S: Sink> Desk<S> {
         );
         while let Ok(first) = self.queue.recv() {
             self.batch(first);
+            if let Some(why) = self.shard.gauges.stopped.get() {
+                tracing::error!(%why, "this replica stops itself");
+                return;
+            }
         }
         tracing::info!(
             applied = self.shard.machine.applied(),
@@ -142,8 +186,11 @@ impl<S: Sink> Desk<S> {
         );
     }
 
-    /// Does one batch of what waits; `false` when nothing did.
+    /// Does one batch of what waits; `false` when nothing did, or the replica has stopped itself.
     pub fn turn(&mut self) -> bool {
+        if self.shard.gauges.stopped.get().is_some() {
+            return false;
+        }
         let first = self.queue.try_recv();
         first.map(|first| self.batch(first)).is_ok()
     }
@@ -151,6 +198,9 @@ impl<S: Sink> Desk<S> {
     fn batch(&mut self, first: Job) {
         self.shard.work(first);
         for job in self.queue.try_iter().take(BATCH_MAX - 1) {
+            if self.shard.gauges.stopped.get().is_some() {
+                break;
+            }
             self.shard.work(job);
         }
         if !self.shard.effects.is_empty() {
@@ -186,8 +236,20 @@ impl<S: Sink> Shard<S> {
     }
 
     fn apply(&mut self, index: u64, entry: &[u8]) {
-        let entry = codec::decode_entry(entry)
-            .unwrap_or_else(|error| panic!("entry {index} stops this replica: {error}"));
+        let stop = |why| {
+            // Nobody else sets it, and after the first nothing is applied any more.
+            let _ = self.gauges.stopped.set(why);
+        };
+        let entry = match codec::decode_entry(entry) {
+            Ok(entry) => entry,
+            Err(error) => {
+                let why = error.to_string();
+                return stop(Stopped::Unreadable { index, why });
+            }
+        };
+        if let Some(difference) = self.machine.differs(&entry) {
+            return stop(Stopped::Diverged { index, difference });
+        }
         if let Act::TermStart { leader, .. } = entry.act {
             self.performing_since = if leader == self.me { index } else { 0 };
         }
@@ -366,13 +428,26 @@ mod tests {
         if let Act::Attest { history_digest, .. } = &mut attest {
             *history_digest ^= 1;
         }
-        for (name, bad) in [
-            ("unreadable", Bytes::from_static(b"?")),
-            ("wrong digest", entry(&attest)),
+        for (name, bad, says) in [
+            ("unreadable", Bytes::from_static(b"?"), "cannot be read"),
+            ("wrong digest", entry(&attest), "digests of slot"),
         ] {
             let (runner, told) = start(Machine::default());
-            apply_all(&runner, 1, [bad]);
-            assert!(told.recv().is_err(), "{name}: the thread is gone");
+            apply_all(&runner, 1, [leads(ME), asks(1), bad, asks(2)]);
+            let told: Vec<u64> = told.iter().flatten().collect();
+            assert_eq!(
+                told,
+                [1],
+                "{name}: what came before is told, and the thread is gone"
+            );
+            let why = runner
+                .stopped()
+                .map(ToString::to_string)
+                .unwrap_or_default();
+            assert!(
+                why.contains("entry 3") && why.contains(says),
+                "{name}: {why}"
+            );
             let patience = Instant::now() + Duration::from_secs(10);
             let asks = |ticket| Job::Apply {
                 index: 2,

@@ -335,6 +335,7 @@ mod tests {
             }
             other => panic!("{other:?}"),
         }
+        crate::fixture::held("traffic-requests", &requests);
         survives(&requests);
 
         let mut refused = vec![REFUSED];
@@ -344,6 +345,7 @@ mod tests {
             decode(Bytes::from(refused.clone())),
             Some(Frame::Refused { leader: Some(3), tickets }) if tickets == [Ticket(11)]
         ));
+        crate::fixture::held("traffic-refused", &refused);
         survives(&refused);
 
         let mut replies = Replies::default();
@@ -357,6 +359,7 @@ mod tests {
             }
             other => panic!("{other:?}"),
         }
+        crate::fixture::held("traffic-replies", &replies.0);
         survives(&replies.0);
 
         let mut notify = vec![NOTIFY];
@@ -386,6 +389,7 @@ mod tests {
             }
             other => panic!("{other:?}"),
         }
+        crate::fixture::held("traffic-notify", &notify);
         survives(&notify);
 
         for unknown in [&b""[..], b"\x09", b"\x05\x01"] {

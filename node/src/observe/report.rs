@@ -22,8 +22,33 @@ pub struct GroupStatus {
     pub applied: u64,
     /// The entry that the last snapshot ends with.
     pub snapshot: u64,
-    /// Whether everything known to be committed is applied and somebody leads.
+    /// Whether everything that the leader said is committed is applied here, and the leader is heard.
     pub caught_up: bool,
+    /// Entries that the leader said are committed and that are not applied here.
+    pub lag_entries: u64,
+    /// For how long this replica has been behind, in milliseconds; 0 while it follows.
+    pub behind_ms: u64,
+    /// How long ago the leader was heard, in milliseconds; nothing while it has not been heard in this life.
+    pub heard_ms: Option<u64>,
+    /// The nodes whose replicas vote, as this one knows.
+    pub voters: Vec<u64>,
+    /// The replicas, as their leader knows them; nothing elsewhere.
+    pub replicas_seen: Vec<ReplicaStatus>,
+    /// Why this replica has stopped, when it has.
+    pub stopped: Option<String>,
+}
+
+/// Another replica, as the leader knows it.
+#[derive(Clone, Debug, Serialize)]
+pub struct ReplicaStatus {
+    /// Its node.
+    pub node: u64,
+    /// The last entry that it surely has.
+    pub matched: u64,
+    /// Entries that it lacks.
+    pub lag_entries: u64,
+    /// How long ago a message was sent that it took, in milliseconds.
+    pub heard_ms: Option<u64>,
 }
 
 /// The pool as one node sees it.
@@ -51,6 +76,32 @@ pub struct PoolReport {
     pub freezes: FreezeReport,
     /// Why the log waits, when it does.
     pub log_stalled: Option<String>,
+    /// Replicas of this node that were set aside, and why.
+    pub set_aside: Vec<SetAside>,
+    /// The disk under the data folder.
+    pub disk: DiskReport,
+    /// What keeps the node from being ready.
+    pub waiting_for: Vec<String>,
+}
+
+/// A replica that begins anew once its group has let it go.
+#[derive(Clone, Debug, Serialize)]
+pub struct SetAside {
+    /// The group's name.
+    pub group: String,
+    /// What is wrong with it.
+    pub why: String,
+}
+
+/// The disk under the data folder.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct DiskReport {
+    /// Bytes that the node may still use.
+    pub free_bytes: u64,
+    /// Bytes that it has.
+    pub total_bytes: u64,
+    /// What a write to the log took on average, in microseconds, since the node started.
+    pub mean_sync_us: u64,
 }
 
 /// A slot on its way.
@@ -92,6 +143,10 @@ pub struct NodeReport {
     pub sip: Vec<String>,
     /// Whether the node that reports has a link to it.
     pub linked: bool,
+    /// For how long, in milliseconds.
+    pub linked_ms: Option<u64>,
+    /// What a heartbeat and its answer took lately, in microseconds; known to who leads something there.
+    pub round_trip_us: Option<u64>,
 }
 
 /// One shard.

@@ -53,6 +53,8 @@ struct Inner {
     runtime: Handle,
     next: AtomicU64,
     waiting: Mutex<HashMap<u64, (NodeNumber, oneshot::Sender<Bytes>)>>,
+    /// How long the newest small question to each node took.
+    round_trips: Mutex<HashMap<NodeNumber, Duration>>,
     answers: RwLock<Option<Arc<dyn Answer>>>,
 }
 
@@ -65,6 +67,7 @@ impl Calls {
             runtime,
             next: AtomicU64::new(1),
             waiting: Mutex::default(),
+            round_trips: Mutex::default(),
             answers: RwLock::default(),
         }));
         mesh.receive_with(Arc::new(calls.clone()));
@@ -84,6 +87,24 @@ impl Calls {
     #[must_use]
     pub fn mesh(&self) -> &Mesh {
         &self.0.mesh
+    }
+
+    /// A question that nothing but the way took time for was answered so soon.
+    pub fn took(&self, node: NodeNumber, time: Duration) {
+        let trips = self.0.round_trips.lock();
+        trips
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(node, time);
+    }
+
+    /// How long the newest such question to a node took.
+    #[must_use]
+    pub fn round_trip(&self, node: NodeNumber) -> Option<Duration> {
+        let trips = self.0.round_trips.lock();
+        trips
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(&node)
+            .copied()
     }
 
     fn waiting(

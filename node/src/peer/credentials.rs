@@ -3,6 +3,9 @@
 //! Whoever has the secret can make the authority's key out of it, and with it a certificate for its own
 //! number; nobody else can. So the secret is the one thing to be kept and handed over: it is the token
 //! that a node joins with. A node's certificate is made anew at each start and never stored.
+//!
+//! Or certificates of the operator's own authority, for who has one: then a certificate is of a host, as
+//! everywhere else, and a node is who the pool's map says is reached at that host.
 
 use std::fmt;
 use std::path::Path;
@@ -10,10 +13,14 @@ use std::sync::Arc;
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, PKCS_ED25519};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName};
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName, UnixTime};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use sha2::Sha256;
+
+use super::link::LinkError;
+use crate::config::OwnCertificate;
 
 /// Bytes of a secret.
 const SECRET_BYTES: usize = 32;
@@ -42,6 +49,9 @@ pub enum CredentialsError {
         "the pool's secret has 64 hexadecimal digits; `lamplight pool token` prints the one of a running pool"
     )]
     NotASecret,
+    /// A certificate of the operator's own cannot be used.
+    #[error("pool.certificate: {0}")]
+    Own(String),
     /// The cryptographic library refuses.
     #[error("the certificate of this node cannot be made: {0}")]
     Certificate(String),
@@ -141,9 +151,53 @@ impl Secret {
     }
 }
 
+/// What a certificate says about who has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Names {
+    /// Its number in the pool: certificates that the secret gives.
+    Number,
+    /// The host that it is reached at: the operator's own.
+    Host,
+}
+
+/// The certificate that the other end showed; TLS has found it to be of the authority.
+#[derive(Clone, Debug, Default)]
+pub struct Proof(Option<CertificateDer<'static>>);
+
+impl Proof {
+    /// What was shown on this connection.
+    #[must_use]
+    pub fn of(connection: &rustls::ServerConnection) -> Proof {
+        let chain = connection.peer_certificates();
+        let own = chain.and_then(|chain| chain.first());
+        Proof(own.map(|own| own.clone().into_owned()))
+    }
+
+    fn is_of(&self, name: &ServerName<'_>) -> bool {
+        self.0.as_ref().is_some_and(|own| {
+            webpki::EndEntityCert::try_from(own)
+                .is_ok_and(|own| own.verify_is_valid_for_subject_name(name).is_ok())
+        })
+    }
+
+    /// Whether it is of the host of `address`.
+    #[must_use]
+    pub fn is_of_host(&self, address: &str) -> bool {
+        host_name(address).is_some_and(|name| self.is_of(&name))
+    }
+}
+
+/// The host of `HOST:PORT`, as a certificate names it.
+fn host_name(address: &str) -> Option<ServerName<'static>> {
+    let host = address.rsplit_once(':')?.0;
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    ServerName::try_from(host.to_owned()).ok()
+}
+
 /// What a node proves itself with, and what it asks of others.
 #[derive(Clone)]
 pub struct Credentials {
+    names: Names,
     /// For links that others open.
     pub server: Arc<ServerConfig>,
     /// For links that this node opens.
@@ -156,27 +210,13 @@ fn name_of(number: u64) -> String {
 }
 
 /// Whom a link is opened to: a known node, or any (0) while joining.
-///
-/// # Panics
-/// Never: the names are made of digits.
-#[must_use]
-pub fn server_name(number: u64) -> ServerName<'static> {
+fn server_name(number: u64) -> ServerName<'static> {
     let name = if number == 0 {
         ANY_NODE.to_owned()
     } else {
         name_of(number)
     };
     ServerName::try_from(name).expect("a name of letters, digits and dots")
-}
-
-/// Whether a certificate, already verified, is that of node `number`.
-#[must_use]
-pub fn is_of(certificate: &CertificateDer<'_>, number: u64) -> bool {
-    webpki::EndEntityCert::try_from(certificate).is_ok_and(|certificate| {
-        certificate
-            .verify_is_valid_for_subject_name(&server_name(number))
-            .is_ok()
-    })
 }
 
 impl Credentials {
@@ -212,6 +252,169 @@ impl Credentials {
         roots
             .add(anchor.der().clone())
             .map_err(|error| refused(&error))?;
+        Credentials::made_of(Names::Number, roots, &chain, key)
+            .map_err(CredentialsError::Certificate)
+    }
+
+    /// The operator's own, for a node that is reached at `advertised` (`HOST:PORT`).
+    ///
+    /// # Errors
+    /// [`CredentialsError::Own`], which says what is wrong with which file.
+    pub fn of_files(
+        files: &OwnCertificate,
+        advertised: &str,
+    ) -> Result<Credentials, CredentialsError> {
+        let read = |path: &Path| {
+            let certificates = CertificateDer::pem_file_iter(path)
+                .and_then(|certificates| certificates.collect::<Result<Vec<_>, _>>());
+            match certificates {
+                Ok(certificates) if !certificates.is_empty() => Ok(certificates),
+                Ok(_) => Err(CredentialsError::Own(format!(
+                    "{} holds no certificate in PEM",
+                    path.display()
+                ))),
+                Err(error) => Err(CredentialsError::Own(format!(
+                    "{}: {error}",
+                    path.display()
+                ))),
+            }
+        };
+        let (chain, authorities) = (read(&files.certificate)?, read(&files.authority)?);
+        let key = PrivateKeyDer::from_pem_file(&files.key)
+            .map_err(|error| CredentialsError::Own(format!("{}: {error}", files.key.display())))?;
+        let mut roots = RootCertStore::empty();
+        for authority in authorities {
+            roots.add(authority).map_err(|error| {
+                CredentialsError::Own(format!("{}: {error}", files.authority.display()))
+            })?;
+        }
+        // What others would refuse is said here, where it can be mended.
+        let own =
+            |why: String| CredentialsError::Own(format!("{}: {why}", files.certificate.display()));
+        let (first, between) = chain.split_first().expect("one was read");
+        let end = webpki::EndEntityCert::try_from(first).map_err(|error| own(error.to_string()))?;
+        for usage in [
+            webpki::KeyUsage::server_auth(),
+            webpki::KeyUsage::client_auth(),
+        ] {
+            end.verify_for_usage(
+                rustls::crypto::ring::default_provider()
+                    .signature_verification_algorithms
+                    .all,
+                &roots.roots,
+                between,
+                UnixTime::now(),
+                usage,
+                None,
+                None,
+            )
+            .map_err(|error| {
+                own(format!(
+                    "it would be refused by the other nodes: {error}. It must be of the authority in {}, be valid \
+                     now, and be for both servers and clients",
+                    files.authority.display()
+                ))
+            })?;
+        }
+        let proof = Proof(Some(first.clone()));
+        if !proof.is_of_host(advertised) {
+            return Err(own(format!(
+                "it is not of the host in {advertised}, where the other nodes find this one; put that host into its \
+                 subject alternative names, or say another one in pool.advertise"
+            )));
+        }
+        Credentials::made_of(Names::Host, roots, &chain, || key.clone_key())
+            .map_err(CredentialsError::Own)
+    }
+
+    /// What a certificate says about who has it.
+    #[must_use]
+    pub fn names(&self) -> Names {
+        self.names
+    }
+
+    /// The name that a certificate must bear of who is reached at `address`, and is node `target` (0: any).
+    pub(super) fn name_of(
+        &self,
+        address: &str,
+        target: u64,
+    ) -> Result<ServerName<'static>, LinkError> {
+        match self.names {
+            Names::Number => Ok(server_name(target)),
+            Names::Host => host_name(address).ok_or_else(|| {
+                LinkError::Certificate(format!("{address} has no host that a certificate can name"))
+            }),
+        }
+    }
+
+    /// Whether who says that it is node `number` (0: none yet) has shown that it is; `address` is where the map
+    /// says that node is.
+    pub(super) fn prove(
+        &self,
+        proof: &Proof,
+        number: u64,
+        address: Option<&str>,
+    ) -> Result<(), LinkError> {
+        let proven = match (self.names, number, address) {
+            (_, 0, _) => proof.0.is_some(),
+            (Names::Number, number, _) => proof.is_of(&server_name(number)),
+            (Names::Host, _, Some(address)) => proof.is_of_host(address),
+            (Names::Host, _, None) => false,
+        };
+        if proven {
+            return Ok(());
+        }
+        Err(LinkError::Stranger(match (self.names, address) {
+            (Names::Number, _) => {
+                format!("it says that it is node {number}, its certificate does not")
+            }
+            (Names::Host, Some(address)) => format!(
+                "it says that it is node {number}, which is at {address}, and its certificate is not of that host"
+            ),
+            (Names::Host, None) => {
+                format!("it says that it is node {number}, which this node does not know yet")
+            }
+        }))
+    }
+
+    /// What an operator can do about an error of TLS.
+    pub(super) fn explain(&self, who: &str, error: std::io::Error) -> LinkError {
+        let text = error.to_string();
+        let any = |signs: &[&str]| signs.iter().any(|sign| text.contains(sign));
+        let what_to_do = if any(&["Expired", "NotValidYet"]) {
+            "a certificate is not valid now; renew it (SIGHUP reads it again), and look at the clocks"
+        } else if any(&["NotValidForName", "BadCertificate: NotValid"]) {
+            "its certificate is of another host; put the host of its pool.advertise into its subject alternative names"
+        } else if any(&["UnknownIssuer", "UnknownCA", "DecryptError", "BadSignature"]) {
+            match self.names {
+                Names::Number => {
+                    "the two do not have the same secret; `lamplight pool token` prints the pool's"
+                }
+                Names::Host => {
+                    "the two certificates are not of the same authority; look at pool.authority of both"
+                }
+            }
+        } else if any(&[
+            "CertificateRequired",
+            "AccessDenied",
+            "BadCertificate",
+            "certificate",
+        ]) {
+            "it does not accept the certificate of this node; the log of the other end says why"
+        } else {
+            return LinkError::Io(error);
+        };
+        LinkError::Certificate(format!("{who}: {text}; {what_to_do}"))
+    }
+
+    fn made_of(
+        names: Names,
+        roots: RootCertStore,
+        chain: &[CertificateDer<'static>],
+        key: impl Fn() -> PrivateKeyDer<'static>,
+    ) -> Result<Credentials, String> {
+        let refused = |error: &dyn fmt::Display| error.to_string();
+        let chain = chain.to_vec();
         let roots = Arc::new(roots);
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let verifier =
@@ -236,6 +439,7 @@ impl Credentials {
             })
             .map_err(|error| refused(&error))?;
         Ok(Credentials {
+            names,
             server: Arc::new(server),
             client: Arc::new(client),
         })

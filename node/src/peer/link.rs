@@ -2,12 +2,14 @@
 //!
 //! ```text
 //! begin  := class:u8 (before TLS, so that the right runtime makes the handshake)
-//! hello  := a frame: magic, version:u16 class:u8 node:u64 life:u64, the pool's name
+//! hello  := a frame: magic, newest:u16 oldest:u16 class:u8 node:u64 life:u64 lineage:u64 length:u16 the pool's
+//!           name; whatever a later release says behind it is left aside
 //! frame  := length:u32, that many bytes
 //! ```
 //!
 //! The one who opens says hello, the other answers with its own; then only the one who opened sends, but
-//! for the one answer to a node that joins.
+//! for the one answer to a node that joins. Each says the newest and the oldest version of the frames that it
+//! speaks, and both speak the newest that both know: so nodes of two releases are one pool while it is upgraded.
 
 use std::io;
 use std::time::Duration;
@@ -20,7 +22,7 @@ use tokio::time::timeout;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use super::NodeNumber;
-use super::credentials::{self, Credentials};
+use super::credentials::{Credentials, Proof};
 
 /// Bytes of the longest frame: a chunk of a snapshot, or a full log entry, many times over.
 pub const FRAME_BYTES_MAX: usize = 16 << 20;
@@ -34,9 +36,12 @@ const SILENCE: Duration = Duration::from_secs(3);
 /// What every hello begins with.
 const MAGIC: [u8; 4] = *b"LAMP";
 
-/// The version of the frames that we speak. A node refuses a hello of another version until a release
-/// speaks two.
-pub const VERSION: u16 = 1;
+/// The newest version of the frames that we speak. A release that changes a frame says a higher one, and goes
+/// on to speak this one to those who do not know it.
+pub const NEWEST: u16 = 2;
+
+/// The oldest version that we speak. Version 1 knew one founding of a pool only, and was never released.
+pub const OLDEST: u16 = 2;
 
 /// What a link is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -72,6 +77,9 @@ pub struct Hello {
     pub life: u64,
     /// The pool's name: two pools may be wired to each other by mistake.
     pub pool: String,
+    /// Which founding of the pool the node belongs to: one that was left behind when its pool was recovered
+    /// without it must not speak to it again. Of no meaning for a node that joins.
+    pub lineage: u64,
 }
 
 /// Why a link does not come up, or breaks.
@@ -86,45 +94,71 @@ pub enum LinkError {
     /// The other end is something else.
     #[error("the other end is not a node of this pool: {0}")]
     Stranger(String),
+    /// One of the certificates is not good.
+    #[error("{0}")]
+    Certificate(String),
 }
 
 impl Hello {
     fn encode(&self) -> Bytes {
+        self.encode_as(NEWEST, OLDEST)
+    }
+
+    fn encode_as(&self, newest: u16, oldest: u16) -> Bytes {
         let mut out = BytesMut::new();
         out.put_slice(&MAGIC);
-        out.put_u16_le(VERSION);
+        out.put_u16_le(newest);
+        out.put_u16_le(oldest);
         out.put_u8(self.class as u8);
         out.put_u64_le(self.node);
         out.put_u64_le(self.life);
+        out.put_u64_le(self.lineage);
+        out.put_u16_le(u16::try_from(self.pool.len()).expect("a pool's name has up to 64 letters"));
         out.put_slice(self.pool.as_bytes());
         out.freeze()
     }
 
-    fn decode(mut bytes: &[u8]) -> Result<Hello, LinkError> {
+    /// What the other end says, and the version that both speak.
+    fn decode(mut bytes: &[u8]) -> Result<(Hello, u16), LinkError> {
         let stranger = |what: &str| Err(LinkError::Stranger(what.to_owned()));
-        if bytes.len() < 23 || bytes[..4] != MAGIC {
+        if bytes.len() < 8 || bytes[..4] != MAGIC {
             return stranger("it does not say hello");
         }
         bytes.advance(4);
-        let version = bytes.get_u16_le();
-        if version != VERSION {
+        let newest = bytes.get_u16_le();
+        // The first hello said one version only.
+        let oldest = if newest == 1 { 1 } else { bytes.get_u16_le() };
+        let speaks = newest.min(NEWEST);
+        if speaks < oldest.max(OLDEST) {
+            let (which, do_what) = if newest < OLDEST {
+                ("older", "upgrade that node first")
+            } else {
+                ("newer", "upgrade this node first")
+            };
             return stranger(&format!(
-                "it speaks version {version} of the peer protocol, this node {VERSION}; upgrade one release at a time"
+                "it runs a release that is too much {which}: it speaks versions {oldest} to {newest} of the peer \
+                 protocol, this node {OLDEST} to {NEWEST}; {do_what}, one release at a time"
             ));
+        }
+        if bytes.len() < 27 {
+            return stranger("its hello is cut short");
         }
         let Some(class) = Class::of(bytes.get_u8()) else {
             return stranger("its link is of no class that this node knows");
         };
-        let (node, life) = (bytes.get_u64_le(), bytes.get_u64_le());
-        let Ok(pool) = String::from_utf8(bytes.to_vec()) else {
+        let (node, life, lineage) = (bytes.get_u64_le(), bytes.get_u64_le(), bytes.get_u64_le());
+        let length = usize::from(bytes.get_u16_le());
+        let Some(Ok(pool)) = bytes.get(..length).map(std::str::from_utf8) else {
             return stranger("its pool's name is no text");
         };
-        Ok(Hello {
+        let hello = Hello {
             class,
             node,
             life,
-            pool,
-        })
+            pool: pool.to_owned(),
+            lineage,
+        };
+        Ok((hello, speaks))
     }
 
     /// Whether the other end belongs to the same pool and speaks of the same class.
@@ -133,6 +167,14 @@ impl Hello {
             return Err(LinkError::Stranger(format!(
                 "it belongs to pool {:?}, this node to {:?}",
                 other.pool, self.pool
+            )));
+        }
+        let joins = self.node == 0 || other.node == 0;
+        if !joins && other.lineage != self.lineage {
+            return Err(LinkError::Stranger(format!(
+                "pool {:?} was recovered, or founded anew, since one of the two belonged to it. The node that was \
+                 left behind ({} of lineage {:016x}, or {} of {:016x}) is started with an empty data folder and --join",
+                self.pool, self.node, self.lineage, other.node, other.lineage
             )));
         }
         if other.class != self.class {
@@ -214,11 +256,15 @@ pub async fn open(
         let mut stream = TcpStream::connect(address).await?;
         make_impatient(&stream)?;
         stream.write_u8(me.class as u8).await?;
-        let name = credentials::server_name(target);
+        let name = credentials.name_of(address, target)?;
         let connector = TlsConnector::from(std::sync::Arc::clone(&credentials.client));
-        let mut stream = connector.connect(name, stream).await?;
-        say(&mut stream, &me.encode()).await?;
-        let theirs = Hello::decode(&read_frame(&mut stream).await?)?;
+        let told = |error| credentials.explain(address, error);
+        let mut stream = connector.connect(name, stream).await.map_err(told)?;
+        say(&mut stream, &me.encode()).await.map_err(told)?;
+        // Who is refused for its certificate reads of it here: TLS 1.3 lets a client finish first.
+        let answer = read_frame(&mut stream).await.map_err(told)?;
+        let (theirs, version) = Hello::decode(&answer)?;
+        tracing::debug!(address, version, "the other end says hello");
         me.agrees(&theirs)?;
         if target != 0 && theirs.node != target {
             return Err(LinkError::Stranger(format!(
@@ -233,7 +279,7 @@ pub async fn open(
         .map_err(|_| LinkError::Late)?
 }
 
-/// Takes a link that somebody opened, whose class was read.
+/// Takes a link that somebody opened, whose class was read; `address_of` says where a node is known to be.
 ///
 /// # Errors
 /// [`LinkError`].
@@ -241,25 +287,23 @@ pub async fn accept(
     stream: TcpStream,
     me: &Hello,
     credentials: &Credentials,
+    address_of: impl Fn(NodeNumber) -> Option<String>,
 ) -> Result<(Incoming, Hello), LinkError> {
     let accepting = async {
         make_impatient(&stream)?;
         let acceptor = TlsAcceptor::from(std::sync::Arc::clone(&credentials.server));
-        let mut stream = acceptor.accept(stream).await?;
-        let theirs = Hello::decode(&read_frame(&mut stream).await?)?;
-        me.agrees(&theirs)?;
-        let proven = stream
-            .get_ref()
-            .1
-            .peer_certificates()
-            .and_then(|chain| chain.first())
-            .is_some_and(|own| theirs.node == 0 || credentials::is_of(own, theirs.node));
-        if !proven {
-            return Err(LinkError::Stranger(format!(
-                "it says that it is node {}, its certificate does not",
-                theirs.node
-            )));
+        let told = |error| credentials.explain("a node that opens a link", error);
+        let mut stream = acceptor.accept(stream).await.map_err(told)?;
+        let said = Hello::decode(&read_frame(&mut stream).await?);
+        let agreed = said.and_then(|(theirs, _)| me.agrees(&theirs).map(|()| theirs));
+        if agreed.is_err() {
+            // The other end finds the same in what this node says, and can tell its operator.
+            say(&mut stream, &me.encode()).await?;
+            stream.shutdown().await?;
         }
+        let theirs = agreed?;
+        let proof = Proof::of(stream.get_ref().1);
+        credentials.prove(&proof, theirs.node, address_of(theirs.node).as_deref())?;
         say(&mut stream, &me.encode()).await?;
         Ok((stream, theirs))
     };
@@ -277,4 +321,82 @@ pub async fn class_of(stream: &mut TcpStream) -> Result<Class, LinkError> {
         .await
         .map_err(|_| LinkError::Late)??;
     Class::of(byte).ok_or_else(|| LinkError::Stranger("it is no peer at all".to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hello() -> Hello {
+        Hello {
+            class: Class::Traffic,
+            node: 3,
+            life: 0x0102_0304,
+            pool: "lamplight".to_owned(),
+            lineage: 0xa0b0,
+        }
+    }
+
+    fn said(result: Result<(Hello, u16), LinkError>) -> String {
+        result.expect_err("it is refused").to_string()
+    }
+
+    #[test]
+    fn nodes_of_two_releases_speak_what_both_know() {
+        let decode = |newest, oldest| Hello::decode(&hello().encode_as(newest, oldest));
+        assert_eq!(
+            decode(NEWEST, OLDEST).expect("this release"),
+            (hello(), NEWEST)
+        );
+        let later = decode(NEWEST + 1, OLDEST).expect("the next one, which still speaks ours");
+        assert_eq!(later, (hello(), NEWEST));
+        let newer = said(decode(NEWEST + 2, NEWEST + 1));
+        assert!(
+            newer.contains("too much newer") && newer.contains("upgrade this node"),
+            "{newer}"
+        );
+        // As the first development release said it.
+        let mut first = BytesMut::from(&MAGIC[..]);
+        first.put_u16_le(1);
+        first.put_u8(b'T');
+        first.put_u64_le(3);
+        first.put_u64_le(9);
+        first.put_slice(b"lamplight");
+        let older = said(Hello::decode(&first));
+        assert!(
+            older.contains("too much older") && older.contains("upgrade that node"),
+            "{older}"
+        );
+    }
+
+    #[test]
+    fn a_hello_is_read_for_ever() {
+        let kept = crate::fixture::held("v2-hello", &hello().encode());
+        assert_eq!(Hello::decode(&kept).expect("read"), (hello(), NEWEST));
+    }
+
+    #[test]
+    fn what_a_later_release_adds_is_left_aside_and_nonsense_refused() {
+        let whole = hello().encode();
+        let mut longer = BytesMut::from(&whole[..]);
+        longer.put_slice(b"and more");
+        assert_eq!(Hello::decode(&longer).expect("read").0, hello());
+        for cut in 0..whole.len() {
+            assert!(Hello::decode(&whole[..cut]).is_err(), "cut at {cut}");
+        }
+        assert!(Hello::decode(&[b'x'; 80]).is_err());
+    }
+
+    #[test]
+    fn a_node_of_an_earlier_founding_is_a_stranger() {
+        let (now, mut before) = (hello(), hello());
+        before.lineage += 1;
+        let refused = now
+            .agrees(&before)
+            .expect_err("it was left behind")
+            .to_string();
+        assert!(refused.contains("--join"), "it says what to do: {refused}");
+        before.node = 0;
+        assert!(now.agrees(&before).is_ok(), "who joins has none yet");
+    }
 }

@@ -7,7 +7,7 @@ use std::sync::atomic::{
     AtomicBool, AtomicU64, Ordering::Acquire, Ordering::Relaxed, Ordering::Release,
 };
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, BufReader, BufWriter};
@@ -18,7 +18,7 @@ use tokio::task::AbortHandle;
 
 use super::NodeNumber;
 use super::call::Answering;
-use super::credentials::Credentials;
+use super::credentials::{Credentials, Proof};
 use super::link::{self, Class, Hello, LinkError};
 
 /// Frames that wait for one link. A frame is a batch of a turn, so this is seconds of traffic; what
@@ -80,6 +80,7 @@ struct Inner {
     counters: Counters,
     /// `None` for TLS over TCP.
     road: Option<Arc<dyn Road>>,
+    begun: Instant,
 }
 
 #[derive(Clone)]
@@ -92,6 +93,8 @@ struct Peer {
     address: String,
     queue: mpsc::Sender<Bytes>,
     up: Arc<AtomicBool>,
+    /// When the link came up, in milliseconds since the mesh was made.
+    since_ms: Arc<AtomicU64>,
     task: AbortHandle,
 }
 
@@ -137,6 +140,7 @@ impl Mesh {
             peers: RwLock::default(),
             receiver: Mutex::default(),
             counters: Counters::default(),
+            begun: Instant::now(),
         }))
     }
 
@@ -162,6 +166,12 @@ impl Mesh {
         held(&self.0.me).clone()
     }
 
+    /// Proves itself with these from now on: links that are there stay.
+    pub fn renew(&self, credentials: &Credentials) {
+        let mut me = self.0.me.write().unwrap_or_else(PoisonError::into_inner);
+        me.credentials = credentials.clone();
+    }
+
     /// Keeps links to exactly these nodes.
     pub fn link_to(&self, wanted: &BTreeMap<NodeNumber, String>) {
         let own = self.me().hello.node;
@@ -179,13 +189,14 @@ impl Mesh {
             }
             let (queue, frames) = mpsc::channel(QUEUE_MAX);
             let up = Arc::new(AtomicBool::new(false));
-            let keeping = self
-                .clone()
-                .keep(*number, address.clone(), frames, Arc::clone(&up));
+            let since_ms = Arc::<AtomicU64>::default();
+            let state = (Arc::clone(&up), Arc::clone(&since_ms));
+            let keeping = self.clone().keep(*number, address.clone(), frames, state);
             let peer = Peer {
                 address: address.clone(),
                 queue,
                 up,
+                since_ms,
                 task: self.0.runtime.spawn(keeping).abort_handle(),
             };
             peers.insert(*number, peer);
@@ -204,6 +215,15 @@ impl Mesh {
         held(&self.0.peers)
             .get(&to)
             .is_some_and(|peer| peer.up.load(Acquire))
+    }
+
+    /// For how long there has been a link to a node.
+    #[must_use]
+    pub fn up_for(&self, to: NodeNumber) -> Option<Duration> {
+        let peers = held(&self.0.peers);
+        let peer = peers.get(&to).filter(|peer| peer.up.load(Acquire))?;
+        let since = Duration::from_millis(peer.since_ms.load(Relaxed));
+        Some(self.0.begun.elapsed().saturating_sub(since))
     }
 
     /// Sends a frame, in the order of the calls. That it was taken does not say that it will arrive.
@@ -230,7 +250,7 @@ impl Mesh {
         number: NodeNumber,
         address: String,
         mut frames: mpsc::Receiver<Bytes>,
-        up: Arc<AtomicBool>,
+        (up, since_ms): (Arc<AtomicBool>, Arc<AtomicU64>),
     ) {
         let mut wait = AGAIN.0;
         let mut told = String::new();
@@ -241,6 +261,7 @@ impl Mesh {
                     (wait, told) = (AGAIN.0, String::new());
                     // What was meant for the link before is stale.
                     while frames.try_recv().is_ok() {}
+                    since_ms.store(self.0.begun.elapsed().as_millis() as u64, Relaxed);
                     up.store(true, Release);
                     let receiver = self.receiver().clone();
                     if let Some(receiver) = receiver {
@@ -331,7 +352,12 @@ impl Mesh {
     async fn take(self, stream: TcpStream) {
         let me = self.me();
         let from = stream.peer_addr();
-        let (stream, theirs) = match link::accept(stream, &me.hello, &me.credentials).await {
+        let address_of = |node: NodeNumber| {
+            let peers = held(&self.0.peers);
+            peers.get(&node).map(|peer| peer.address.clone())
+        };
+        let accepted = link::accept(stream, &me.hello, &me.credentials, address_of).await;
+        let (stream, theirs) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
                 tracing::warn!(?from, %error, "a link was refused");
@@ -379,8 +405,8 @@ impl Carry for Encrypted {
 
 /// Admits nodes that join.
 pub trait Admit: Send + Sync + 'static {
-    /// The answer to a question.
-    fn admit(&self, question: Bytes) -> Answering;
+    /// The answer to a question of one that proved itself so.
+    fn admit(&self, question: Bytes, proof: Proof) -> Answering;
 }
 
 /// Answers one question of a node that joins.
@@ -390,9 +416,11 @@ async fn admit(mesh: Mesh, admits: Arc<dyn Admit>, stream: TcpStream) -> Result<
         credentials,
     } = mesh.me();
     hello.class = Class::Join;
-    let (mut stream, _) = link::accept(stream, &hello, &credentials).await?;
+    let accepted = link::accept(stream, &hello, &credentials, |_| None).await?;
+    let (mut stream, _) = accepted;
+    let proof = Proof::of(stream.get_ref().1);
     let question = link::read_frame(&mut stream).await?;
-    link::say(&mut stream, &admits.admit(question).await).await?;
+    link::say(&mut stream, &admits.admit(question, proof).await).await?;
     Ok(stream.shutdown().await?)
 }
 
@@ -428,8 +456,6 @@ pub async fn listen(listener: TcpListener, meshes: Vec<Mesh>, admits: Arc<dyn Ad
 
 #[cfg(test)]
 mod tests {
-    use std::time::Instant;
-
     use bytes::BytesMut;
 
     use super::super::call::{Answer, Answering, CallError, Calls};
@@ -448,7 +474,7 @@ mod tests {
     struct Nobody;
 
     impl Admit for Nobody {
-        fn admit(&self, _question: Bytes) -> Answering {
+        fn admit(&self, _question: Bytes, _proof: Proof) -> Answering {
             Box::pin(async { Bytes::new() })
         }
     }
@@ -459,6 +485,7 @@ mod tests {
             node,
             life: 1,
             pool: pool.to_owned(),
+            lineage: 7,
         }
     }
 

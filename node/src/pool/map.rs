@@ -918,7 +918,7 @@ mod tests {
             shard: 3,
             replicas: vec![2, 4, 1],
         });
-        let bytes = map.encode();
+        let bytes = crate::fixture::held("v2-map", &map.encode());
         assert_eq!(PoolMap::decode(&bytes), Ok(map));
         assert_eq!(
             PoolMap::decode(&PoolMap::default().encode()),
@@ -983,7 +983,8 @@ mod tests {
                 moves: vec![(7, 1), (1_023, 4)],
             },
         ] {
-            let bytes = change.encode();
+            let kind = format!("v1-change-{}", change.encode()[1]);
+            let bytes = crate::fixture::held(&kind, &change.encode());
             assert_eq!(Change::decode(&bytes), Ok(change));
             for cut in 0..bytes.len() {
                 assert_eq!(Change::decode(&bytes[..cut]), Err(Unknown), "cut at {cut}");

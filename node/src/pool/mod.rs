@@ -8,8 +8,8 @@ pub mod placement;
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Read as _};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -32,6 +32,8 @@ pub struct PoolGroup {
     pub core: Core,
     map: watch::Receiver<Arc<PoolMap>>,
     applied: Arc<AtomicU64>,
+    /// Why this replica cannot follow the map any more.
+    stopped: Arc<Mutex<Option<String>>>,
     calls: Calls,
 }
 
@@ -45,18 +47,26 @@ const MAP_PATIENCE: Duration = Duration::from_secs(30);
 struct MapBody {
     map: watch::Sender<Arc<PoolMap>>,
     applied: Arc<AtomicU64>,
+    stopped: Arc<Mutex<Option<String>>>,
 }
 
 impl Body for MapBody {
-    async fn apply(&mut self, index: u64, payload: Bytes) -> Applied {
+    async fn apply(&mut self, index: u64, payload: Bytes) -> io::Result<Applied> {
         let mut map = PoolMap::clone(&self.map.borrow());
         // Going on without a change that others made would make this replica a different one.
-        let change =
-            Change::decode(&payload).unwrap_or_else(|error| panic!("pool entry {index}: {error}"));
+        let change = Change::decode(&payload).map_err(|error| {
+            let why = format!(
+                "change {index} of the pool map is {error}; this node stops following the map until it runs \
+                 the release of the others"
+            );
+            tracing::error!("{why}");
+            *self.stopped.lock().unwrap_or_else(PoisonError::into_inner) = Some(why.clone());
+            io::Error::other(why)
+        })?;
         map.apply(&change);
         self.map.send_replace(Arc::new(map));
         self.applied.store(index, Relaxed);
-        Applied::default()
+        Ok(Applied::default())
     }
 
     async fn freeze(&mut self) -> Frozen {
@@ -70,7 +80,11 @@ impl Body for MapBody {
     }
 }
 
-fn read_map(mut body: File) -> io::Result<PoolMap> {
+/// The map in the body of a snapshot.
+///
+/// # Errors
+/// What the system says, or that it is damaged.
+pub fn read_map(mut body: File) -> io::Result<PoolMap> {
     let mut bytes = Vec::new();
     body.read_to_end(&mut bytes)?;
     PoolMap::decode(&bytes).map_err(io::Error::other)
@@ -137,9 +151,11 @@ impl PoolGroup {
         };
         let (send, receive) = watch::channel(Arc::new(map));
         let applied = Arc::new(AtomicU64::new(0));
+        let stopped = Arc::<Mutex<Option<String>>>::default();
         let body = MapBody {
             map: send,
             applied: Arc::clone(&applied),
+            stopped: Arc::clone(&stopped),
         };
         let core = Core::start(options, log, body, files, meta.as_ref()).await?;
         core.bootstrap(&[FOUNDER]).await?;
@@ -147,6 +163,7 @@ impl PoolGroup {
             core,
             map: receive,
             applied,
+            stopped,
             calls: options.calls.clone(),
         })
     }
@@ -259,7 +276,50 @@ impl PoolGroup {
     #[must_use]
     pub fn status(&self) -> GroupStatus {
         let mut status = self.core.status(self.applied.load(Relaxed));
-        status.caught_up = status.leader.is_some() && self.map.borrow().is_made();
+        status.caught_up &= self.map.borrow().is_made();
+        let stopped = self.stopped.lock().unwrap_or_else(PoisonError::into_inner);
+        status.stopped = stopped.clone().or(status.stopped);
         status
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn body() -> (MapBody, watch::Receiver<Arc<PoolMap>>) {
+        let (map, watched) = watch::channel(Arc::default());
+        let body = MapBody {
+            map,
+            applied: Arc::default(),
+            stopped: Arc::default(),
+        };
+        (body, watched)
+    }
+
+    #[tokio::test]
+    async fn a_change_of_a_later_release_stops_the_replica_and_is_not_skipped() {
+        let (mut body, watched) = body();
+        let create = Change::Create { shards: 2 }.encode();
+        body.apply(1, create.clone()).await.expect("applied");
+        let before = Arc::clone(&watched.borrow());
+        for (name, unknown) in [
+            ("a version", [9, 1, 2, 0].to_vec()),
+            ("a kind", [create[0], 99].to_vec()),
+        ] {
+            let error = body
+                .apply(2, unknown.into())
+                .await
+                .expect_err(name)
+                .to_string();
+            assert!(
+                error.contains("change 2") && error.contains("release"),
+                "{name}: {error}"
+            );
+            let stopped = body.stopped.lock().expect("whole").clone();
+            assert_eq!(stopped.as_deref(), Some(&*error), "an operator is told");
+            assert_eq!(*watched.borrow(), before, "nothing is applied by halves");
+            assert_eq!(body.applied.load(Relaxed), 1);
+        }
     }
 }

@@ -14,15 +14,17 @@ use shard::machine::command::Leader;
 use shard::runner::{Runner, Sink};
 
 use super::election::{self, Pulse};
+use super::lease::Lease;
 use super::log::Log;
 use super::machine::{Body, ShardBody, StateMachine};
-use super::network::{self, Peers, Served};
+use super::network::{self, Answers, Peers, Served};
+use super::progress::{Progress, SILENT_MS};
 use super::proposer::{Failed, Proposer};
 use super::snapshot::{self, Meta, SnapshotFiles, named};
 use super::threads::Workforce;
 use super::types::{GroupId, NodeNumber, TypeConfig};
-use crate::observe::report::GroupStatus;
-use crate::peer::call::Calls;
+use crate::observe::report::{GroupStatus, ReplicaStatus};
+use crate::peer::call::{CallError, Calls};
 
 /// openraft, with our types.
 pub type Raft = openraft::Raft<TypeConfig>;
@@ -59,14 +61,13 @@ pub struct Tuning {
 }
 
 /// House D17: a dozen or two groups, a second to fail over. A leader is missed when it is not heard for the
-/// longest election time, which is openraft's lease: nobody votes before. The shortest one is how long a
-/// leader may answer questions after a quorum heard it; it must be less.
+/// longest election time, which is openraft's lease: nobody votes before ([`Lease::PROMISE_MS`]).
 impl Default for Tuning {
     fn default() -> Tuning {
         Tuning {
             heartbeat_ms: 100,
             election_min_ms: 400,
-            election_max_ms: 600,
+            election_max_ms: Lease::PROMISE_MS,
             snapshot_bytes: 64 << 20,
             kept_entries: 1_000,
         }
@@ -99,7 +100,8 @@ pub struct GroupOptions {
 pub enum StartError {
     /// A snapshot cannot be used.
     #[error(
-        "the snapshot of group {group} cannot be used: {why}; restore the data folder from a backup"
+        "the snapshot of group {group} cannot be used: {why}. A node of a pool whose others have a majority begins anew by itself; a node alone does not start: \
+         restore the data folder from a backup, or remove it and begin with nothing"
     )]
     Snapshot {
         /// Which group.
@@ -129,6 +131,8 @@ pub struct Core {
     tuning: Tuning,
     calls: Calls,
     served: Served,
+    lease: Lease,
+    progress: Progress,
 }
 
 impl Core {
@@ -167,12 +171,19 @@ impl Core {
         let machine = StateMachine::new(body, files, meta);
         let since_snapshot = Arc::clone(&machine.since_snapshot);
         let handed = Arc::clone(&machine.handed);
-        let peers = Peers::of(options.calls.clone(), group);
+        let (lease, progress) = (Lease::default(), Progress::default());
+        let peers = Peers::of(options.calls.clone(), group, lease.clone());
         let raft = Raft::new(node, Arc::new(config), peers, log.group(group), machine)
             .await
             .map_err(|error| failed(&error))?;
         let pulse = Arc::new(Pulse::new(Duration::from_millis(tuning.election_max_ms)));
-        options.served.add(group, raft.clone(), Arc::clone(&pulse));
+        let answers = Answers {
+            raft: raft.clone(),
+            lease: lease.clone(),
+            progress: progress.clone(),
+            pulse: Arc::clone(&pulse),
+        };
+        options.served.add(group, answers);
         let (calls, watched) = (options.calls.clone(), Arc::clone(&pulse));
         tokio::spawn(election::run(raft.clone(), watched, calls, group, node));
         Ok(Core {
@@ -185,6 +196,8 @@ impl Core {
             tuning,
             calls: options.calls.clone(),
             served: options.served.clone(),
+            lease,
+            progress,
         })
     }
 
@@ -223,6 +236,17 @@ impl Core {
         let metrics = self.raft.metrics();
         let metrics = metrics.borrow();
         metrics.state == ServerState::Leader && metrics.running_state.is_ok()
+    }
+
+    /// Tells the lease what this node leads. The proposer does so at once; the group of the pool map has none,
+    /// and its leader answers no questions by its lease.
+    fn note_leading(&self) {
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow();
+        if metrics.state == ServerState::Leader {
+            let voters = metrics.membership_config.membership().get_joint_config();
+            self.lease.lead(self.node, metrics.current_term, voters);
+        }
     }
 
     /// Who votes, and who only listens, as this replica knows.
@@ -280,6 +304,17 @@ impl Core {
         listeners: &BTreeSet<NodeNumber>,
     ) -> bool {
         if !self.leads() {
+            return false;
+        }
+        self.note_leading();
+        // Who lost its replica is let go first, and taken in again once it begins anew.
+        let leaving = self.served.leaving(self.group);
+        let stays = |nodes: &BTreeSet<NodeNumber>| -> BTreeSet<NodeNumber> {
+            let of = nodes.iter().filter(|node| !leaving.contains(node));
+            of.copied().collect()
+        };
+        let (voters, listeners) = &(stays(voters), stays(listeners));
+        if voters.is_empty() {
             return false;
         }
         let (voting, listening) = self.members();
@@ -369,9 +404,17 @@ impl Core {
         {
             return false;
         }
-        if let Err(error) = network::take_over_at(&self.calls, to, self.group).await {
-            tracing::warn!(group = %self.group, to, %error, "leadership stays");
-            return false;
+        // Told to stand for election it no longer keeps to this leader, so the lease does without it.
+        self.lease.release(to);
+        match network::take_over_at(&self.calls, to, self.group).await {
+            Ok(()) => self.lease.bind_again(to),
+            Err(error) => {
+                tracing::warn!(group = %self.group, to, %error, "leadership stays");
+                if matches!(error, CallError::NoLink(_)) {
+                    self.lease.bind_again(to);
+                }
+                return false;
+            }
         }
         // To have given the vote away is not enough: who stops now may take it along, unsent.
         let follows = async {
@@ -392,6 +435,24 @@ impl Core {
     pub fn status(&self, applied: u64) -> GroupStatus {
         let metrics = self.raft.metrics();
         let metrics = metrics.borrow();
+        let leads = metrics.state == ServerState::Leader;
+        let reached = metrics.last_applied.map(|log_id| log_id.index);
+        let behind = self
+            .progress
+            .behind(reached, self.handed.load(Relaxed).saturating_sub(applied));
+        let last = metrics.last_log_index.unwrap_or(0);
+        let replicas = metrics.replication.as_ref().map(|replicas| {
+            let status = |(node, matched): (&NodeNumber, &Option<openraft::LogId<NodeNumber>>)| {
+                let matched = matched.map_or(0, |log_id| log_id.index);
+                ReplicaStatus {
+                    node: *node,
+                    matched,
+                    lag_entries: last.saturating_sub(matched),
+                    heard_ms: self.lease.heard_ms(*node),
+                }
+            };
+            replicas.iter().map(status).collect()
+        });
         GroupStatus {
             group: self.group.to_string(),
             role: match metrics.state {
@@ -406,9 +467,23 @@ impl Core {
             last_log_index: metrics.last_log_index.unwrap_or(0),
             applied,
             snapshot: metrics.snapshot.map_or(0, |log_id| log_id.index),
-            caught_up: metrics.current_leader.is_some()
-                && applied >= self.handed.load(Relaxed)
-                && metrics.running_state.is_ok(),
+            caught_up: metrics.running_state.is_ok()
+                && if leads {
+                    // Who is heard by nobody leads in name only.
+                    self.lease.held_within(SILENT_MS)
+                } else {
+                    behind.caught_up
+                },
+            lag_entries: if leads { 0 } else { behind.entries },
+            behind_ms: if leads { 0 } else { behind.since_ms },
+            heard_ms: if leads { Some(0) } else { behind.heard_ms },
+            voters: metrics.membership_config.membership().voter_ids().collect(),
+            replicas_seen: replicas.unwrap_or_default(),
+            stopped: metrics
+                .running_state
+                .as_ref()
+                .err()
+                .map(ToString::to_string),
         }
     }
 
@@ -534,7 +609,7 @@ impl ShardGroup {
             core.raft.clone(),
             me,
             runner.clone(),
-            options.tuning.election_min_ms,
+            core.lease.clone(),
             failed,
         );
         Ok(ShardGroup {
@@ -551,7 +626,11 @@ impl ShardGroup {
         let gauges = self.runner.gauges();
         let mut status = self.core.status(gauges.applied.load(Acquire));
         if status.role == "leader" {
-            status.caught_up = self.proposer.is_leading();
+            status.caught_up &= self.proposer.is_leading();
+        }
+        if let Some(why) = self.runner.stopped() {
+            status.stopped = Some(why.to_string());
+            status.caught_up = false;
         }
         status
     }

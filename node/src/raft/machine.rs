@@ -26,7 +26,14 @@ const FULL_QUEUE: Duration = Duration::from_micros(200);
 /// What a group keeps.
 pub trait Body: Send + Sync + 'static {
     /// Applies a committed payload.
-    fn apply(&mut self, index: u64, payload: Bytes) -> impl Future<Output = Applied> + Send;
+    ///
+    /// # Errors
+    /// Why this replica cannot go on: the entry cannot be read, or the machine has stopped. The group stops.
+    fn apply(
+        &mut self,
+        index: u64,
+        payload: Bytes,
+    ) -> impl Future<Output = io::Result<Applied>> + Send;
     /// What will write the state as it is after everything applied so far.
     fn freeze(&mut self) -> impl Future<Output = Frozen> + Send;
     /// Replaces the state by a snapshot's.
@@ -38,30 +45,36 @@ pub trait Body: Send + Sync + 'static {
 pub struct ShardBody(pub Runner);
 
 impl ShardBody {
-    async fn submit(&self, mut job: Job) {
+    async fn submit(&self, mut job: Job) -> io::Result<()> {
         while let Err(full) = self.0.submit(job) {
+            if let Some(why) = self.0.stopped() {
+                return Err(io::Error::other(why.to_string()));
+            }
             job = full;
             tokio::time::sleep(FULL_QUEUE).await;
         }
+        Ok(())
     }
 }
 
 impl Body for ShardBody {
-    async fn apply(&mut self, index: u64, payload: Bytes) -> Applied {
+    async fn apply(&mut self, index: u64, payload: Bytes) -> io::Result<Applied> {
         self.submit(Job::Apply {
             index,
             entry: payload,
         })
-        .await;
-        Applied::default()
+        .await?;
+        Ok(Applied::default())
     }
 
     async fn freeze(&mut self) -> Frozen {
         let (give, take) = oneshot::channel();
-        self.submit(Job::Read(Box::new(move |machine| {
-            drop(give.send(machine.snapshot()))
-        })))
-        .await;
+        let look = Job::Read(Box::new(move |machine| {
+            drop(give.send(machine.snapshot()));
+        }));
+        if let Err(stopped) = self.submit(look).await {
+            return Box::new(move |_| Err(stopped));
+        }
         let frozen = take.await;
         Box::new(move |writer| match frozen {
             Ok(snapshot) => snapshot.write(writer),
@@ -75,8 +88,7 @@ impl Body for ShardBody {
         let machine = restored
             .map_err(io::Error::other)?
             .map_err(io::Error::other)?;
-        self.submit(Job::Install(Box::new(machine))).await;
-        Ok(())
+        self.submit(Job::Install(Box::new(machine))).await
     }
 }
 
@@ -166,7 +178,10 @@ impl<B: Body> RaftStateMachine<TypeConfig> for StateMachine<B> {
                 EntryPayload::Normal(Payload(payload)) => {
                     self.since_snapshot.fetch_add(payload.len() as u64, Relaxed);
                     self.handed.store(entry.log_id.index, Relaxed);
-                    self.body.apply(entry.log_id.index, payload).await
+                    let applied = self.body.apply(entry.log_id.index, payload).await;
+                    applied.map_err(|error| {
+                        StorageIOError::apply(entry.log_id, AnyError::new(&error))
+                    })?
                 }
                 EntryPayload::Membership(membership) => {
                     self.membership = StoredMembership::new(Some(entry.log_id), membership);

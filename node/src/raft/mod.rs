@@ -3,12 +3,16 @@
 //! Every contact with openraft is in this folder and in `pool`, so that its next release is one
 //! folder's work (house D17).
 
+pub mod damage;
 pub mod election;
 pub mod group;
+pub mod lease;
 pub mod log;
 pub mod machine;
 pub mod network;
+pub mod progress;
 pub mod proposer;
+pub mod remains;
 pub mod snapshot;
 pub mod threads;
 pub mod types;

@@ -9,11 +9,11 @@ use std::sync::Arc;
 use std::sync::atomic::{
     AtomicBool, AtomicU64, AtomicUsize, Ordering::Acquire, Ordering::Relaxed, Ordering::Release,
 };
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::{Bytes, BytesMut};
 use openraft::error::ClientWriteError;
-use openraft::{RaftMetrics, ServerState};
+use openraft::{LogId, RaftMetrics, ServerState};
 use shard::machine::codec::{encode_batch, encode_entry};
 use shard::machine::command::{Act, Leader, Ticket};
 use shard::presence::limits::{ENTRY_BYTES_MAX, ENTRY_REQUESTS_MAX};
@@ -22,6 +22,7 @@ use shard::time::Timestamp;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::group::Raft;
+use super::lease::Lease;
 use super::types::{NodeNumber, Payload};
 
 /// Batches that wait: each is a worker's turn of up to 512 requests.
@@ -81,7 +82,9 @@ pub struct Proposer {
 #[derive(Debug)]
 struct Standing {
     leads: AtomicBool,
-    alone: AtomicBool,
+    /// Where the entry stands that began the term this node leads; `u64::MAX` before it is committed.
+    begun_at: AtomicU64,
+    lease: Lease,
     /// Who leads, as far as this replica knows; 0 for nobody.
     leader: AtomicU64,
     /// Whether leadership is being handed over: nothing is proposed meanwhile.
@@ -90,10 +93,6 @@ struct Standing {
     in_flight: AtomicUsize,
     /// Whether TermStart is wanted once more.
     tell_again: AtomicBool,
-    /// When a quorum was last heard, in milliseconds since `epoch`.
-    quorum_ms: AtomicU64,
-    epoch: Instant,
-    election_ms: u64,
     counters: Counters,
 }
 
@@ -114,20 +113,18 @@ impl Proposer {
         raft: Raft,
         me: Leader,
         runner: Runner,
-        election_ms: u64,
+        lease: Lease,
         failed: Arc<dyn Failed>,
     ) -> Proposer {
         let (queue, waiting) = mpsc::channel(QUEUE_MAX);
         let standing = Arc::new(Standing {
             leads: AtomicBool::new(false),
-            alone: AtomicBool::new(false),
+            begun_at: AtomicU64::new(u64::MAX),
+            lease,
             leader: AtomicU64::new(0),
             handing_over: AtomicBool::new(false),
             in_flight: AtomicUsize::new(0),
             tell_again: AtomicBool::new(false),
-            quorum_ms: AtomicU64::new(0),
-            epoch: Instant::now(),
-            election_ms,
             counters: Counters::default(),
         });
         let task = Task {
@@ -140,11 +137,10 @@ impl Proposer {
             waiting,
             set_aside: None,
             in_flight: VecDeque::new(),
-            fresh: true,
-            looked_ms: 0,
             started: None,
             proposed: 0,
             last_at: Timestamp(0),
+            members_at: None,
         };
         tokio::spawn(task.run());
         Proposer {
@@ -171,7 +167,8 @@ impl Proposer {
     pub fn is_leading(&self) -> bool {
         self.standing.leads.load(Acquire)
             && !self.standing.handing_over.load(Acquire)
-            && self.runner.gauges().performing_since.load(Acquire) > 0
+            && self.runner.gauges().performing_since.load(Acquire)
+                >= self.standing.begun_at.load(Acquire)
     }
 
     /// Who leads, as far as this replica knows; 0 for nobody.
@@ -198,15 +195,12 @@ impl Proposer {
         self.standing.in_flight.load(Acquire) == 0
     }
 
-    /// Whether what the machine shows is the newest: this node leads, and a quorum has said so within
-    /// the shortest election time.
+    /// Whether what the machine shows is the newest: this node leads, everything of earlier terms is
+    /// applied, and nobody else can lead yet ([`Lease`]). Asked of the clock at each call, so a process
+    /// that was stopped in between finds out by itself.
     #[must_use]
     pub fn can_read(&self) -> bool {
-        let heard = || {
-            let now_ms = self.standing.epoch.elapsed().as_millis() as u64;
-            now_ms.saturating_sub(self.standing.quorum_ms.load(Relaxed)) < self.standing.election_ms
-        };
-        self.is_leading() && (self.standing.alone.load(Relaxed) || heard())
+        self.is_leading() && self.standing.lease.holds()
     }
 
     /// What it has done so far.
@@ -216,16 +210,11 @@ impl Proposer {
     }
 }
 
-/// When a quorum was heard at the earliest, if a report that came after `looked_before_ms` says that it
-/// was `silent_ms` before the report. The report does not say when it was made, and the process may have
-/// been stopped since: a leader that wakes must not take old news for new.
-fn heard_ms(looked_before_ms: u64, silent_ms: u64) -> u64 {
-    looked_before_ms.saturating_sub(silent_ms)
-}
-
 /// An entry on its way.
 struct InFlight {
     tickets: Vec<Ticket>,
+    /// Whether it begins the term.
+    begins: bool,
     done: oneshot::Receiver<openraft::raft::ClientWriteResult<super::types::TypeConfig>>,
 }
 
@@ -240,16 +229,14 @@ struct Task {
     /// A batch that did not fit into the last entry.
     set_aside: Option<Batch>,
     in_flight: VecDeque<InFlight>,
-    /// Whether the metrics have changed since they were last looked at.
-    fresh: bool,
-    /// When they were last looked at, in milliseconds since the standing's epoch.
-    looked_ms: u64,
     /// The term for which TermStart was proposed.
     started: Option<u64>,
     /// Entries proposed since the digests were last attested.
     proposed: u64,
     /// The time of the last entry: it never goes back.
     last_at: Timestamp,
+    /// The entry of the voters that the lease was told of, and the term.
+    members_at: Option<(Option<LogId<NodeNumber>>, u64)>,
 }
 
 impl Task {
@@ -270,7 +257,6 @@ impl Task {
                     if changed.is_err() {
                         return;
                     }
-                    self.fresh = true;
                 }
                 done = first_done(&mut self.in_flight) => self.finished(done),
                 batch = self.waiting.recv(), if room => match batch {
@@ -285,20 +271,21 @@ impl Task {
     /// Follows leadership, deadlines and audits.
     async fn look_around(&mut self) {
         self.standing.in_flight.store(self.in_flight.len(), Release);
-        let looked_before_ms = self.looked_ms;
-        self.looked_ms = self.standing.epoch.elapsed().as_millis() as u64;
-        let fresh = std::mem::take(&mut self.fresh) || self.metrics.has_changed().unwrap_or(false);
         let (leads, term) = {
             let metrics = self.metrics.borrow_and_update();
             let leads = metrics.state == ServerState::Leader && metrics.running_state.is_ok();
-            if let Some(silent_ms) = metrics.millis_since_quorum_ack.filter(|_| fresh) {
-                let heard_ms = heard_ms(looked_before_ms, silent_ms);
-                self.standing.quorum_ms.fetch_max(heard_ms, Relaxed);
+            let members = &metrics.membership_config;
+            let known = leads.then_some((*members.log_id(), metrics.current_term));
+            if self.members_at != known {
+                self.members_at = known;
+                match known {
+                    None => self.standing.lease.end(),
+                    Some((_, term)) => {
+                        let voters = members.membership().get_joint_config();
+                        self.standing.lease.lead(self.me.node, term, voters);
+                    }
+                }
             }
-            self.standing.alone.store(
-                metrics.membership_config.membership().voter_ids().count() == 1,
-                Relaxed,
-            );
             let leader = metrics.current_leader.unwrap_or(0);
             self.standing.leader.store(leader, Release);
             (leads, metrics.current_term)
@@ -306,6 +293,7 @@ impl Task {
         self.standing.leads.store(leads, Release);
         if !leads {
             self.started = None;
+            self.standing.begun_at.store(u64::MAX, Release);
             return;
         }
         if self.standing.handing_over.load(Acquire) {
@@ -313,17 +301,22 @@ impl Task {
         }
         let again = self.standing.tell_again.swap(false, Acquire);
         if self.started != Some(term) || again {
-            if self.started != Some(term) {
+            let begins = self.started != Some(term);
+            if begins {
                 self.standing.counters.terms.fetch_add(1, Relaxed);
+                self.standing.begun_at.store(u64::MAX, Release);
+                // A replica that went wrong is found when somebody new leads, not hours later.
+                self.proposed = ATTEST_EVERY;
             }
             self.started = Some(term);
             let mut salt = [0; 4];
             getrandom::fill(&mut salt).expect("the operating system gives random bytes");
-            self.propose_act(&Act::TermStart {
+            let act = Act::TermStart {
                 leader: self.me,
                 salt: u32::from_le_bytes(salt),
-            })
-            .await;
+            };
+            let entry = self.encoded(&act);
+            self.propose(entry, Vec::new(), begins).await;
         }
         let deadline = Timestamp(self.runner.gauges().next_deadline_ms.load(Acquire));
         if deadline <= wall_clock() && self.last_at < deadline {
@@ -357,10 +350,15 @@ impl Task {
         self.last_at
     }
 
-    async fn propose_act(&mut self, act: &Act<'_>) {
+    fn encoded(&mut self, act: &Act<'_>) -> Bytes {
         let mut entry = BytesMut::with_capacity(64);
         encode_entry(self.stamp(), act, &mut entry);
-        self.propose(entry.freeze(), Vec::new()).await;
+        entry.freeze()
+    }
+
+    async fn propose_act(&mut self, act: &Act<'_>) {
+        let entry = self.encoded(act);
+        self.propose(entry, Vec::new(), false).await;
     }
 
     /// Makes one entry of what waits.
@@ -398,14 +396,18 @@ impl Task {
             .counters
             .requests
             .fetch_add(u64::from(count), Relaxed);
-        self.propose(entry.freeze(), tickets).await;
+        self.propose(entry.freeze(), tickets, false).await;
     }
 
-    async fn propose(&mut self, entry: Bytes, tickets: Vec<Ticket>) {
+    async fn propose(&mut self, entry: Bytes, tickets: Vec<Ticket>, begins: bool) {
         self.standing.counters.entries.fetch_add(1, Relaxed);
         self.proposed += 1;
         match self.raft.client_write_ff(Payload(entry)).await {
-            Ok(done) => self.in_flight.push_back(InFlight { tickets, done }),
+            Ok(done) => self.in_flight.push_back(InFlight {
+                tickets,
+                begins,
+                done,
+            }),
             Err(_) => self.failed.failed(&tickets, ProposeError::Unavailable),
         }
     }
@@ -414,12 +416,22 @@ impl Task {
         &mut self,
         done: Option<openraft::raft::ClientWriteResult<super::types::TypeConfig>>,
     ) {
-        let Some(InFlight { tickets, .. }) = self.in_flight.pop_front() else {
+        let Some(InFlight {
+            tickets, begins, ..
+        }) = self.in_flight.pop_front()
+        else {
             return;
         };
         let error = match done {
             // The outcome travels as an effect of the machine.
-            Some(Ok(_)) => return,
+            Some(Ok(written)) => {
+                // What earlier terms left is applied before this entry, and only then this node knows all.
+                let log_id = written.log_id;
+                if begins && self.started == Some(log_id.leader_id.term) {
+                    self.standing.begun_at.store(log_id.index, Release);
+                }
+                return;
+            }
             Some(Err(ClientWriteError::ForwardToLeader(elsewhere))) => ProposeError::NotLeader {
                 leader: elsewhere.leader_id,
             },
@@ -450,17 +462,4 @@ fn wall_clock() -> Timestamp {
             .unwrap_or_default()
             .as_millis() as u64,
     )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_leader_that_was_stopped_does_not_take_an_old_report_for_new() {
-        // Looked at 1,000; a report at 1,050 says that a quorum was heard 20 ms before; then the process was
-        // stopped, and looks again at 6,050. At the latest it was 1,030, at the earliest 980.
-        assert_eq!(heard_ms(1_000, 20), 980);
-        assert_eq!(heard_ms(10, 20), 0);
-    }
 }

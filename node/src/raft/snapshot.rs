@@ -126,7 +126,10 @@ impl SnapshotFiles {
     }
 
     /// The snapshots there are, oldest first.
-    fn list(&self) -> io::Result<Vec<PathBuf>> {
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn list(&self) -> io::Result<Vec<PathBuf>> {
         let mut paths = Vec::new();
         for file in fs::read_dir(&self.dir)? {
             let path = file?.path();
@@ -196,4 +199,47 @@ pub fn named(path: &Path, error: &dyn std::fmt::Display) -> io::Error {
         io::ErrorKind::InvalidData,
         format!("{}: {error}", path.display()),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use openraft::{CommittedLeaderId, LogId, Membership, StoredMembership};
+
+    use super::*;
+
+    #[test]
+    fn a_snapshot_file_is_read_for_ever() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let files = SnapshotFiles::open(folder.path(), GroupId(1)).expect("made");
+        let log_id = LogId::new(CommittedLeaderId::new(4, 2), 900);
+        let nodes: BTreeMap<NodeNumber, BasicNode> =
+            (1..=3).map(|node| (node, BasicNode::default())).collect();
+        let members = Membership::new(vec![BTreeSet::from([1, 2, 3])], nodes);
+        let meta = Meta {
+            last_log_id: Some(log_id),
+            last_membership: StoredMembership::new(Some(log_id), members),
+            snapshot_id: log_id.to_string(),
+        };
+        let body: Frozen = Box::new(|writer| writer.write_all(b"the body"));
+        files.write(&meta, body).expect("written");
+        let path = files.list().expect("listed").remove(0);
+        let kept = crate::fixture::held("v1-snapshot", &fs::read(&path).expect("there"));
+        fs::write(&path, &kept).expect("written");
+        let (read, _, mut file) = files.newest().expect("read").expect("one");
+        let mut rest = String::new();
+        file.read_to_string(&mut rest).expect("read");
+        assert_eq!((read, rest.as_str()), (meta, "the body"));
+        for at in [0, 9, 14, 40] {
+            let mut damaged = kept.to_vec();
+            damaged[at] ^= 1;
+            fs::write(&path, damaged).expect("written");
+            let error = files.newest().expect_err("it is damaged").to_string();
+            assert!(
+                error.contains("s00-"),
+                "byte {at}: it names the file: {error}"
+            );
+        }
+    }
 }

@@ -3,6 +3,7 @@
 mod admin;
 mod authentication;
 mod bodies;
+mod certificates;
 mod directory;
 mod durability;
 mod enhanced;
@@ -10,6 +11,7 @@ mod moves;
 mod phone;
 mod pool;
 mod presence;
+mod recovery;
 mod server;
 mod sip;
 

@@ -18,14 +18,14 @@ use super::server::{PATIENCE, Server};
 
 /// A pool of processes on loopback.
 pub struct Pool {
-    folder: tempfile::TempDir,
-    ports: Vec<[u16; 3]>,
-    nodes: Vec<Option<Server>>,
-    more: Vec<String>,
+    pub folder: tempfile::TempDir,
+    pub ports: Vec<[u16; 3]>,
+    pub nodes: Vec<Option<Server>>,
+    pub more: Vec<String>,
 }
 
 /// Ports that nobody has now, for SIP over both transports, the operator and the peers.
-fn free_ports() -> [u16; 3] {
+pub fn free_ports() -> [u16; 3] {
     loop {
         let sip = TcpListener::bind("127.0.0.1:0").expect("a port");
         let port = sip.local_addr().expect("bound").port();
@@ -98,7 +98,7 @@ impl Pool {
     }
 
     /// Who leads each shard, as a node sees it.
-    fn leaders(&self, node: usize) -> Vec<Option<u64>> {
+    pub fn leaders(&self, node: usize) -> Vec<Option<u64>> {
         let seen = self.seen_by(node);
         let shards = seen["shards"].as_array().expect("shards").clone();
         shards
@@ -107,8 +107,19 @@ impl Pool {
             .collect()
     }
 
-    /// Waits until every node has every shard, all are ready, and no node leads more than its share.
-    fn wait_until_spread(&self, shards: usize) {
+    /// Whether all replicas vote, as their leaders see it: before, the loss of one may be one too many.
+    pub fn is_whole(&self, replicas: usize) -> bool {
+        (0..self.nodes.len()).all(|node| {
+            let seen = self.seen_by(node);
+            let mut groups = seen["shards"].as_array().expect("shards").clone();
+            groups.push(seen["map"].clone());
+            let votes = |group: &Value| group["voters"].as_array().map_or(0, Vec::len) == replicas;
+            groups.iter().all(votes)
+        })
+    }
+
+    /// Waits until every node has every shard, all vote and are ready, and no node leads more than its share.
+    pub fn wait_until_spread(&self, shards: usize) {
         let until = Instant::now() + PATIENCE;
         let nodes = self.nodes.len();
         loop {
@@ -119,7 +130,7 @@ impl Pool {
                     && (1..=nodes as u64).all(|by| led(by) <= shards.div_ceil(nodes))
                     && self.node(node).get("/ready").0 == 200
             });
-            if spread {
+            if spread && self.is_whole(nodes.min(3)) {
                 return;
             }
             assert!(

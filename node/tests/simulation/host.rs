@@ -25,12 +25,13 @@ use node::mover::{Desk, Mover};
 use node::observe::metrics::Metrics;
 use node::peer::NodeNumber;
 use node::peer::call::Calls;
-use node::peer::credentials::{Credentials, Secret};
+use node::peer::credentials::{Credentials, Proof, Secret};
 use node::peer::link::{Class, Hello};
 use node::peer::mesh::{Admit as _, Mesh};
 use node::pool::join::Doorkeeper;
 use node::pool::map::{Change, PoolMap, Record};
 use node::pool::{FOUNDER, PoolGroup, memory};
+use node::raft::damage::Damage;
 use node::raft::group::{GroupOptions, ShardGroup, Tuning};
 use node::raft::log::{Log, LogOptions};
 use node::raft::network::Served;
@@ -241,6 +242,7 @@ impl Host {
                 node: number,
                 life,
                 pool: "simulated".to_owned(),
+                lineage: 1,
             };
             let way = Way {
                 network: network.clone(),
@@ -526,7 +528,11 @@ impl Host {
         }
         .encode();
         self.task(|parts| async move {
-            let map = Doorkeeper(parts.pool).admit(question).await;
+            let doorkeeper = Doorkeeper {
+                pool: parts.pool.into(),
+                ..Doorkeeper::default()
+            };
+            let map = doorkeeper.admit(question, Proof::default()).await;
             *lock(&told) = Some(map);
         });
         self.admissions.push_back((key_of(node), answer));
@@ -607,6 +613,7 @@ impl Wiring {
         );
         let (calls, served) = (self.options.calls.clone(), self.options.served.clone());
         let (node, life) = (self.options.node, self.options.life);
+        let damage = Damage::open(&self.data).map_err(|error| error.to_string())?;
         let hosting = Arc::new(Hosting {
             node: self.number,
             options: self.options,
@@ -622,6 +629,7 @@ impl Wiring {
             in_flight: 4_096,
             data: self.data,
             record: RwLock::new(Some(record_of(self.number))),
+            damage: Arc::new(damage),
         });
         let hosted = hosting.hosted.clone();
         let desk = Desk { served, hosted };

@@ -71,7 +71,12 @@ impl Asking {
     }
 
     /// The copy that is due, if one is; `None` inside when patience is at an end.
-    pub fn due(&mut self, line: &mut Line, nodes: &[SocketAddr], now_ms: u64) -> Option<Option<Sent>> {
+    pub fn due(
+        &mut self,
+        line: &mut Line,
+        nodes: &[SocketAddr],
+        now_ms: u64,
+    ) -> Option<Option<Sent>> {
         if now_ms >= self.begun_ms + PATIENCE_MS {
             return Some(None);
         }

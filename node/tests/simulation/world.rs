@@ -392,6 +392,7 @@ impl World {
             self.admissions()?;
         }
         self.judge_seen()?;
+        self.nobody_stopped()?;
         crate::panicked().map_or(Ok(()), |why| Err(format!("something panicked: {why}")))
     }
 
@@ -590,6 +591,18 @@ impl World {
         for (node, shard, since) in changed {
             self.note(|| format!("node {node} performs for shard {shard} since entry {since}"));
         }
+    }
+
+    /// No replica found that it is not what its leader attests, or that it cannot read what others wrote.
+    fn nobody_stopped(&self) -> Result<(), String> {
+        for host in self.hosts.values().filter(|host| host.is_up()) {
+            for (shard, group) in host.groups() {
+                if let Some(why) = group.runner.stopped() {
+                    return Err(format!("shard {shard} on node {}: {why}", host.number));
+                }
+            }
+        }
+        Ok(())
     }
 
     fn look(&mut self) {
@@ -839,7 +852,8 @@ impl World {
             Some(14) => {
                 let shards = self.map.shard_count() as u64;
                 if shards > 1 {
-                    let presentity = self.chance.below(self.habits.presentities as u64 + 1) as usize;
+                    let presentity =
+                        self.chance.below(self.habits.presentities as u64 + 1) as usize;
                     let slot = slot_of(presentity).number();
                     let to = self.chance.below(shards) as u16;
                     self.change(node, Change::BeginMove { slot, to });

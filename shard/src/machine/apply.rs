@@ -11,8 +11,8 @@ use std::sync::Arc;
 use crate::machine::command::{Act, Command, Entry, Register, Request, Resubscribe, Subscribe};
 use crate::machine::digest::{self, History};
 use crate::machine::effect::Effect;
-use crate::machine::notices::Notices;
 use crate::machine::moves::{self, Export, Moves, Standing as Moved, Step};
+use crate::machine::notices::Notices;
 use crate::machine::outcome::{Outcome, Refusal};
 use crate::machine::replies::Replies;
 use crate::machine::snapshot::{self, Snapshot, SnapshotError, Standing};
@@ -93,6 +93,33 @@ pub struct Counts {
     pub replies: u64,
 }
 
+/// Two replicas of one shard that are not alike: one of them has gone wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Difference {
+    /// The slot that was compared.
+    pub slot: Slot,
+    /// The leader's digests, of the slot and of everything that was said so far.
+    pub attested: (u64, u64),
+    /// This replica's.
+    pub here: (u64, u64),
+}
+
+impl std::fmt::Display for Difference {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (attested, here) = (self.attested, self.here);
+        write!(
+            f,
+            "the leader's digests of slot {} and of the history are {:016x} and {:016x}, this replica's are \
+             {:016x} and {:016x}; one of them has gone wrong",
+            self.slot.number(),
+            attested.0,
+            attested.1,
+            here.0,
+            here.1
+        )
+    }
+}
+
 impl Machine {
     /// Applies the entry at log position `index`: time first, then its requests in order. Effects are
     /// appended; whether they are performed is the runner's decision.
@@ -113,7 +140,12 @@ impl Machine {
             history_digest,
         } = entry.act
         {
-            self.compare(index, slot, slot_digest, history_digest);
+            let difference = self.compare(slot, slot_digest, history_digest);
+            assert!(
+                difference.is_none(),
+                "entry {index}: {}",
+                difference.map_or_else(String::new, |difference| difference.to_string())
+            );
         }
         let before = self.now;
         self.applied = index;
@@ -151,16 +183,30 @@ impl Machine {
         self.history.close(index, self.now);
     }
 
-    /// What the leader attests must be true here.
-    fn compare(&self, index: u64, slot: Slot, slot_digest: u64, history_digest: u64) {
-        let ours = digest::of_slot(slot, self.store.table(slot), &self.moves);
-        assert_eq!(
-            (slot_digest, history_digest),
-            (ours, self.history.digest()),
-            "entry {index}: the leader's digests of slot {} and of the history (left) are not this \
-             replica's (right); one of them has gone wrong",
-            slot.number(),
-        );
+    /// How this replica differs from what an entry attests: what is attested must be true here. Asked
+    /// before the entry is applied; nothing for an entry that attests nothing.
+    #[must_use]
+    pub fn differs(&self, entry: &Entry<'_>) -> Option<Difference> {
+        match entry.act {
+            Act::Attest {
+                slot,
+                slot_digest,
+                history_digest,
+            } => self.compare(slot, slot_digest, history_digest),
+            Act::TermStart { .. } | Act::Requests(_) => None,
+        }
+    }
+
+    fn compare(&self, slot: Slot, slot_digest: u64, history_digest: u64) -> Option<Difference> {
+        let difference = Difference {
+            slot,
+            attested: (slot_digest, history_digest),
+            here: (
+                digest::of_slot(slot, self.store.table(slot), &self.moves),
+                self.history.digest(),
+            ),
+        };
+        (difference.attested != difference.here).then_some(difference)
     }
 
     /// Ends everything that is due, in the order of (deadline, key).
@@ -239,9 +285,7 @@ impl Machine {
             return false;
         }
         let (extras, watcher) = match command {
-            Command::Subscribe(subscribe) => {
-                (subscribe.extras.as_deref(), Some(subscribe.watcher))
-            }
+            Command::Subscribe(subscribe) => (subscribe.extras.as_deref(), Some(subscribe.watcher)),
             Command::Resubscribe(request) => {
                 let dialog = self.store.dialog(request.slot, request.dialog);
                 let watcher = dialog.map(|dialog| dialog.watcher.as_str());
@@ -250,7 +294,8 @@ impl Machine {
             _ => (None, None),
         };
         extras.is_some_and(|extras| {
-            let registered = extras.registered && watcher.is_some_and(|w| moves.is_away(Slot::of(w)));
+            let registered =
+                extras.registered && watcher.is_some_and(|w| moves.is_away(Slot::of(w)));
             registered || self.watches_away(&extras.wish)
         })
     }

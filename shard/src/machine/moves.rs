@@ -440,10 +440,7 @@ impl Moves {
         salt: Option<u32>,
         replies: Vec<Arc<Chunk>>,
     ) -> Option<Export> {
-        let mark = self
-            .marks
-            .get(&slot)
-            .filter(|mark| mark.number == number)?;
+        let mark = self.marks.get(&slot).filter(|mark| mark.number == number)?;
         let Stage::Frozen(Some(table)) = &mark.stage else {
             return None;
         };

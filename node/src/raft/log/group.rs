@@ -46,9 +46,15 @@ pub(super) struct GroupState {
     places: VecDeque<Place>,
     /// Entries before this one are not in memory; how far eviction has come.
     evicted: u64,
+    /// What was found damaged when it was read back.
+    damaged: Option<String>,
 }
 
 impl GroupState {
+    pub(super) fn damaged(&self) -> Option<String> {
+        self.damaged.clone()
+    }
+
     fn first(&self) -> u64 {
         self.places.front().map_or(0, |place| place.log_id.index)
     }
@@ -94,6 +100,9 @@ impl GroupState {
             Record::Purge(log_id) => {
                 self.purge(log_id);
             }
+            Record::Forget => {
+                self.forget();
+            }
         }
     }
 
@@ -116,6 +125,13 @@ impl GroupState {
             .filter_map(|place| place.entry)
             .map(|entry| record::weight(&entry))
             .sum()
+    }
+
+    /// As if there had never been anything; returns the bytes that memory gets back.
+    fn forget(&mut self) -> u64 {
+        let freed = self.truncate(0);
+        *self = GroupState::default();
+        freed
     }
 
     fn purge(&mut self, log_id: LogId<NodeNumber>) -> u64 {
@@ -210,6 +226,26 @@ impl GroupLog {
             .map_err(|error| StorageIOError::write(AnyError::new(&error)).into())
     }
 
+    /// Forgets everything of this group: a replica that was set aside begins anew, after its group has let
+    /// it go (`raft::damage`). Durable when this returns. The group must not run.
+    ///
+    /// # Errors
+    /// When the log's writer has ended.
+    pub async fn forget(&self) -> std::io::Result<()> {
+        let freed = lock(&self.state).forget();
+        self.shared.cached.fetch_sub(freed, Relaxed);
+        // A replica without entries and votes would take itself for a founder.
+        let nobody = Vote::new(0, NodeNumber::MAX);
+        lock(&self.state).vote = Some(nobody);
+        let (done, written) = oneshot::channel();
+        self.order(
+            vec![Record::Forget, Record::Vote(nobody)],
+            Done::Waiting(done),
+        )
+        .map_err(std::io::Error::other)?;
+        written.await.map_err(std::io::Error::other)
+    }
+
     #[allow(clippy::result_large_err)] // openraft's own error
     fn read_back(&self, location: Location) -> Result<Entry> {
         self.shared.stats.reads_from_disk.fetch_add(1, Relaxed);
@@ -223,11 +259,9 @@ impl GroupLog {
         match record::read(location.segment, &bytes) {
             Some((group, Record::Entry(entry), _)) if group == self.id => Ok(entry),
             _ => {
-                let error = std::io::Error::other(format!(
-                    "{} is damaged at byte {}",
-                    path.display(),
-                    location.at
-                ));
+                let what = format!("{} is damaged at byte {}", path.display(), location.at);
+                lock(&self.state).damaged = Some(what.clone());
+                let error = std::io::Error::other(what);
                 Err(StorageIOError::read_logs(AnyError::new(&error)).into())
             }
         }

@@ -83,7 +83,8 @@ pub enum LogError {
     /// Data that was durable is damaged.
     #[error(
         "the log segment {} is damaged at byte {at}: {what}. What follows it was written later, so this is no torn \
-         tail; restore the data folder from a backup, or remove it and let the node join anew",
+         tail. A node of a pool whose others have a majority begins anew by itself; a node alone does not start: restore \
+         the data folder from a backup, or remove it and begin with nothing",
         path.display()
     )]
     Corrupt {
@@ -225,6 +226,12 @@ impl Log {
     #[must_use]
     pub fn stalled(&self) -> Option<String> {
         self.shared.spares.stalled()
+    }
+
+    /// What was found damaged in a group's entries since the log was opened.
+    #[must_use]
+    pub fn damaged(&self, group: GroupId) -> Option<String> {
+        lock(&self.shared.group(group)).damaged()
     }
 
     /// Its counters.

@@ -69,6 +69,8 @@ pub(super) enum Record {
     Truncate(u64),
     /// 4: entries up to this one are not needed any more.
     Purge(LogId<NodeNumber>),
+    /// 5: nothing that came before counts: the replica begins anew.
+    Forget,
 }
 
 /// Appends a record.
@@ -80,6 +82,7 @@ pub(super) fn write(segment: u64, group: GroupId, record: &Record, out: &mut Vec
         Record::Vote(_) => 2,
         Record::Truncate(_) => 3,
         Record::Purge(_) => 4,
+        Record::Forget => 5,
     });
     out.extend_from_slice(&group.0.to_le_bytes());
     match record {
@@ -92,6 +95,7 @@ pub(super) fn write(segment: u64, group: GroupId, record: &Record, out: &mut Vec
         }
         Record::Truncate(index) => out.extend_from_slice(&index.to_le_bytes()),
         Record::Purge(log_id) => write_log_id(log_id, out),
+        Record::Forget => {}
     }
     let length = (out.len() - at) as u32;
     out[at..at + 4].copy_from_slice(&length.to_le_bytes());
@@ -149,6 +153,7 @@ pub(super) fn read(segment: u64, bytes: &Bytes) -> Option<(GroupId, Record, usiz
         }
         3 if body.len() == 8 => Record::Truncate(body.get_u64_le()),
         4 if body.len() == 24 => Record::Purge(read_log_id(&mut body)),
+        5 if body.is_empty() => Record::Forget,
         _ => return None,
     };
     Some((group, record, length))
@@ -185,4 +190,60 @@ pub(super) fn weight(entry: &Entry) -> u64 {
         EntryPayload::Membership(_) => 256,
     };
     (payload + 96) as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use openraft::BasicNode;
+
+    use super::*;
+
+    #[test]
+    fn a_record_of_each_kind_is_read_for_ever() {
+        let log_id = LogId::new(CommittedLeaderId::new(3, 2), 77);
+        let entry = |payload| Record::Entry(Entry { log_id, payload });
+        let voters = BTreeSet::from([1, 2, 3]);
+        let nodes: BTreeMap<NodeNumber, BasicNode> =
+            (1..=4).map(|node| (node, BasicNode::default())).collect();
+        let mut vote = Vote::new(9, 4);
+        vote.committed = true;
+        for (name, record) in [
+            ("blank", entry(EntryPayload::Blank)),
+            (
+                "normal",
+                entry(EntryPayload::Normal(Payload(Bytes::from_static(
+                    b"an entry",
+                )))),
+            ),
+            (
+                "membership",
+                entry(EntryPayload::Membership(Membership::new(
+                    vec![voters],
+                    nodes,
+                ))),
+            ),
+            ("vote", Record::Vote(vote)),
+            ("truncate", Record::Truncate(5)),
+            ("purge", Record::Purge(log_id)),
+            ("forget", Record::Forget),
+        ] {
+            let mut written = Vec::new();
+            write(12, GroupId(3), &record, &mut written);
+            let kept = crate::fixture::held(&format!("v1-record-{name}"), &written);
+            let read_back = read(12, &kept);
+            assert_eq!(read_back, Some((GroupId(3), record, kept.len())), "{name}");
+            assert_eq!(read(13, &kept), None, "{name}: of another use of the file");
+        }
+        let mut head = [0; BATCH_HEAD];
+        let batch = BatchHead {
+            segment: 12,
+            number: 5,
+            length: 300,
+        };
+        batch.write(&mut head);
+        let kept = crate::fixture::held("v1-batch-head", &head);
+        assert_eq!(BatchHead::read(&kept), Some(batch));
+    }
 }
