@@ -216,7 +216,7 @@ mod tests {
         fn perform(&mut self, effects: &mut Vec<Effect>) {
             let ticket = |effect: Effect| match effect {
                 Effect::Reply { ticket, .. } => Some(ticket.0),
-                Effect::Notify { .. } => None,
+                Effect::Notify { .. } | Effect::Send { .. } => None,
             };
             let told = effects.drain(..).filter_map(ticket).collect();
             self.0.send(told).expect("the test listens");

@@ -12,6 +12,8 @@ mod enhanced;
 mod expiry;
 mod notices;
 pub mod outcome;
+pub mod parcel;
+mod relays;
 mod replies;
 mod section;
 pub mod snapshot;
