@@ -162,6 +162,9 @@ pub struct DevPool {
     /// Serve addresses of this domain; may be repeated
     #[arg(long, value_name = "NAME", default_value = "localhost")]
     pub domain: Vec<String>,
+    /// Settings of every node (deploy/node.toml shows them all)
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
     /// Node i listens for SIP at this port + 10·i, for the operator one above, for its peers two above
     #[arg(long, value_name = "PORT", default_value_t = 5060)]
     pub base_port: u16,

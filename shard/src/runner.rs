@@ -65,6 +65,10 @@ pub struct Gauges {
     pub performing_since: AtomicU64,
     /// Effects that were not performed because another one performs them.
     pub silent_effects: AtomicU64,
+    /// What other shards have yet to be told.
+    pub parcels: AtomicU64,
+    /// What they will not be told, because too much waited.
+    pub parcels_lost: AtomicU64,
 }
 
 impl Runner {
@@ -180,6 +184,10 @@ impl<S: Sink> Shard<S> {
         self.gauges
             .next_deadline_ms
             .store(deadline_ms, Ordering::Release);
+        let counts = self.machine.counts();
+        let (parcels, lost) = (&self.gauges.parcels, &self.gauges.parcels_lost);
+        parcels.store(counts.parcels, Ordering::Release);
+        lost.store(counts.parcels_lost, Ordering::Release);
         self.gauges
             .silent_effects
             .store(self.silent, Ordering::Release);
