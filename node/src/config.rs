@@ -300,6 +300,9 @@ pub struct DevPool {
     /// Serve addresses of this domain; may be repeated
     #[arg(long, value_name = "NAME", default_value = "localhost")]
     pub domain: Vec<String>,
+    /// Settings of every node (deploy/node.toml shows them all)
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
     /// Node i listens for SIP at this port + 10·i, for the operator one above, for its peers two above
     #[arg(long, value_name = "PORT", default_value_t = 5060)]
     pub base_port: u16,
@@ -788,6 +791,19 @@ struct PoolSection {
     certificate: Option<PathBuf>,
     key: Option<PathBuf>,
     authority: Option<PathBuf>,
+    hints: Hints,
+}
+
+/// What a batch of categories says of resources that another shard holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Hints {
+    /// Where to ask for them: the client keeps a dialog for each shard, and every change reaches it without
+    /// a detour.
+    #[default]
+    Shard,
+    /// Nothing: the pool looks like one server, and shards relay to each other what changes.
+    None,
 }
 
 /// The pool, as one node needs to know it.
@@ -803,6 +819,8 @@ pub struct PoolSettings {
     pub seeds: Vec<String>,
     /// The file with the pool's secret; `pool-secret` in the data folder unless told otherwise.
     pub secret: Option<PathBuf>,
+    /// What clients are told of resources in other shards.
+    pub hints: Hints,
     /// Certificates of the operator's own, instead of the secret.
     pub own: Option<OwnCertificate>,
 }
@@ -1224,6 +1242,7 @@ fn pool_settings(section: PoolSection, flags: &Flags) -> Result<PoolSettings, Co
                 );
             }
         },
+        hints: section.hints,
     };
     if settings.own.is_some() && settings.secret.is_some() {
         return unsound(

@@ -157,6 +157,8 @@ impl Inspect for Inspector {
                 } else {
                     0
                 },
+                parcels: group.runner.gauges().parcels.load(Acquire),
+                parcels_lost: group.runner.gauges().parcels_lost.load(Acquire),
                 replicas: map
                     .shard(number)
                     .map(|entry| entry.replicas.clone())

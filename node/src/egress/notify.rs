@@ -32,7 +32,8 @@ pub fn write(
         ..
     } = *notice;
     let method = match delivery {
-        Delivery::Notify => "NOTIFY",
+        // A relay is no message: the machine makes parcels of it, and no notice.
+        Delivery::Notify | Delivery::Relay => "NOTIFY",
         Delivery::Benotify => "BENOTIFY",
     };
     // The head without its addresses is some 350 bytes.

@@ -2,6 +2,7 @@
 
 pub mod admission;
 pub mod chance;
+pub mod courier;
 pub mod digest;
 pub mod door;
 pub mod endpoint;

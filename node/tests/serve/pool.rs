@@ -42,12 +42,23 @@ pub fn free_ports() -> [u16; 3] {
 
 impl Pool {
     pub fn start(nodes: usize, shards: u16) -> Pool {
+        Pool::start_with(nodes, shards, "")
+    }
+
+    /// The same with these settings on every node: the text of its node.toml.
+    pub fn start_with(nodes: usize, shards: u16, settings: &str) -> Pool {
         let mut pool = Pool {
             folder: tempfile::tempdir().expect("a folder"),
             ports: (0..nodes).map(|_| free_ports()).collect(),
             nodes: (0..nodes).map(|_| None).collect(),
             more: vec!["--shards".to_owned(), shards.to_string()],
         };
+        let file = pool.folder.path().join("node.toml");
+        std::fs::write(&file, settings).expect("written");
+        let file = file.to_str().expect("a path of text").to_owned();
+        let domain = ["--domain", "contoso.com", "--config"].map(str::to_owned);
+        pool.more.extend(domain);
+        pool.more.push(file);
         for node in 0..nodes {
             pool.run(node);
         }

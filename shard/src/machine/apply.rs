@@ -23,7 +23,7 @@ use crate::presence::enhanced::{Changes, Enhanced, Profile};
 use crate::presence::limits::WATCHERS_MAX;
 use crate::presence::publication::{EntityTag, Publication, Publish};
 use crate::slot::{Aor, Slot};
-use crate::subscription::dialog::{Dialog, DialogKey, EndReason, Package};
+use crate::subscription::dialog::{Delivery, Dialog, DialogKey, EndReason, Package};
 use crate::subscription::view::View;
 use crate::subscription::watch::Wish;
 use crate::time::Timestamp;
@@ -91,6 +91,10 @@ pub struct Counts {
     pub dialogs: u64,
     /// Remembered outcomes.
     pub replies: u64,
+    /// What other shards have yet to be told.
+    pub parcels: u64,
+    /// What they will not be told, because too much waited: since this replica began.
+    pub parcels_lost: u64,
 }
 
 /// Two replicas of one shard that are not alike: one of them has gone wrong.
@@ -178,9 +182,29 @@ impl Machine {
         }
         self.notices
             .tell(&mut self.store, self.now, &mut self.history, effects);
+        self.send(matches!(entry.act, Act::TermStart { .. }), effects);
         // What the entry changed before it froze a slot is told first.
         self.moves.part(&mut self.store);
         self.history.close(index, self.now);
+    }
+
+    /// Hands over what other shards are to be told: what this entry has made, or all that is left.
+    fn send(&mut self, all: bool, effects: &mut Vec<Effect>) {
+        let mut parcels = self.store.take_posted();
+        if all {
+            parcels = self.store.parcels();
+        }
+        for (slot, number) in parcels {
+            if let Some(parcel) = self.store.parcel(slot, number) {
+                let parcel = Arc::clone(parcel);
+                self.history.send(slot, number, &parcel);
+                effects.push(Effect::Send {
+                    slot,
+                    number,
+                    parcel,
+                });
+            }
+        }
     }
 
     /// How this replica differs from what an entry attests: what is attested must be true here. Asked
@@ -225,14 +249,15 @@ impl Machine {
                         notices.changed(&aor, changes);
                         ended
                     });
-                    if !ended.is_empty() {
-                        self.end_dialogs_of(aor.as_str(), &ended);
-                    }
+                    self.endpoints_ended(aor.as_str(), &ended);
                 }
                 Due::Dialog(slot, key) => {
-                    let ends = |dialog: &mut Dialog| dialog.expires_at <= at;
-                    if self.store.change_dialog(slot, key, ends) == Some(true) {
-                        self.end_dialog(slot, key, EndReason::Timeout);
+                    match self.store.dialog(slot, key).map(|d| d.expires_at <= at) {
+                        Some(true) => {
+                            self.end_dialog(slot, key, EndReason::Timeout);
+                        }
+                        Some(false) => self.renew_relays(slot, key),
+                        None => {}
                     }
                 }
             }
@@ -285,6 +310,8 @@ impl Machine {
             return false;
         }
         let (extras, watcher) = match command {
+            // A dialog that is on its way would outlive its endpoint.
+            Command::EndpointGone { .. } => return moves.is_incomplete(),
             Command::Subscribe(subscribe) => (subscribe.extras.as_deref(), Some(subscribe.watcher)),
             Command::Resubscribe(request) => {
                 let dialog = self.store.dialog(request.slot, request.dialog);
@@ -338,7 +365,7 @@ impl Machine {
                 sum,
                 bytes,
             } => {
-                let empty = self.store.table(slot).len() == 0;
+                let empty = self.store.table(slot).is_bare();
                 self.moves
                     .import(slot, number, (part, parts, sum), bytes, empty);
             }
@@ -453,9 +480,7 @@ impl Machine {
             }
             Ok((outcome, registered.ended))
         })?;
-        if !ended.is_empty() {
-            self.end_dialogs_of(register.aor, &ended);
-        }
+        self.endpoints_ended(register.aor, &ended);
         Ok(outcome)
     }
 
@@ -587,7 +612,8 @@ impl Machine {
         reason: EndReason,
     ) -> Option<()> {
         let dialog = self.store.remove_dialog(slot, key)?;
-        if reason.is_told() {
+        // Whoever asked for a relay knows when it ends.
+        if reason.is_told() && dialog.delivery != Delivery::Relay {
             self.notices.gone(key, dialog, reason, self.now);
         }
         Some(())

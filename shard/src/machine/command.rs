@@ -16,7 +16,8 @@ pub use crate::category::mwi::Waiting;
 pub use crate::presence::endpoint::{Binding, Bindings, Register};
 pub use crate::presence::instance::PublishInstances;
 pub use crate::presence::publication::Publish;
-pub use crate::subscription::dialog::{Extras, Resubscribe, Subscribe};
+pub use crate::subscription::dialog::{Abroad, Elsewhere, Extras, Resubscribe, Subscribe};
+pub use crate::subscription::relay::{RelayWatch, Relayed, Sink};
 
 /// Who performs effects from here on: one life of one node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -192,6 +193,33 @@ pub enum Command<'a> {
         /// What it says about why: XML that stands alone, possibly nothing.
         context: &'a [u8],
     },
+    /// An endpoint of another shard's user is gone: its dialogs here end (MS-SIPREGE 3.2.2.5).
+    EndpointGone {
+        /// Whose endpoint.
+        watcher: &'a str,
+        /// Which.
+        endpoint: EndpointId,
+        /// When, by the clock of its own shard: what it opened after it came back lives on.
+        at: Timestamp,
+    },
+    /// A dialog of another shard watches somebody of this one.
+    RelayWatch(RelayWatch<'a>),
+    /// It does so no more.
+    RelayEnd {
+        /// Who was watched.
+        presentity: &'a str,
+        /// Who was told.
+        sink: Sink,
+        /// As it asked last.
+        generation: u64,
+    },
+    /// What such a dialog, of this shard, is to be told.
+    Relayed(Relayed<'a>),
+    /// Parcels have arrived wherever they were to.
+    Delivered {
+        /// Which: the slot that they are kept with, and their numbers.
+        parcels: Vec<(Slot, u64)>,
+    },
     /// What the directory says of a user (MS-PRES 3.2.6.2).
     SetProfile {
         /// Of whom.
@@ -218,7 +246,8 @@ pub enum Command<'a> {
 }
 
 impl Command<'_> {
-    /// The slot that the request is about, and whose memory keeps its outcome; `None` for a step of a move.
+    /// The slot that the request is about, and whose memory keeps its outcome; `None` for a step of a
+    /// move and for what is about more than one slot.
     #[must_use]
     pub fn home(&self) -> Option<Slot> {
         Some(match self {
@@ -240,6 +269,11 @@ impl Command<'_> {
             | Command::Introduce { presentity, .. }
             | Command::SetProfile { presentity, .. }
             | Command::SetWaiting { presentity, .. } => Slot::of(presentity),
+            Command::RelayWatch(watch) => Slot::of(watch.presentity),
+            Command::RelayEnd { presentity, .. } => Slot::of(presentity),
+            Command::Relayed(relayed) => relayed.sink.slot,
+            // About every slot, or several; a parcel of a slot that has left is handed out again there.
+            Command::EndpointGone { .. } | Command::Delivered { .. } => return None,
             Command::MoveSlot { .. } => return None,
         })
     }

@@ -13,6 +13,8 @@ mod expiry;
 pub mod moves;
 mod notices;
 pub mod outcome;
+pub mod parcel;
+mod relays;
 mod replies;
 mod section;
 pub mod snapshot;

@@ -233,7 +233,7 @@ fn unpack(slot: Slot, number: u64, bytes: &[u8]) -> Result<Content, Unreadable> 
     if strays {
         return cursor.wrong("dialogs that watch this slot only");
     }
-    store.index_batches();
+    store.index();
     let replies = list(cursor, 17, |cursor| {
         let key = RequestKey(cursor.u128()?);
         Ok((key, section::decode_outcome(cursor, version)?))
@@ -265,6 +265,12 @@ impl Moves {
     pub(super) fn is_away(&self, slot: Slot) -> bool {
         let mark = self.marks.get(&slot);
         mark.is_some_and(|mark| !matches!(mark.stage, Stage::Here))
+    }
+
+    /// Whether a slot is on its way, here or to here: who is asked about a whole shard does not know it all.
+    pub(super) fn is_incomplete(&self) -> bool {
+        let mut marks = self.marks.values();
+        marks.any(|mark| matches!(mark.stage, Stage::Frozen(_) | Stage::Arriving(_)))
     }
 
     /// The table of a frozen slot.
@@ -542,8 +548,9 @@ impl Moves {
 /// Whether a batch that lives in one slot watches somebody on the other side of the cut that takes `slot` away.
 pub(super) fn is_cut(home: Slot, watch: Option<&Watch>, slot: Slot) -> bool {
     let batch = watch.and_then(Watch::batch);
+    // Who is relayed may live anywhere.
     batch.is_some_and(|batch| {
-        let mut members = batch.members.keys();
-        members.any(|member| (member.slot() == slot) != (home == slot))
+        let mut members = batch.members.iter().filter(|(_, m)| m.relay.is_none());
+        members.any(|(member, _)| (member.slot() == slot) != (home == slot))
     })
 }

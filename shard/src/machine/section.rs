@@ -10,6 +10,7 @@ use bytes::BufMut;
 
 use crate::machine::cursor::{Cursor, Unreadable, put_slice};
 use crate::machine::outcome::{Outcome, Refusal, RequestKey};
+use crate::machine::parcel;
 use crate::machine::replies::Chunk;
 use crate::machine::store::Store;
 use crate::machine::table::SlotTable;
@@ -26,6 +27,7 @@ use crate::presence::publication::{Content, EntityTag, Publication, Publications
 use crate::presence::subscriber::Subscribers;
 use crate::slot::{Aor, Slot};
 use crate::subscription::dialog::{Delivery, Dialog, DialogKey, Format, LocalTag, Package};
+use crate::subscription::relay::Standing;
 use crate::subscription::watch::{Batch, BatchMember, Scope, Watch};
 use crate::time::Timestamp;
 
@@ -35,6 +37,7 @@ const PUBLICATION_BYTES_MIN: usize = 1 + 14 + 8 + 4 + 8 + 4;
 const ENDPOINT_BYTES_MIN: usize = 8 + 4 + 4 + 2 + 4 + 8 + 4 + 8 + 4;
 const DIALOG_BYTES_MIN: usize = 16 + 4 + 1 + 1 + 8 + 4 + 4 + 8 + 8 + 4 + 4;
 const OUTCOME_BYTES_MIN: usize = 16 + 1;
+const PARCEL_BYTES_MIN: usize = 8 + 2 + 16 + 4;
 
 /// Appends a slot's state.
 pub(super) fn encode_slot(slot: Slot, table: &SlotTable, out: &mut Vec<u8>) {
@@ -68,6 +71,10 @@ pub(super) fn encode_slot(slot: Slot, table: &SlotTable, out: &mut Vec<u8>) {
         }
         values::put_option(presentity.enhanced.as_deref(), out, put_enhanced);
     }
+    out.put_u64_le(table.parcels_made);
+    values::put_list(table.parcels.iter(), out, |(number, parcel), out| {
+        parcel::put(*number, parcel, out);
+    });
 }
 
 fn put_enhanced(enhanced: &Enhanced, out: &mut Vec<u8>) {
@@ -108,8 +115,11 @@ pub(super) const ENHANCED: u16 = 2;
 /// The version of a snapshot that knows of slots on their way, and whose outcomes are whose.
 pub(super) const MOVES: u16 = 3;
 
+/// The version of a snapshot that knows of parcels and relays between shards.
+pub(super) const RELAYS: u16 = 3;
+
 /// The version that this release writes, and the newest that it reads.
-pub(super) const NEWEST: u16 = MOVES;
+pub(super) const NEWEST: u16 = RELAYS;
 
 /// Reads a slot's state, as a snapshot of `version` holds it, into an empty slot of `store`.
 pub(super) fn decode_slot(
@@ -149,6 +159,13 @@ pub(super) fn decode_slot(
         };
         if !store.restore(slot, presentity, dialogs) {
             return cursor.wrong("addresses and dialogs of this slot, in order");
+        }
+    }
+    if version >= RELAYS {
+        let made = cursor.u64()?;
+        let parcels = values::list(cursor, PARCEL_BYTES_MIN, parcel::read)?;
+        if !store.restore_parcels(slot, made, parcels) {
+            return cursor.wrong("parcels of this slot, in order");
         }
     }
     cursor.end()?;
@@ -269,6 +286,7 @@ fn encode_dialog(dialog: &Dialog, out: &mut Vec<u8>) {
         out.put_u16_le(container)
     });
     values::put_option(dialog.watch.as_deref(), out, put_watch);
+    out.put_u64_le(dialog.since.0);
 }
 
 fn put_watch(watch: &Watch, out: &mut Vec<u8>) {
@@ -293,12 +311,26 @@ fn put_watch(watch: &Watch, out: &mut Vec<u8>) {
                     values::put_category(category, out);
                     values::put_option(*seen, out, |container, out| out.put_u16_le(container));
                 });
+                values::put_option(member.relay.as_deref(), out, |relay, out| {
+                    out.put_u64_le(relay.generation);
+                    out.put_u32_le(relay.revision);
+                    values::put_option(relay.view.as_deref(), out, put_slice);
+                });
             });
+            out.put_u64_le(batch.renew_at.0);
         }
     }
 }
 
-fn watch(cursor: &mut Cursor<'_>) -> Result<Watch, Unreadable> {
+fn standing(cursor: &mut Cursor<'_>) -> Result<Box<Standing>, Unreadable> {
+    Ok(Box::new(Standing {
+        generation: cursor.u64()?,
+        revision: cursor.u32()?,
+        view: values::option(cursor, |cursor| Ok(cursor.slice()?.into()))?,
+    }))
+}
+
+fn watch(cursor: &mut Cursor<'_>, version: u16) -> Result<Watch, Unreadable> {
     Ok(match cursor.u8()? {
         1 => Watch::Own {
             scope: Scope(cursor.u8()?),
@@ -319,16 +351,28 @@ fn watch(cursor: &mut Cursor<'_>) -> Result<Watch, Unreadable> {
                         values::option(cursor, Cursor::u16)?,
                     ))
                 })?;
+                let relay = match version {
+                    RELAYS.. => values::option(cursor, standing)?,
+                    _ => None,
+                };
                 Ok((
                     address,
                     BatchMember {
                         categories,
                         notified_at,
+                        relay,
                     },
                 ))
             })?;
-            let members = members.into_iter().collect();
-            Watch::Batch(Batch { endpoint, members })
+            let mut batch = Batch {
+                endpoint,
+                members: members.into_iter().collect(),
+                ..Batch::default()
+            };
+            if version >= RELAYS {
+                batch.renew_at = Timestamp(cursor.u64()?);
+            }
+            Watch::Batch(batch)
         }
         _ => return cursor.wrong("a watch's number"),
     })
@@ -361,12 +405,17 @@ fn decode_dialog(
         delivery: Delivery::Notify,
         resolved: None,
         watch: None,
+        since: Timestamp(0),
     };
     if version >= ENHANCED {
         dialog.network = values::network(cursor)?;
         dialog.delivery = values::numbered(cursor, "a delivery's number", Delivery::from_number)?;
         dialog.resolved = values::option(cursor, Cursor::u16)?;
-        dialog.watch = values::option(cursor, watch)?.map(Box::new);
+        let read = |cursor: &mut Cursor<'_>| watch(cursor, version);
+        dialog.watch = values::option(cursor, read)?.map(Box::new);
+    }
+    if version >= RELAYS {
+        dialog.since = Timestamp(cursor.u64()?);
     }
     Ok(dialog)
 }

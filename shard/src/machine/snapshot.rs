@@ -128,7 +128,7 @@ impl Snapshot {
         sections.body.put_u64_le(history);
         sections.finish(kind::MACHINE)?;
 
-        for (number, table) in (0..).zip(&self.slots).filter(|(_, table)| table.len() > 0) {
+        for (number, table) in (0..).zip(&self.slots).filter(|(_, table)| !table.is_bare()) {
             let slot = Slot::new(number).expect("there are as many tables as slots");
             section::encode_slot(slot, table, &mut sections.body);
             sections.finish(kind::SLOT)?;
@@ -251,7 +251,7 @@ pub(super) fn read(reader: &mut dyn io::Read) -> Result<Machine, SnapshotError> 
     else {
         return Err(SnapshotError::Damaged { section: 0 });
     };
-    store.index_batches();
+    store.index();
     moves.part(&mut store);
     Ok(Machine::from_parts(standing, store, replies, moves))
 }

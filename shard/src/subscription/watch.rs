@@ -10,7 +10,11 @@ use crate::presence::limits::{BATCH_CATEGORIES_MAX, BATCH_RESOURCES_MAX};
 use crate::presence::refusal::Refusal;
 use crate::slot::Aor;
 use crate::subscription::dialog::Extras;
+use crate::subscription::relay::Standing;
 use crate::time::Timestamp;
+
+/// The end of time.
+const NEVER: Timestamp = Timestamp(u64::MAX);
 
 /// Which of the four kinds of roaming data a self subscription is about (MS-PRES 1.3.1.5).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -131,7 +135,7 @@ impl Watch {
             }),
             Wish::Categories(_) => Some(Watch::Batch(Batch {
                 endpoint,
-                members: BTreeMap::new(),
+                ..Batch::default()
             })),
         }
     }
@@ -163,13 +167,25 @@ impl Watch {
     }
 }
 
-/// Categories of any number of presentities of one shard, watched in one dialog (MS-PRES 3.4).
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// Categories of any number of presentities, watched in one dialog (MS-PRES 3.4).
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Batch {
     /// Whose dialog it is.
     pub endpoint: Option<EndpointId>,
     /// Whom it watches.
     pub members: BTreeMap<Aor, BatchMember>,
+    /// When the watches of its members in other shards are renewed; the end of time when it has none.
+    pub renew_at: Timestamp,
+}
+
+impl Default for Batch {
+    fn default() -> Batch {
+        Batch {
+            endpoint: None,
+            members: BTreeMap::new(),
+            renew_at: NEVER,
+        }
+    }
 }
 
 /// One presentity in a batch.
@@ -179,6 +195,8 @@ pub struct BatchMember {
     pub categories: Vec<(Category, Option<u16>)>,
     /// When it was last told.
     pub notified_at: Timestamp,
+    /// What is known of it, where it lives in another shard.
+    pub relay: Option<Box<Standing>>,
 }
 
 impl Batch {

@@ -5,6 +5,7 @@ mod moves;
 mod ms_pres_entries;
 mod ms_pres_subscribers;
 mod pool;
+mod relays;
 mod rfc3261_10;
 mod rfc3903;
 mod rfc6665;

@@ -554,6 +554,7 @@ fn batch(home: &'static str, number: u128, resources: &[&'static str]) -> Comman
             endpoint: None,
             registered: false,
             display_name: "",
+            abroad: Default::default(),
             wish: Wish::Categories(vec![action]),
         })),
     })

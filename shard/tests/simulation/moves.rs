@@ -168,6 +168,8 @@ impl World {
         for effect in first {
             match effect {
                 Effect::Reply { outcome, .. } => outcomes.push(outcome),
+                // Nobody here watches from another shard.
+                Effect::Send { .. } => {}
                 Effect::Notify { view, notices } => {
                     for notice in notices {
                         let key = notice.dialog;
