@@ -183,7 +183,12 @@ pub enum PoolAction {
         #[command(flatten)]
         at: AtPool,
         /// The shard that has them
-        #[arg(long, value_name = "SHARD", requires = "count", required_unless_present = "slots")]
+        #[arg(
+            long,
+            value_name = "SHARD",
+            requires = "count",
+            required_unless_present = "slots"
+        )]
         from: Option<u16>,
         /// The shard that gets them
         #[arg(long, value_name = "SHARD")]
@@ -192,7 +197,12 @@ pub enum PoolAction {
         #[arg(long, value_name = "N", requires = "from")]
         count: Option<u16>,
         /// Which ones, of 0 to 1023
-        #[arg(long, value_name = "SLOT,…", value_delimiter = ',', conflicts_with = "from")]
+        #[arg(
+            long,
+            value_name = "SLOT,…",
+            value_delimiter = ',',
+            conflicts_with = "from"
+        )]
         slots: Vec<u16>,
         /// How it is watched
         #[command(flatten)]

@@ -25,8 +25,8 @@ use crate::ingress::route::Leader;
 use crate::mover::Freezes;
 use crate::observe::report::{
     Asked, ContactsReport, ContactsWish, DirectoryReport, EndpointReport, Inspect, InspectError,
-    MoveReport, NodeReport, PoolOrder, PoolReport, PresentityReport, PublicationReport, Readiness, ShardReport,
-    UserReport, VoiceMail, WatcherReport,
+    MoveReport, NodeReport, PoolOrder, PoolReport, PresentityReport, PublicationReport, Readiness,
+    ShardReport, UserReport, VoiceMail, WatcherReport,
 };
 use crate::pool::map::{Change, PoolMap, REPLICAS, SHARDS_MAX, Standing};
 use crate::pool::{PoolGroup, balance, placement};

@@ -117,7 +117,10 @@ pub fn perform(action: &PoolAction) -> Result<String, String> {
             to,
             watch,
         } => {
-            order(at.admin, &format!("/pool/shards/{shard}/place/{}", joined(to)))?;
+            order(
+                at.admin,
+                &format!("/pool/shards/{shard}/place/{}", joined(to)),
+            )?;
             let what = format!("shard {shard} moves to nodes {}", joined(to));
             let leader = to.first().copied();
             follow(at, *watch, &what, |pool| {
@@ -278,7 +281,9 @@ fn add_shards(
         .flatten()
         .filter_map(Value::as_u64)
         .collect();
-    let moving = pool["moves"].as_array().is_some_and(|moves| !moves.is_empty());
+    let moving = pool["moves"]
+        .as_array()
+        .is_some_and(|moves| !moves.is_empty());
     let unfinished = moving || slots.contains(&0);
     let there = u16::try_from(slots.len()).unwrap_or(u16::MAX);
     let wanted = match (total, more) {
@@ -295,11 +300,15 @@ fn add_shards(
 
 /// Says how a node joins, and waits for it.
 fn add_node(at: &AtPool, data: &std::path::Path, watch: Watching) -> Result<String, String> {
-    let secret = Secret::of_file(&data.join("pool-secret"), false)
-        .map_err(|error| format!("{error}; name the data folder of a node of the pool with --data"))?;
+    let secret = Secret::of_file(&data.join("pool-secret"), false).map_err(|error| {
+        format!("{error}; name the data folder of a node of the pool with --data")
+    })?;
     let pool = get(at.admin)?;
     let nodes = |pool: &Value| pool["nodes"].as_array().cloned().unwrap_or_default();
-    let known: Vec<Value> = nodes(&pool).iter().map(|node| node["node"].clone()).collect();
+    let known: Vec<Value> = nodes(&pool)
+        .iter()
+        .map(|node| node["node"].clone())
+        .collect();
     let serving = nodes(&pool);
     let mut seeds = serving
         .iter()
@@ -325,7 +334,9 @@ fn add_node(at: &AtPool, data: &std::path::Path, watch: Watching) -> Result<Stri
     }
     // A node that has joined is given replicas, and is linked.
     follow(at, watch, "a new node serves", |pool| {
-        let new = nodes(pool).into_iter().find(|node| !known.contains(&node["node"]));
+        let new = nodes(pool)
+            .into_iter()
+            .find(|node| !known.contains(&node["node"]));
         let serves = new.is_some_and(|node| {
             let shards = pool["shards"].as_array().into_iter().flatten();
             let mut holders = shards.filter_map(|shard| shard["replicas"].as_array());
@@ -334,7 +345,9 @@ fn add_node(at: &AtPool, data: &std::path::Path, watch: Watching) -> Result<Stri
         (usize::from(serves), 1)
     })?;
     let pool = get(at.admin)?;
-    let new = nodes(&pool).into_iter().find(|node| !known.contains(&node["node"]));
+    let new = nodes(&pool)
+        .into_iter()
+        .find(|node| !known.contains(&node["node"]));
     let number = new.map(|node| node["node"].to_string()).unwrap_or_default();
     Ok(format!("node {number} has joined and holds replicas"))
 }
@@ -425,7 +438,9 @@ fn table(pool: &Value) -> String {
         let _ = writeln!(out, "\nslots on their way: {}{more}", shown.join(", "));
     }
     let freezes = &pool["freezes"];
-    if let (Some(median), Some(worst)) = (freezes["median_ms"].as_f64(), freezes["worst_ms"].as_f64()) {
+    if let (Some(median), Some(worst)) =
+        (freezes["median_ms"].as_f64(), freezes["worst_ms"].as_f64())
+    {
         let _ = writeln!(
             out,
             "\nslots that this node moved: {}, each frozen for {median:.1} ms (median), {worst:.1} ms at most",

@@ -175,10 +175,7 @@ fn golden() -> Vec<(&'static str, Act<'static>)> {
         ("v1-end-rejected", one(end(EndReason::Rejected))),
         ("v1-end-noresource", one(end(EndReason::Noresource))),
         ("v1-end-unreachable", one(end(EndReason::Unreachable))),
-        (
-            "v2-move-freeze",
-            one(moves(Step::Freeze)),
-        ),
+        ("v2-move-freeze", one(moves(Step::Freeze))),
         ("v2-move-thaw", one(moves(Step::Thaw))),
         ("v2-move-drop", one(moves(Step::Drop))),
         (

@@ -489,6 +489,11 @@ impl Endpoint {
     /// Puts requests that found no leader aside for a moment.
     fn retry_later(&mut self, tickets: &[Ticket], wire: &mut Wire) {
         let at = Millis(wire.now().0 + RETRY_MS);
+        for ticket in tickets {
+            if let Some(waiting) = self.waiting.look(*ticket) {
+                waiting.is_idle = true;
+            }
+        }
         self.again.extend(
             tickets
                 .iter()
@@ -810,7 +815,7 @@ impl Endpoint {
     /// again by themselves.
     fn wait_for_move(&mut self, ticket: Ticket, wire: &mut Wire) {
         match self.waiting.look(ticket) {
-            Some(waiting) if !Errands::is_one(ticket) => waiting.met_move = true,
+            Some(waiting) if !Errands::is_one(ticket) => waiting.is_idle = true,
             _ => return,
         }
         let at = Millis(wire.now().0 + MOVING_MS);
@@ -1137,7 +1142,7 @@ impl TransactionUser for Endpoint {
                     shard,
                     admitted: shard,
                     routes: self.routes_version,
-                    met_move: false,
+                    is_idle: false,
                     since,
                     what,
                     aside,

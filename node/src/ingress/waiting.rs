@@ -35,8 +35,8 @@ pub struct Waiting {
     pub admitted: usize,
     /// The version of the routes by which it was translated.
     pub routes: u64,
-    /// Whether it met a slot on its way: then it waits for a move, and not because there is too much to do.
-    pub met_move: bool,
+    /// Whether it waits for a slot on its way, or for a leader, and not because there is too much to do.
+    pub is_idle: bool,
     /// When it came.
     pub since: Millis,
     /// What it waits for.
@@ -195,12 +195,12 @@ impl WaitingRoom {
         Some((self.ticket(self.first), front.since))
     }
 
-    /// Since when somebody has waited for a shard's work, and not for a slot on its way.
+    /// Since when somebody has waited for a shard's work, and not for a slot on its way or a leader.
     #[must_use]
     pub fn oldest_at_work(&self) -> Option<Millis> {
         let mut waiting = self.ring.iter().flatten();
         waiting
-            .find(|waiting| !waiting.met_move)
+            .find(|waiting| !waiting.is_idle)
             .map(|waiting| waiting.since)
     }
 

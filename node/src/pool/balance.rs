@@ -25,7 +25,8 @@ fn ends(map: &PoolMap) -> Vec<(u16, u16)> {
 #[must_use]
 pub fn even(map: &PoolMap) -> Vec<(u16, u16)> {
     let shards = map.shard_count();
-    let mut held: BTreeMap<u16, Vec<u16>> = map.shards().map(|(shard, _)| (shard, vec![])).collect();
+    let mut held: BTreeMap<u16, Vec<u16>> =
+        map.shards().map(|(shard, _)| (shard, vec![])).collect();
     for (slot, shard) in ends(map) {
         // Who is on its way is not sent elsewhere: it counts, and stays out of the plan.
         if map.moving(slot).is_none() {
@@ -87,7 +88,11 @@ pub fn some(map: &PoolMap, from: u16, to: u16, count: usize) -> Vec<(u16, u16)> 
         .filter(|slot| map.moving(*slot).is_none())
         .collect();
     slots.reverse();
-    slots.into_iter().take(wanted).map(|slot| (slot, to)).collect()
+    slots
+        .into_iter()
+        .take(wanted)
+        .map(|slot| (slot, to))
+        .collect()
 }
 
 /// Where a new shard goes: the nodes with the fewest replicas, and of those the one that leads least first.
@@ -164,9 +169,14 @@ mod tests {
             map.apply(&Change::BeginMoves { moves: plan });
             assert_eq!(even(&map), [], "what is on its way counts");
             finish(&mut map);
-            let counts: Vec<usize> = (0..shards + more).map(|s| map.slots_of(s).count()).collect();
+            let counts: Vec<usize> = (0..shards + more)
+                .map(|s| map.slots_of(s).count())
+                .collect();
             let (least, most) = (counts.iter().min(), counts.iter().max());
-            assert!(most.zip(least).is_some_and(|(most, least)| most - least <= 1));
+            assert!(
+                most.zip(least)
+                    .is_some_and(|(most, least)| most - least <= 1)
+            );
             assert_eq!(even(&map), []);
         }
     }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use shard::slot::{Aor, Slot};
-use transport::sip::StatusCode;
+use transport::sip::{Name, StatusCode};
 
 use super::phone::{Phone, Publisher, Watch, document};
 use super::pool::{Pool, Reader, lamplight};
@@ -79,7 +79,11 @@ fn users(prefix: &str, count: usize) -> Vec<String> {
 fn watch_all(phone: &mut Phone, users: &[String]) -> Vec<Watch> {
     let watch = |user: &String| {
         let mut watch = Watch::new(user);
-        assert_eq!(watch.subscribe(phone, 900).status(), StatusCode::OK, "{user}");
+        assert_eq!(
+            watch.subscribe(phone, 900).status(),
+            StatusCode::OK,
+            "{user}"
+        );
         watch
     };
     users.iter().map(watch).collect()
@@ -137,7 +141,9 @@ fn shards_are_added_under_load_and_nothing_is_lost() {
             while !stop.load(Ordering::Relaxed) {
                 for user in &users {
                     let mut watch = Watch::new(user);
-                    assert_eq!(watch.subscribe(&mut phone, 60).status(), StatusCode::OK);
+                    let answer = watch.subscribe(&mut phone, 60);
+                    let retry = answer.header(Name::RetryAfter).unwrap_or_default();
+                    assert_eq!(answer.status(), StatusCode::OK, "{user}: {retry}");
                     phone.notify(Some(&watch.call_id));
                     assert_eq!(watch.subscribe(&mut phone, 0).status(), StatusCode::OK);
                     let mut fetch = Watch::new(user);
@@ -153,7 +159,10 @@ fn shards_are_added_under_load_and_nothing_is_lost() {
     let begin = Instant::now();
     let said = pool_order(&pool, 1, &["add-shards", "--total", "4"]);
     let took = begin.elapsed();
-    assert!(said.contains("4 shards hold 256 256 256 256 slots"), "{said}");
+    assert!(
+        said.contains("4 shards hold 256 256 256 256 slots"),
+        "{said}"
+    );
     // Given again, it finds nothing to do.
     let said = pool_order(&pool, 0, &["add-shards", "--total", "4", "--json"]);
     assert!(said.contains("256 256 256 256"), "{said}");
@@ -167,7 +176,9 @@ fn shards_are_added_under_load_and_nothing_is_lost() {
     let visits = visitor.join().expect("no subscription failed");
     let made = publishing.map(Publishing::stop);
     for ((rounds, median, worst), before) in made.iter().zip(before) {
-        println!("{rounds} rounds, {before} of them while 512 slots moved in {took:?}; a publication took {median:?}, at most {worst:?}");
+        println!(
+            "{rounds} rounds, {before} of them while 512 slots moved in {took:?}; a publication took {median:?}, at most {worst:?}"
+        );
         assert!(before > 2, "{before} rounds were made meanwhile");
     }
     println!("{visits} subscriptions came and went");
@@ -249,7 +260,10 @@ fn slots_go_on_moving_when_nodes_are_killed_in_the_middle() {
     );
     assert!(said.contains("4 shards hold 512 256 256 0 slots"), "{said}");
     let said = pool_order(&pool, 1, &["balance"]);
-    assert!(said.contains("4 shards hold 256 256 256 256 slots"), "{said}");
+    assert!(
+        said.contains("4 shards hold 256 256 256 256 slots"),
+        "{said}"
+    );
 }
 
 #[test]
@@ -289,15 +303,27 @@ fn an_operator_moves_what_is_named_and_is_told_what_makes_no_sense() {
     }
     assert_eq!(watch.subscribe(&mut phone, 600).status(), StatusCode::OK);
     let lines = pool_order(&pool, 0, &["balance", "--json"]);
-    assert!(lines.contains("\"done\"") && lines.contains("512 512"), "{lines}");
+    assert!(
+        lines.contains("\"done\"") && lines.contains("512 512"),
+        "{lines}"
+    );
     assert!(pool_order(&pool, 0, &["status"]).contains("frozen for"));
     let (status, report) = pool.node(0).get("/presentity/sip:alice@example.com");
     assert_eq!(status, 200, "{report}");
     for (arguments, told) in [
-        (&["move-slots", "--slots", "1024", "--to", "0"][..], "no slot 1024"),
+        (
+            &["move-slots", "--slots", "1024", "--to", "0"][..],
+            "no slot 1024",
+        ),
         (&["move-slots", "--slots", "1", "--to", "9"], "no shard 9"),
-        (&["move-slots", "--from", "0", "--to", "0", "--count", "1"], "there already"),
-        (&["move-slots", "--from", "7", "--to", "0", "--count", "1"], "no shard 7"),
+        (
+            &["move-slots", "--from", "0", "--to", "0", "--count", "1"],
+            "there already",
+        ),
+        (
+            &["move-slots", "--from", "7", "--to", "0", "--count", "1"],
+            "no shard 7",
+        ),
         (&["move-slots", "--to", "0"], "--from"),
         (&["add-shards", "--total", "1"], "2 shards already"),
         (&["add-shards", "--total", "2000"], "at most 1024"),
@@ -320,11 +346,7 @@ fn a_node_is_added_by_hand() {
     let mut pool = Pool::start(1, 2);
     let admin = pool.node(0).admin.to_string();
     // Who starts the node reads here what to start it with.
-    std::fs::copy(
-        pool.secret_file(),
-        pool.data(0).join("pool-secret"),
-    )
-    .expect("copied");
+    std::fs::copy(pool.secret_file(), pool.data(0).join("pool-secret")).expect("copied");
     let data = pool.data(0).to_str().expect("text").to_owned();
     let waits = std::thread::spawn(move || {
         lamplight(&["pool", "add-node", "--data", &data, "--admin", &admin])
@@ -364,7 +386,11 @@ fn a_slot_is_frozen_for_milliseconds() {
         }
         full[place] += 1;
         slots.insert(slot);
-        let body = document(&user, "open", "a note that is as long as notes usually are, more or less");
+        let body = document(
+            &user,
+            "open",
+            "a note that is as long as notes usually are, more or less",
+        );
         let answer = Publisher::new(&user).publish(&mut phone, Some(3_600), &body);
         assert_eq!(answer.status(), StatusCode::OK);
         let answer = Watch::new(&user).subscribe(&mut phone, 3_600);
@@ -373,7 +399,11 @@ fn a_slot_is_frozen_for_milliseconds() {
             phone.drain(Duration::from_millis(1));
         }
     }
-    println!("{} presentities in {:?}", wanted * full.len(), begin.elapsed());
+    println!(
+        "{} presentities in {:?}",
+        wanted * full.len(),
+        begin.elapsed()
+    );
     let reader = Reader::start(phone);
     let text: Vec<String> = slots.iter().map(u16::to_string).collect();
     let text = text.join(",");
@@ -383,7 +413,10 @@ fn a_slot_is_frozen_for_milliseconds() {
     reader.stop();
     for node in 0..3 {
         let freezes = pool.seen_by(node)["freezes"].clone();
-        println!("node {}, {wanted} presentities in a slot: {freezes}", node + 1);
+        println!(
+            "node {}, {wanted} presentities in a slot: {freezes}",
+            node + 1
+        );
         if let Some(worst) = freezes["worst_ms"].as_f64() {
             // The machine may be busy with other things; requests wait for five seconds.
             assert!(worst < 2_000.0, "{freezes}");

@@ -11,8 +11,8 @@ use std::sync::Arc;
 use crate::machine::command::{Act, Command, Entry, Register, Request, Resubscribe, Subscribe};
 use crate::machine::digest::{self, History};
 use crate::machine::effect::Effect;
-use crate::machine::notices::Notices;
 use crate::machine::moves::{self, Export, Moves, Standing as Moved, Step};
+use crate::machine::notices::Notices;
 use crate::machine::outcome::{Outcome, Refusal};
 use crate::machine::replies::Replies;
 use crate::machine::snapshot::{self, Snapshot, SnapshotError, Standing};
@@ -239,9 +239,7 @@ impl Machine {
             return false;
         }
         let (extras, watcher) = match command {
-            Command::Subscribe(subscribe) => {
-                (subscribe.extras.as_deref(), Some(subscribe.watcher))
-            }
+            Command::Subscribe(subscribe) => (subscribe.extras.as_deref(), Some(subscribe.watcher)),
             Command::Resubscribe(request) => {
                 let dialog = self.store.dialog(request.slot, request.dialog);
                 let watcher = dialog.map(|dialog| dialog.watcher.as_str());
@@ -250,7 +248,8 @@ impl Machine {
             _ => (None, None),
         };
         extras.is_some_and(|extras| {
-            let registered = extras.registered && watcher.is_some_and(|w| moves.is_away(Slot::of(w)));
+            let registered =
+                extras.registered && watcher.is_some_and(|w| moves.is_away(Slot::of(w)));
             registered || self.watches_away(&extras.wish)
         })
     }
@@ -323,16 +322,11 @@ impl Machine {
 
     /// The slot is served here from now on.
     fn open_slot(&mut self, slot: Slot, number: u64) {
-        let Some(content) = self.moves.open(slot, number) else {
+        let Some(content) = self.moves.open(slot, number, self.salt) else {
             return;
         };
         // Time does not go back for those who come.
         self.now = self.now.max(content.now);
-        //= RFC 3903 4.1
-        //# an entity-tag is unique among all versions of all publications of a resource
-        while let Some(salt) = self.salt.filter(|salt| content.salts.contains(salt)) {
-            self.salt = Some(salt.wrapping_add(1));
-        }
         for (key, outcome) in content.replies {
             if self.replies.find(key).is_none() {
                 self.replies.remember(self.now, key, slot, outcome);
@@ -418,7 +412,11 @@ impl Machine {
         let now = self.now;
         let notices = &mut self.notices;
         let fresh = EntityTag {
-            salt: self.salt.unwrap_or_default(),
+            salt: self
+                .moves
+                .salt_for(publish.presentity)
+                .or(self.salt)
+                .unwrap_or_default(),
             index: self.applied,
             position,
         };

@@ -279,7 +279,12 @@ mod tests {
     fn a_restored_memory_forgets_alike() {
         let mut replies = Replies::default();
         for key in 0..3 * CHUNK_MAX as u128 {
-            replies.remember(Timestamp(1_000 + key as u64 / 5), RequestKey(key), home(), GIVEN);
+            replies.remember(
+                Timestamp(1_000 + key as u64 / 5),
+                RequestKey(key),
+                home(),
+                GIVEN,
+            );
         }
         let mut restored = Replies::default();
         for chunk in replies.share() {

@@ -233,7 +233,10 @@ fn a_frozen_slot_says_nothing_and_ends_nothing() {
     assert!(pool.told.is_empty(), "{:?}", pool.told);
     assert_eq!(pool.machine.next_deadline(), None);
     pool.lead(2);
-    assert!(pool.told.is_empty(), "a new leader tells nothing of it either");
+    assert!(
+        pool.told.is_empty(),
+        "a new leader tells nothing of it either"
+    );
     restart(&mut pool);
     // It has left: it ends where it is.
     let packed = parcel(&pool, MOVE);
@@ -245,7 +248,10 @@ fn a_frozen_slot_says_nothing_and_ends_nothing() {
     let mut ended: Vec<_> = to.notices();
     ended.sort_by_key(|(dialog, ..)| *dialog);
     let timeout = terminated(EndReason::Timeout);
-    let ends: Vec<_> = ended.iter().map(|(dialog, _, state)| (dialog.0, *state)).collect();
+    let ends: Vec<_> = ended
+        .iter()
+        .map(|(dialog, _, state)| (dialog.0, *state))
+        .collect();
     assert_eq!(ends, [(1, timeout), (2, timeout)]);
     assert_eq!(to.machine.counts().presentities, 0);
 }
@@ -569,7 +575,10 @@ fn batches_that_the_move_would_tear_end_and_the_others_move() {
     step(&mut from, MOVE, Step::Freeze);
     let mut ended: Vec<_> = from.notices();
     ended.sort_by_key(|(dialog, ..)| *dialog);
-    let states: Vec<_> = ended.iter().map(|(dialog, _, state)| (dialog.0, *state)).collect();
+    let states: Vec<_> = ended
+        .iter()
+        .map(|(dialog, _, state)| (dialog.0, *state))
+        .collect();
     let deactivated = terminated(EndReason::Deactivated);
     assert_eq!(states, [(1, deactivated), (2, deactivated)]);
     // Whoever names somebody in the frozen slot waits; the others are served.

@@ -118,7 +118,10 @@ fn slips_of_who_moves_slots_are_found() {
         let found = (1..=SEEDS_TO_FIND_A_MISTAKE)
             .find_map(|seed| Some((seed, moves::run(seed, Some(slip)).err()?)));
         let (seed, wrong) = found.unwrap_or_else(|| panic!("{slip:?} was not found"));
-        println!("{slip:?}: seed {seed}, {}", wrong.lines().next().unwrap_or_default());
+        println!(
+            "{slip:?}: seed {seed}, {}",
+            wrong.lines().next().unwrap_or_default()
+        );
     }
 }
 

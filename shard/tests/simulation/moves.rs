@@ -77,7 +77,7 @@ struct World {
     next_move: u64,
     /// The tag that each of the model's is in the shards.
     tags: BTreeMap<EntityTag, EntityTag>,
-    given: BTreeSet<(&'static str, EntityTag)>,
+    given: BTreeMap<(&'static str, EntityTag), EntityTag>,
     /// The last CSeq of each dialog; `None` once it has ended.
     cseqs: BTreeMap<DialogKey, Option<u32>>,
     told: BTreeMap<DialogKey, Vec<Shown>>,
@@ -98,11 +98,14 @@ pub fn run(seed: u64, slip: Option<Slip>) -> Checked<u64> {
         model_index: 0,
         shards: (0..SHARDS).map(|_| Replicas::new(None)).collect(),
         indices: vec![0; SHARDS],
-        owners: (0..).zip(slots).map(|(n, slot)| (slot, n % SHARDS)).collect(),
+        owners: (0..)
+            .zip(slots)
+            .map(|(n, slot)| (slot, n % SHARDS))
+            .collect(),
         moving: None,
         next_move: 0,
         tags: BTreeMap::new(),
-        given: BTreeSet::new(),
+        given: BTreeMap::new(),
         cseqs: BTreeMap::new(),
         told: BTreeMap::new(),
         answered: BTreeMap::new(),
@@ -137,8 +140,7 @@ impl World {
             let act = Act::TermStart { leader, salt: 99 };
             self.enter(shard, &act)?;
         }
-        self.teach(&Act::TermStart { leader, salt: 98 })
-            .map(|_| ())
+        self.teach(&Act::TermStart { leader, salt: 98 }).map(|_| ())
     }
 
     /// Lets the model apply an entry.
@@ -413,7 +415,9 @@ impl World {
             let owner = self.owners[&slot];
             let outcomes = self.enter(owner, &Act::Requests(vec![there.request()]))?;
             if outcomes != [Outcome::Moving] && outcomes != [outcome.clone()] {
-                return Err(format!("{asked:?} was answered {outcome:?}, then {outcomes:?}"));
+                return Err(format!(
+                    "{asked:?} was answered {outcome:?}, then {outcomes:?}"
+                ));
             }
         }
         self.author.note(vec![asked], &said);
@@ -434,9 +438,8 @@ impl World {
                     return Err(format!("{asked:?} was answered {ours:?}"));
                 };
                 // A tag that is new to the model is new here.
-                let new = self.given.insert((presentity, *tag));
-                let repeats = self.tags.values().filter(|of| *of == tag).count();
-                known == *tag && expires_s == models_s && (new || repeats <= ADDRESSES.len())
+                let given = *self.given.entry((presentity, *tag)).or_insert(*of_model);
+                known == *tag && expires_s == models_s && given == *of_model
             }
             _ => ours == models,
         };
@@ -450,7 +453,9 @@ impl World {
         for address in ADDRESSES {
             let machine = self.shards[self.owners[&Slot::of(address)]].first();
             let differ = |what: &str, ours: &dyn std::fmt::Debug, models: &dyn std::fmt::Debug| {
-                Err(format!("{address}: {what}: {ours:#?}\nthe model: {models:#?}"))
+                Err(format!(
+                    "{address}: {what}: {ours:#?}\nthe model: {models:#?}"
+                ))
             };
             if machine.now().0 != model.now_ms {
                 return differ("now", &machine.now().0, &model.now_ms);
@@ -465,7 +470,10 @@ impl World {
                 .iter()
                 .map(|(_, p)| (p.tag, p.expires_at.0))
                 .collect();
-            let of_model = model.publications.iter().filter(|p| p.presentity == address);
+            let of_model = model
+                .publications
+                .iter()
+                .filter(|p| p.presentity == address);
             let models: Vec<_> = of_model
                 .map(|p| (self.tags.get(&p.tag).copied().unwrap_or(p.tag), p.ends_ms))
                 .collect();
@@ -486,7 +494,12 @@ impl World {
                     };
                     let right = last == dialog.local_cseq
                         && self.told.get(key).is_some_and(|told| *told == view);
-                    let of = (dialog.remote_cseq, dialog.expires_at.0, dialog.target.to_vec(), right);
+                    let of = (
+                        dialog.remote_cseq,
+                        dialog.expires_at.0,
+                        dialog.target.to_vec(),
+                        right,
+                    );
                     (*key, of)
                 })
                 .collect();
