@@ -287,6 +287,15 @@ fn step_without_bytes(step: Step<'_>) -> Step<'static> {
     }
 }
 
+/// What is not tried for a while.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum What {
+    /// To move this slot.
+    Slot(u16),
+    /// To move anything to this shard.
+    To(u16),
+}
+
 /// A move that was given up for now.
 #[derive(Clone, Copy, Debug)]
 struct Later {
@@ -297,12 +306,12 @@ struct Later {
 
 /// How often a move waits for its shards to be led by those that are to lead: they hand over in a moment, and
 /// a slot would be frozen meanwhile. Who is to lead may be gone.
-const TRIES_FOR_LEADERS: u32 = 3;
+const TRIES_FOR_LEADERS: u32 = 4;
 
 /// Why a slot has not moved.
 #[derive(Debug, thiserror::Error)]
 enum Stuck {
-    #[error("nobody leads shard {0} now")]
+    #[error("shard {0} is not led by the one who is to lead it")]
     Absent(u16),
     #[error("shard {0} does not answer")]
     Silent(u16),
@@ -325,8 +334,8 @@ pub struct Mover {
     calls: Calls,
     metrics: Arc<Metrics>,
     freezes: Arc<Freezes>,
-    /// Moves that were given up for now, by slot.
-    later: Arc<Mutex<BTreeMap<u16, Later>>>,
+    /// Moves that were given up for now.
+    later: Arc<Mutex<BTreeMap<What, Later>>>,
 }
 
 impl Mover {
@@ -344,7 +353,7 @@ impl Mover {
         }
     }
 
-    fn later(&self) -> MutexGuard<'_, BTreeMap<u16, Later>> {
+    fn later(&self) -> MutexGuard<'_, BTreeMap<What, Later>> {
         self.later.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -359,7 +368,10 @@ impl Mover {
             if now.moves_begun() == 0 {
                 continue;
             }
-            self.later().retain(|slot, _| now.moving(*slot).is_some());
+            self.later().retain(|what, _| match what {
+                What::Slot(slot) => now.moving(*slot).is_some(),
+                What::To(shard) => now.moves().any(|(_, moving)| moving.to == *shard),
+            });
             for (shard, group) in self.hosted.all() {
                 if !group.proposer.is_leading() {
                     continue;
@@ -409,9 +421,8 @@ impl Mover {
         let now = Instant::now();
         map.moves().find_map(|(number, moving)| {
             let slot = Slot::new(number)?;
-            let waits = later
-                .get(&number)
-                .is_some_and(|later| later.not_before > now);
+            let waits = |what| later.get(&what).is_some_and(|later| later.not_before > now);
+            let waits = waits(What::Slot(number)) || waits(What::To(moving.to));
             (map.shard_of(slot) == shard && !waits).then_some((slot, moving))
         })
     }
@@ -447,7 +458,7 @@ impl Mover {
             let wanted = map.shard(shard).and_then(|entry| entry.replicas.first());
             let tried = self
                 .later()
-                .get(&slot.number())
+                .get(&What::To(to))
                 .map_or(0, |later| later.tries);
             if wanted != Some(&leader) && tried < TRIES_FOR_LEADERS {
                 return Err(Stuck::Absent(shard));
@@ -560,9 +571,13 @@ impl Mover {
     /// Gives a move up for now: the slot is served where it was, and moves under another number later.
     async fn put_off(&self, group: &ShardGroup, slot: Slot, moving: Move, why: &Stuck) {
         let number = moving.number;
+        let what = match why {
+            Stuck::Absent(_) => What::To(moving.to),
+            _ => What::Slot(slot.number()),
+        };
         let pause = {
             let mut later = self.later();
-            let before = later.get(&slot.number());
+            let before = later.get(&what);
             let tries = before.map_or(0, |later| later.tries) + 1;
             let pause = before.map_or(AGAIN.0, |later| (later.pause * 2).min(AGAIN.1));
             let not_before = Instant::now() + pause;
@@ -571,9 +586,19 @@ impl Mover {
                 pause,
                 tries,
             };
-            later.insert(slot.number(), now);
+            later.insert(what, now);
             pause
         };
+        if let Stuck::Absent(shard) = why {
+            // Nobody was made to wait.
+            tracing::info!(
+                to = moving.to,
+                shard,
+                ?pause,
+                "slots wait until the shards are led"
+            );
+            return;
+        }
         tracing::warn!(
             slot = slot.number(),
             to = moving.to,
@@ -581,10 +606,6 @@ impl Mover {
             ?pause,
             "a slot does not move now; it is tried again"
         );
-        // Nobody was made to wait.
-        if matches!(why, Stuck::Absent(_)) {
-            return;
-        }
         let again = Change::MoveAgain {
             slot: slot.number(),
             number,

@@ -915,7 +915,7 @@ impl Endpoint {
     /// again by themselves.
     fn wait_for_move(&mut self, ticket: Ticket, wire: &mut Wire) {
         match self.waiting.look(ticket) {
-            Some(waiting) if !Errands::is_one(ticket) => waiting.met_move = true,
+            Some(_) if !Errands::is_one(ticket) => {}
             _ => {
                 let soon = Millis(wire.now().0 + RETRY_MS);
                 self.courier.refused(ticket, soon);
@@ -1265,7 +1265,6 @@ impl TransactionUser for Endpoint {
                     shard,
                     admitted: shard,
                     routes: self.routes_version,
-                    met_move: false,
                     since,
                     next: Millis::default(),
                     what,

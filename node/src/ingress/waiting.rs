@@ -37,8 +37,6 @@ pub struct Waiting {
     pub admitted: usize,
     /// The version of the routes by which it was translated.
     pub routes: u64,
-    /// Whether it met a slot on its way: then it waits for a move, and not because there is too much to do.
-    pub met_move: bool,
     /// When it came.
     pub since: Millis,
     /// When it is tried again, if nothing is heard before: other plans for it are forgotten.
@@ -220,15 +218,6 @@ impl WaitingRoom {
         // `leave` keeps the front taken.
         let front = self.ring.front()?.as_ref()?;
         Some((self.ticket(self.first), front.since))
-    }
-
-    /// Since when somebody has waited for a shard's work, and not for a slot on its way.
-    #[must_use]
-    pub fn oldest_at_work(&self) -> Option<Millis> {
-        let mut waiting = self.ring.iter().flatten();
-        waiting
-            .find(|waiting| !waiting.met_move)
-            .map(|waiting| waiting.since)
     }
 
     /// Whether nobody waits.

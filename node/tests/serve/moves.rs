@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use shard::slot::{Aor, Slot};
-use transport::sip::StatusCode;
+use transport::sip::{Name, StatusCode};
 
 use super::phone::{Phone, Publisher, Watch, document};
 use super::pool::{Pool, Reader, lamplight};
@@ -141,7 +141,9 @@ fn shards_are_added_under_load_and_nothing_is_lost() {
             while !stop.load(Ordering::Relaxed) {
                 for user in &users {
                     let mut watch = Watch::new(user);
-                    assert_eq!(watch.subscribe(&mut phone, 60).status(), StatusCode::OK);
+                    let answer = watch.subscribe(&mut phone, 60);
+                    let retry = answer.header(Name::RetryAfter).unwrap_or_default();
+                    assert_eq!(answer.status(), StatusCode::OK, "{user}: {retry}");
                     phone.notify(Some(&watch.call_id));
                     assert_eq!(watch.subscribe(&mut phone, 0).status(), StatusCode::OK);
                     let mut fetch = Watch::new(user);

@@ -395,16 +395,11 @@ impl Machine {
 
     /// The slot is served here from now on.
     fn open_slot(&mut self, slot: Slot, number: u64) {
-        let Some(content) = self.moves.open(slot, number) else {
+        let Some(content) = self.moves.open(slot, number, self.salt) else {
             return;
         };
         // Time does not go back for those who come.
         self.now = self.now.max(content.now);
-        //= RFC 3903 4.1
-        //# an entity-tag is unique among all versions of all publications of a resource
-        while let Some(salt) = self.salt.filter(|salt| content.salts.contains(salt)) {
-            self.salt = Some(salt.wrapping_add(1));
-        }
         for (key, outcome) in content.replies {
             if self.replies.find(key).is_none() {
                 self.replies.remember(self.now, key, slot, outcome);
@@ -488,7 +483,11 @@ impl Machine {
         let now = self.now;
         let notices = &mut self.notices;
         let fresh = EntityTag {
-            salt: self.salt.unwrap_or_default(),
+            salt: self
+                .moves
+                .salt_for(publish.presentity)
+                .or(self.salt)
+                .unwrap_or_default(),
             index: self.applied,
             position,
         };

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! parcel := version:u16 slot:u16 move:u64 now:u64 salts:u32* section:slice replies:(key:u128 outcome)*
-//! mark   := slot:u16 move:u64 salts:u32* stage:u8 [parcel in parts]
+//! mark   := slot:u16 move:u64 salts:u32* [salt:u32] stage:u8 [parcel in parts]
 //!   stage 1 frozen | 2 arriving sum:u32 parts:u16 (part:u16 bytes)* | 3 here | 4 gone
 //! ```
 //!
@@ -24,8 +24,8 @@ use crate::machine::replies::Chunk;
 use crate::machine::section;
 use crate::machine::store::Store;
 use crate::machine::table::SlotTable;
-use crate::machine::values::{list, put_list};
-use crate::slot::{SLOTS, Slot};
+use crate::machine::values::{list, option, put_list, put_option};
+use crate::slot::Slot;
 use crate::subscription::watch::Watch;
 use crate::time::Timestamp;
 
@@ -90,6 +90,8 @@ struct Mark {
     number: u64,
     /// Salts of entity-tags that were given in the slot before it came here.
     salts: Vec<u32>,
+    /// The salt of tags that are given in it here, where the shard's own is among those.
+    salt: Option<u32>,
     stage: Stage,
 }
 
@@ -296,10 +298,10 @@ impl Moves {
 
     /// Begins to freeze a slot; tells whether it was not frozen before.
     pub(super) fn freeze(&mut self, slot: Slot, number: u64) -> bool {
-        let salts = match self.marks.get(&slot) {
-            None => Vec::new(),
+        let (salts, salt) = match self.marks.get(&slot) {
+            None => (Vec::new(), None),
             Some(mark) if matches!(mark.stage, Stage::Here) && mark.number < number => {
-                mark.salts.clone()
+                (mark.salts.clone(), mark.salt)
             }
             Some(_) => return false,
         };
@@ -309,6 +311,7 @@ impl Moves {
             Mark {
                 number,
                 salts,
+                salt,
                 stage,
             },
         );
@@ -348,7 +351,7 @@ impl Moves {
             && matches!(mark.stage, Stage::Frozen(Some(_)))
         {
             mark.stage = Stage::Gone;
-            mark.salts.clear();
+            (mark.salts, mark.salt) = (Vec::new(), None);
         }
     }
 
@@ -377,16 +380,13 @@ impl Moves {
             },
         };
         if begins {
-            let stage = Stage::Arriving(Parcel::new(sum, parts));
-            let salts = Vec::new();
-            self.marks.insert(
-                slot,
-                Mark {
-                    number,
-                    salts,
-                    stage,
-                },
-            );
+            let mark = Mark {
+                number,
+                salts: Vec::new(),
+                salt: None,
+                stage: Stage::Arriving(Parcel::new(sum, parts)),
+            };
+            self.marks.insert(slot, mark);
         }
         if let Some(mark) = self.of_move(slot, number)
             && let Stage::Arriving(parcel) = &mut mark.stage
@@ -404,8 +404,10 @@ impl Moves {
         })
     }
 
-    /// What arrived by this move, once it is whole; the slot is here from then on.
-    pub(super) fn open(&mut self, slot: Slot, number: u64) -> Option<Content> {
+    /// What arrived by this move, once it is whole; the slot is here from then on. `own` is the shard's salt.
+    //= RFC 3903 4.1
+    //# an entity-tag is unique among all versions of all publications of a resource
+    pub(super) fn open(&mut self, slot: Slot, number: u64, own: Option<u32>) -> Option<Content> {
         let mark = self.of_move(slot, number)?;
         let Stage::Arriving(parcel) = &mut mark.stage else {
             return None;
@@ -418,6 +420,11 @@ impl Moves {
             }
         };
         mark.salts.clone_from(&content.salts);
+        let mut salt = own.unwrap_or_default();
+        while mark.salts.contains(&salt) {
+            salt = salt.wrapping_add(1);
+        }
+        mark.salt = (own != Some(salt)).then_some(salt);
         mark.stage = Stage::Here;
         Some(content)
     }
@@ -429,6 +436,14 @@ impl Moves {
         {
             mark.stage = Stage::Gone;
         }
+    }
+
+    /// The salt of tags that are given for an address, where it is not the shard's own.
+    pub(super) fn salt_for(&self, address: &str) -> Option<u32> {
+        if self.is_unknown() {
+            return None;
+        }
+        self.marks.get(&Slot::of(address))?.salt
     }
 
     fn of_move(&mut self, slot: Slot, number: u64) -> Option<&mut Mark> {
@@ -451,7 +466,7 @@ impl Moves {
             return None;
         };
         let mut salts = mark.salts.clone();
-        salts.extend(salt.filter(|salt| !mark.salts.contains(salt)));
+        salts.extend(mark.salt.or(salt).filter(|salt| !mark.salts.contains(salt)));
         Some(Export {
             slot,
             number,
@@ -470,6 +485,7 @@ impl Moves {
         out.put_u16_le(slot.number());
         out.put_u64_le(mark.number);
         put_list(mark.salts.iter(), out, |salt, out| out.put_u32_le(*salt));
+        put_option(mark.salt, out, |salt, out| out.put_u32_le(salt));
         match &mark.stage {
             Stage::Frozen(_) => out.put_u8(1),
             Stage::Arriving(parcel) => {
@@ -508,6 +524,7 @@ impl Moves {
         };
         let number = cursor.u64()?;
         let salts = list(cursor, 4, Cursor::u32)?;
+        let salt = option(cursor, Cursor::u32)?;
         let stage = match cursor.u8()? {
             1 => {
                 self.parting.push(slot);
@@ -530,7 +547,7 @@ impl Moves {
         };
         cursor.end()?;
         let last = self.marks.last_key_value();
-        if salts.len() > usize::from(SLOTS) * 4 || last.is_some_and(|(last, _)| *last >= slot) {
+        if last.is_some_and(|(last, _)| *last >= slot) {
             return cursor.wrong("marks in order");
         }
         self.marks.insert(
@@ -538,6 +555,7 @@ impl Moves {
             Mark {
                 number,
                 salts,
+                salt,
                 stage,
             },
         );

@@ -77,7 +77,7 @@ struct World {
     next_move: u64,
     /// The tag that each of the model's is in the shards.
     tags: BTreeMap<EntityTag, EntityTag>,
-    given: BTreeSet<(&'static str, EntityTag)>,
+    given: BTreeMap<(&'static str, EntityTag), EntityTag>,
     /// The last CSeq of each dialog; `None` once it has ended.
     cseqs: BTreeMap<DialogKey, Option<u32>>,
     told: BTreeMap<DialogKey, Vec<Shown>>,
@@ -105,7 +105,7 @@ pub fn run(seed: u64, slip: Option<Slip>) -> Checked<u64> {
         moving: None,
         next_move: 0,
         tags: BTreeMap::new(),
-        given: BTreeSet::new(),
+        given: BTreeMap::new(),
         cseqs: BTreeMap::new(),
         told: BTreeMap::new(),
         answered: BTreeMap::new(),
@@ -440,9 +440,8 @@ impl World {
                     return Err(format!("{asked:?} was answered {ours:?}"));
                 };
                 // A tag that is new to the model is new here.
-                let new = self.given.insert((presentity, *tag));
-                let repeats = self.tags.values().filter(|of| *of == tag).count();
-                known == *tag && expires_s == models_s && (new || repeats <= ADDRESSES.len())
+                let given = *self.given.entry((presentity, *tag)).or_insert(*of_model);
+                known == *tag && expires_s == models_s && given == *of_model
             }
             _ => ours == models,
         };
