@@ -172,7 +172,11 @@ impl Host {
             return Learned::Nothing;
         }
         self.asking = None;
-        self.next_ms = now_ms + 1 + self.line.chance.below(self.pace_ms);
+        let pace_ms = match aim {
+            Aim::Members => 500,
+            Aim::Notes(_) => self.pace_ms,
+        };
+        self.next_ms = now_ms + 1 + self.line.chance.below(pace_ms);
         match (status, aim) {
             (200, Aim::Members) => {
                 self.settled = true;

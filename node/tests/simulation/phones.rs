@@ -19,6 +19,9 @@ const NODE_PATIENCE_MS: u64 = 4_000;
 /// of a request, even if its clocks are apart.
 const PATIENCE_MS: u64 = 15_000;
 
+/// The pace of who says nothing more.
+pub const NEVER_MS: u64 = 1_000_000_000_000;
+
 /// A user of the pool.
 pub fn user(number: usize) -> String {
     format!("sip:user{number}@example.com")
@@ -199,6 +202,8 @@ struct Wish {
     expires_s: u64,
     /// What it refers to.
     of: Option<Promise>,
+    /// Whether it is the last word.
+    last: bool,
 }
 
 /// Something that a telephone has learned, for the judge.
@@ -243,9 +248,19 @@ pub struct Publisher {
     pub pace_ms: u64,
     /// What the clocks of the pool may be apart.
     skew_ms: u64,
-    begun: u64,
-    /// When a 200 was read last.
-    pub answered_ms: u64,
+    /// What it says when the faults are over.
+    pub last_word: LastWord,
+}
+
+/// What somebody says once more, when the faults are over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LastWord {
+    /// They are not.
+    NotYet,
+    /// It is to be something new, so that all watchers are told.
+    Wanted,
+    /// It was taken.
+    Said,
 }
 
 impl Publisher {
@@ -276,32 +291,23 @@ impl Publisher {
             lifetimes_s: (60 + skew_ms / 250, 240),
             pace_ms,
             skew_ms,
-            begun: 0,
-            answered_ms: 0,
+            last_word: LastWord::NotYet,
         }
     }
 
-    /// Whether it waits for an answer.
-    pub fn is_asking(&self) -> bool {
-        self.asking.is_some()
-    }
-
-    /// Asks for a new version at once.
-    pub fn hurry(&mut self, now_ms: u64) {
+    /// Says something new as soon as it can, and then nothing more.
+    pub fn conclude(&mut self, now_ms: u64) {
+        self.last_word = LastWord::Wanted;
         self.next_ms = now_ms;
     }
 
     fn begin(&mut self, now_ms: u64) {
-        self.begun += 1;
         self.cseq += 1;
         let (least, most) = self.lifetimes_s;
         let expires_s = least + self.line.chance.below(most - least);
         let known = self.promise.take();
-        let what = if known.is_some() {
-            self.line.chance.below(100)
-        } else {
-            0
-        };
+        let free = known.is_some() && self.last_word == LastWord::NotYet;
+        let what = if free { self.line.chance.below(100) } else { 0 };
         let (wish, body) = match (&known, what) {
             // A refresh.
             (Some(known), 70..90) => (known.mark.clone(), String::new()),
@@ -340,6 +346,7 @@ impl Publisher {
             mark: wish,
             expires_s,
             of: known,
+            last: self.last_word == LastWord::Wanted,
         };
         self.asking = Some((Asking::new(text, self.cseq, node, now_ms), wish));
     }
@@ -364,7 +371,12 @@ impl Publisher {
     }
 
     fn anew(&mut self, now_ms: u64) {
-        self.next_ms = now_ms + 1 + self.line.chance.below(self.pace_ms);
+        let pace_ms = match self.last_word {
+            LastWord::NotYet => self.pace_ms,
+            LastWord::Wanted => 10,
+            LastWord::Said => NEVER_MS,
+        };
+        self.next_ms = now_ms + 1 + self.line.chance.below(pace_ms);
     }
 
     /// An answer.
@@ -380,7 +392,9 @@ impl Publisher {
         match status {
             200 => {
                 self.asking = None;
-                self.answered_ms = now_ms;
+                if wish.last {
+                    self.last_word = LastWord::Said;
+                }
                 self.anew(now_ms);
                 let tag = response
                     .header(Name::SipETag)

@@ -18,7 +18,9 @@ use crate::host::{Founding, Host};
 use crate::judge::{Judge, Observation, Seen, observe, slot_of};
 use crate::mistakes::Mistake;
 use crate::network::{Datagram, Net, Network, Weather};
-use crate::phones::{Fetcher, Learned, Publisher, Sees, Watcher, marks, read, user, watcher};
+use crate::phones::{
+    Fetcher, LastWord, Learned, NEVER_MS, Publisher, Sees, Watcher, marks, read, user, watcher,
+};
 use crate::trace::Trace;
 
 /// How far time goes in a step, in milliseconds.
@@ -38,9 +40,6 @@ const KNOWING_MS: u64 = 60_000;
 
 /// How long the longest lifetime is, and a little.
 const LASTING_MS: u64 = 270_000;
-
-/// The pace of who says nothing more.
-const NEVER_MS: u64 = 1_000_000_000_000;
 
 /// What a run is made of; each seed stresses something else.
 #[derive(Clone, Debug)]
@@ -947,10 +946,7 @@ impl World {
         // Everybody says once more what is true.
         let since_ms = self.now_ms;
         for publisher in &mut self.publishers {
-            publisher.pace_ms = NEVER_MS;
-            if !publisher.is_asking() {
-                publisher.hurry(since_ms);
-            }
+            publisher.conclude(since_ms);
         }
         for host in &mut self.hosts_of_circles {
             host.pace_ms = NEVER_MS;
@@ -965,7 +961,7 @@ impl World {
             let mute = world
                 .publishers
                 .iter()
-                .find(|publisher| publisher.answered_ms < since_ms);
+                .find(|publisher| publisher.last_word != LastWord::Said);
             if let Some(publisher) = mute {
                 return Err(format!("device {} is not answered", publisher.number));
             }
