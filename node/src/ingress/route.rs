@@ -106,7 +106,9 @@ impl Routes {
                 return Leader::Here(replica);
             }
             let leader = replica.proposer.leader();
-            if leader != 0 && leader != self.me {
+            // A replica that was let go, and lingers, is told nothing any more: what it knows is old.
+            let is_told = reach.holders.contains(&self.me);
+            if leader != 0 && leader != self.me && is_told {
                 return Leader::There(leader);
             }
         }
@@ -117,8 +119,8 @@ impl Routes {
         }
     }
 
-    /// Somebody says who leads a shard. Who has a replica knows better; who has none, and is told
-    /// nothing, asks the next holder.
+    /// Somebody says who leads a shard. Who has a replica that is to stay knows better; who has none, and is
+    /// told nothing, asks the next holder.
     pub fn hear(&self, shard: usize, leader: Option<NodeNumber>) {
         let reach = &self.shards[shard];
         if let Some(leader) = leader {

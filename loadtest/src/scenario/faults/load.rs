@@ -129,6 +129,8 @@ pub struct Load {
     in_flight: usize,
     reconnect: BTreeMap<usize, u64>,
     witness: Witness,
+    /// Watchers who were not told of the last publication.
+    behind: Vec<usize>,
     phases: Phases,
     counts: Counts,
     begin_us: u64,
@@ -212,6 +214,7 @@ impl Load {
             todo: VecDeque::new(),
             in_flight: 0,
             reconnect: BTreeMap::new(),
+            behind: Vec::new(),
             phases: Phases::begin("set up", now),
             counts: Counts::default(),
             begin_us: now,
@@ -879,6 +882,7 @@ impl Load {
             }
         }
         for watcher in behind(self) {
+            self.behind.push(watcher);
             let user = self.watchers[watcher].user;
             let example = format!(
                 "watcher {watcher} of u{user} (line {}): told of {}, published {}",
@@ -943,6 +947,14 @@ impl Load {
             )
             .collect();
         let counts = &self.counts;
+        let behind: Vec<Value> = self
+            .behind
+            .iter()
+            .map(|number| {
+                let watcher = &self.watchers[*number];
+                json!({"watcher": number, "user": watcher.user, "line": watcher.agent.line, "home": watcher.agent.home})
+            })
+            .collect();
         let report = json!({
             "publications": {"sent": counts.published, "acknowledged": counts.acknowledged, "held_back": counts.held_back},
             "fetches": counts.fetched,
@@ -953,6 +965,7 @@ impl Load {
             "linearizability": {"users": judged, "operations": operations, "not_judged": unjudged},
             "phases": self.phases.show(self.begin_us),
             "faults": faults,
+            "behind": behind,
             "own_stall_ms": counts.own_stall_us as f64 / 1_000.0,
         });
         let failed = |path: &std::path::Path, error: std::io::Error| {
