@@ -105,18 +105,27 @@ impl Routes {
             if replica.proposer.is_leading() {
                 return Leader::Here(replica);
             }
-            let leader = replica.proposer.leader();
-            // A replica that was let go, and lingers, is told nothing any more: what it knows is old.
-            let is_told = reach.holders.contains(&self.me);
-            if leader != 0 && leader != self.me && is_told {
-                return Leader::There(leader);
-            }
+        }
+        if let Some(leader) = self.told_leader(shard)
+            && leader != self.me
+        {
+            return Leader::There(leader);
         }
         match reach.hint.load(Relaxed) {
             0 => Leader::Nowhere,
             hint if hint == self.me => Leader::Nowhere,
             hint => Leader::There(hint),
         }
+    }
+
+    /// Who leads a shard, as the replica here was told; `None` when nobody told it, or when it was let go
+    /// and only lingers: then it is told nothing any more, and what it knows is old.
+    #[must_use]
+    pub fn told_leader(&self, shard: usize) -> Option<NodeNumber> {
+        let reach = self.shards.get(shard)?;
+        let replica = reach.replica.as_ref()?;
+        let leader = replica.proposer.leader();
+        (leader != 0 && reach.holders.contains(&self.me)).then_some(leader)
     }
 
     /// Somebody says who leads a shard. Who has a replica that is to stay knows better; who has none, and is
