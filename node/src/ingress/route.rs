@@ -101,10 +101,10 @@ impl Routes {
     #[must_use]
     pub fn leader(&self, shard: usize) -> Leader<'_> {
         let reach = &self.shards[shard];
-        if let Some(replica) = &reach.replica {
-            if replica.proposer.is_leading() {
-                return Leader::Here(replica);
-            }
+        if let Some(replica) = &reach.replica
+            && replica.proposer.is_leading()
+        {
+            return Leader::Here(replica);
         }
         if let Some(leader) = self.told_leader(shard)
             && leader != self.me
