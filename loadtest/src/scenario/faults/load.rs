@@ -707,8 +707,7 @@ impl Load {
             return;
         }
         match (response.status().number(), who) {
-            //= RFC 3261 21.5.4
-            //# a server that has no time is left alone for as long as it says, and another one is asked
+            // RFC 3261 21.5.4: a server that has no time is left alone for as long as it says, and another is asked.
             (503, _) => {
                 let pause = response
                     .header(Name::RetryAfter)
@@ -722,8 +721,7 @@ impl Load {
                 agent.shun_us[node] = now + pause;
                 self.try_node(who, now);
             }
-            //= RFC 3903 4.1
-            //# who hears 412 publishes anew
+            // RFC 3903 4.1: who hears 412 publishes anew.
             (412, Who::Publisher(user)) => {
                 if self.publishers[user].doubts == 0 {
                     let example = format!("u{user}: 412 for the tag of its last 200");
