@@ -31,11 +31,7 @@ impl Door {
     /// Says that this node does not lead, and who does.
     fn refuse(&self, from: NodeNumber, shard: u16, tickets: &[Ticket]) {
         let routes = self.routes.current();
-        let leader = (usize::from(shard) < routes.count())
-            .then(|| routes.reach(usize::from(shard)).replica.as_ref())
-            .flatten()
-            .map(|replica| replica.proposer.leader())
-            .filter(|leader| *leader != 0);
+        let leader = routes.told_leader(usize::from(shard));
         self.traffic.refuse(from, leader, tickets);
     }
 

@@ -260,6 +260,11 @@ impl Task {
                 }
                 done = first_done(&mut self.in_flight) => self.finished(done),
                 batch = self.waiting.recv(), if room => match batch {
+                    // A hand-over may have begun while this waited: an entry now would be one that the
+                    // heir lacks, and nobody would vote for it.
+                    Some(batch) if self.standing.handing_over.load(Acquire) => {
+                        self.set_aside = Some(batch);
+                    }
                     Some(batch) => self.gather(batch).await,
                     None => return,
                 },

@@ -129,6 +129,8 @@ pub struct Load {
     in_flight: usize,
     reconnect: BTreeMap<usize, u64>,
     witness: Witness,
+    /// Watchers who were not told of the last publication.
+    behind: Vec<usize>,
     phases: Phases,
     counts: Counts,
     begin_us: u64,
@@ -212,6 +214,7 @@ impl Load {
             todo: VecDeque::new(),
             in_flight: 0,
             reconnect: BTreeMap::new(),
+            behind: Vec::new(),
             phases: Phases::begin("set up", now),
             counts: Counts::default(),
             begin_us: now,
@@ -704,8 +707,7 @@ impl Load {
             return;
         }
         match (response.status().number(), who) {
-            //= RFC 3261 21.5.4
-            //# a server that has no time is left alone for as long as it says, and another one is asked
+            // RFC 3261 21.5.4: a server that has no time is left alone for as long as it says, and another is asked.
             (503, _) => {
                 let pause = response
                     .header(Name::RetryAfter)
@@ -719,8 +721,7 @@ impl Load {
                 agent.shun_us[node] = now + pause;
                 self.try_node(who, now);
             }
-            //= RFC 3903 4.1
-            //# who hears 412 publishes anew
+            // RFC 3903 4.1: who hears 412 publishes anew.
             (412, Who::Publisher(user)) => {
                 if self.publishers[user].doubts == 0 {
                     let example = format!("u{user}: 412 for the tag of its last 200");
@@ -879,6 +880,7 @@ impl Load {
             }
         }
         for watcher in behind(self) {
+            self.behind.push(watcher);
             let user = self.watchers[watcher].user;
             let example = format!(
                 "watcher {watcher} of u{user} (line {}): told of {}, published {}",
@@ -943,6 +945,14 @@ impl Load {
             )
             .collect();
         let counts = &self.counts;
+        let behind: Vec<Value> = self
+            .behind
+            .iter()
+            .map(|number| {
+                let watcher = &self.watchers[*number];
+                json!({"watcher": number, "user": watcher.user, "line": watcher.agent.line, "home": watcher.agent.home})
+            })
+            .collect();
         let report = json!({
             "publications": {"sent": counts.published, "acknowledged": counts.acknowledged, "held_back": counts.held_back},
             "fetches": counts.fetched,
@@ -953,6 +963,7 @@ impl Load {
             "linearizability": {"users": judged, "operations": operations, "not_judged": unjudged},
             "phases": self.phases.show(self.begin_us),
             "faults": faults,
+            "behind": behind,
             "own_stall_ms": counts.own_stall_us as f64 / 1_000.0,
         });
         let failed = |path: &std::path::Path, error: std::io::Error| {
