@@ -242,7 +242,13 @@ impl Machine {
                 Ok(Outcome::Ended)
             }
             Command::PublishInstances(publish) => self.publish_instances(publish),
-            part => self.change_part(part),
+            part => {
+                let fresh = self.fresh_tag(position);
+                match self.change_list(part, fresh) {
+                    Some(done) => done,
+                    None => self.change_part(part),
+                }
+            }
         }
     }
 
@@ -275,12 +281,8 @@ impl Machine {
 
     fn publish(&mut self, position: u16, publish: &Publish<'_>) -> Result<Outcome, Refusal> {
         let now = self.now;
+        let fresh = self.fresh_tag(position);
         let notices = &mut self.notices;
-        let fresh = EntityTag {
-            salt: self.salt.unwrap_or_default(),
-            index: self.applied,
-            position,
-        };
         self.store
             .change(publish.presentity, |presentity, watchers| {
                 let mut changes = Changes::default();
@@ -298,6 +300,15 @@ impl Machine {
                     expires_s: published.expires_s,
                 })
             })
+    }
+
+    /// The tag of what a request of this entry makes.
+    fn fresh_tag(&self, position: u16) -> EntityTag {
+        EntityTag {
+            salt: self.salt.unwrap_or_default(),
+            index: self.applied,
+            position,
+        }
     }
 
     fn subscribe(&mut self, subscribe: &Subscribe<'_>) -> Result<Outcome, Refusal> {
@@ -377,7 +388,7 @@ impl Machine {
         //= RFC 3261 12.2.2
         //# a request inside a dialog that does not exist fails
         let local_tag = refreshed.ok_or(Refusal::UnknownDialog)??;
-        let theirs = |dialog: &Dialog| dialog.package != Package::Presence;
+        let theirs = |dialog: &Dialog| !matches!(dialog.package, Package::Presence | Package::List);
         if expires_s == 0 && self.store.dialog(slot, key).is_some_and(theirs) {
             // An enhanced client ends its dialog without being told that it did (MS-PRES 4.4.4).
             self.store.remove_dialog(slot, key);
@@ -386,6 +397,7 @@ impl Machine {
         } else {
             // It may have begun before its publisher's own client was there.
             self.enlist(slot, key, "");
+            self.enlist_members(slot, key, "");
         }
         Ok(Outcome::Subscribed {
             local_tag,
@@ -401,6 +413,7 @@ impl Machine {
         reason: EndReason,
     ) -> Option<()> {
         let dialog = self.store.remove_dialog(slot, key)?;
+        self.client_gone(&dialog);
         if reason.is_told() {
             self.notices.gone(key, dialog, reason, self.now);
         }

@@ -195,8 +195,7 @@ fn encode_publish(publish: &Publish<'_>, out: &mut BytesMut) {
     if let Some(content) = publish.content {
         put_slice(content, out);
     }
-    out.put_u8(publish.bearing.device as u8);
-    out.put_u8(publish.bearing.doing as u8);
+    out.put_slice(&publish.bearing.numbers());
 }
 
 fn encode_subscribe(subscribe: &Subscribe<'_>, out: &mut BytesMut) {

@@ -11,6 +11,9 @@ use crate::presence::container::{ContainerChange, Network};
 use crate::presence::delegate::{Delegate, DelegateAct};
 use crate::presence::enhanced::Profile;
 
+use crate::presence::publication::EntityTag;
+use crate::subscription::watch::ClientId;
+
 pub use crate::category::mwi::Waiting;
 pub use crate::presence::endpoint::{Binding, Bindings, Register};
 pub use crate::presence::instance::PublishInstances;
@@ -197,6 +200,24 @@ pub enum Command<'a> {
         presentity: &'a str,
         /// What.
         profile: Profile,
+    },
+    /// PUBLISH with a lifetime of zero by a BluStar client: it is gone, and with the last one its user.
+    SignOff {
+        /// Whose.
+        presentity: &'a str,
+        /// The tag that it knows.
+        if_match: Option<EntityTag>,
+        /// Which client.
+        client: ClientId,
+    },
+    /// A client's connection is lost, and its dialog was not refreshed over another one.
+    LoseDialog {
+        /// Where the dialog lives.
+        slot: Slot,
+        /// Which dialog.
+        dialog: DialogKey,
+        /// Its target as it was: one that was refreshed since has another.
+        target: &'a [u8],
     },
     /// What a mail system says of a user's voice mail (MS-PRES 3.2.5.7).
     SetWaiting {

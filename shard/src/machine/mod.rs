@@ -10,6 +10,7 @@ mod digest;
 pub mod effect;
 mod enhanced;
 mod expiry;
+mod lists;
 mod notices;
 pub mod outcome;
 mod replies;

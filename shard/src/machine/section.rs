@@ -26,7 +26,9 @@ use crate::presence::publication::{Content, EntityTag, Publication, Publications
 use crate::presence::subscriber::Subscribers;
 use crate::slot::{Aor, Slot};
 use crate::subscription::dialog::{Delivery, Dialog, DialogKey, Format, LocalTag, Package};
-use crate::subscription::watch::{Batch, BatchMember, Scope, Watch};
+use crate::subscription::watch::{
+    Batch, BatchMember, ClientId, List, ListMember, Origin, Scope, Watch,
+};
 use crate::time::Timestamp;
 
 // What each thing takes at least, all its texts being empty: a count of more than fits is damage.
@@ -56,8 +58,7 @@ pub(super) fn encode_slot(slot: Slot, table: &SlotTable, out: &mut Vec<u8>) {
             out.put_u64_le(publication.content.published_at.0);
             put_slice(&publication.content.stored, out);
             out.put_u64_le(publication.first_at.0);
-            out.put_u8(publication.content.bearing.device as u8);
-            out.put_u8(publication.content.bearing.doing as u8);
+            out.put_slice(&publication.content.bearing.numbers());
         }
         encode_endpoints(presentity.endpoints.iter().as_slice(), out);
         out.put_u32_le(watched.watchers().len() as u32);
@@ -289,6 +290,17 @@ fn put_watch(watch: &Watch, out: &mut Vec<u8>) {
                 });
             });
         }
+        Watch::List(list) => {
+            out.put_u8(4);
+            values::put_option(list.client, out, |client, out| out.put_u64_le(client.0));
+            values::put_list(list.members.iter(), out, |(address, member), out| {
+                values::put_text(address.as_str(), out);
+                values::put_text(&member.uri, out);
+                out.put_u8(member.origin as u8);
+                out.put_u32_le(member.place);
+                values::put_option(member.seen, out, |container, out| out.put_u16_le(container));
+            });
+        }
     }
 }
 
@@ -323,6 +335,21 @@ fn watch(cursor: &mut Cursor<'_>) -> Result<Watch, Unreadable> {
             })?;
             let members = members.into_iter().collect();
             Watch::Batch(Batch { endpoint, members })
+        }
+        4 => {
+            let client = values::option(cursor, Cursor::u64)?.map(ClientId);
+            let members = values::list(cursor, 14, |cursor| {
+                let address = Aor::from_canonical(cursor.text()?);
+                let member = ListMember {
+                    uri: cursor.text()?.into(),
+                    origin: values::numbered(cursor, "an origin", Origin::from_number)?,
+                    place: cursor.u32()?,
+                    seen: values::option(cursor, Cursor::u16)?,
+                };
+                Ok((address, member))
+            })?;
+            let members = members.into_iter().collect();
+            Watch::List(List { client, members })
         }
         _ => return cursor.wrong("a watch's number"),
     })

@@ -13,7 +13,6 @@ use crate::presence::package::Package;
 use crate::presence::presentity::Presentity;
 use crate::slot::{self, Aor, SLOTS, Slot};
 use crate::subscription::dialog::{Dialog, DialogKey};
-use crate::subscription::watch::Watch;
 use crate::time::Timestamp;
 
 /// A dialog in the queue of deadlines: 18 bytes, where the plain types would take 32.
@@ -307,9 +306,9 @@ impl Store {
         let mut joins = Vec::new();
         for table in &self.slots.0 {
             for (key, held) in &table.dialogs {
-                if let Some(batch) = held.dialog.watch.as_deref().and_then(Watch::batch) {
+                if let Some(watch) = held.dialog.watch.as_deref() {
                     let slot = held.dialog.slot();
-                    joins.extend(batch.members.keys().map(|aor| (aor.clone(), (slot, *key))));
+                    joins.extend(watch.members().map(|aor| (aor.clone(), (slot, *key))));
                 }
             }
         }
@@ -321,8 +320,8 @@ impl Store {
     /// Forgets a dialog and gives it back; its presentity too, if nothing else is kept for it.
     pub(super) fn remove_dialog(&mut self, slot: Slot, key: DialogKey) -> Option<Dialog> {
         let dialog = self.take_dialog(slot, key)?;
-        if let Some(batch) = dialog.watch.as_deref().and_then(Watch::batch) {
-            for address in batch.members.keys() {
+        if let Some(watch) = dialog.watch.as_deref() {
+            for address in watch.members() {
                 self.leave_batch(address, (slot, key));
             }
         }

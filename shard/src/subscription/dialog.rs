@@ -8,7 +8,7 @@ use xxhash_rust::xxh3::xxh3_128;
 use crate::presence::container::{Network, Watcher};
 use crate::presence::refusal::Refusal;
 use crate::slot::{Aor, Slot};
-use crate::subscription::watch::{Watch, Wish};
+use crate::subscription::watch::{ClientId, Watch, Wish};
 use crate::time::Timestamp;
 
 pub use crate::presence::endpoint_id::EndpointId;
@@ -122,6 +122,12 @@ pub enum Format {
     MsPidf = 6,
     /// `text/registration-event` (MS-SIPREGE 3.2): the end of a registration.
     Registration = 7,
+    /// `multipart/related` with `application/rlmi+xml` and a PIDF document for each resource (RFC 4662).
+    Rlmi = 8,
+    /// `application/pidf+xml` as BluStar clients read it.
+    Blustar = 9,
+    /// `application/pidf+xml` about a `pres:` URI.
+    Pres = 10,
 }
 
 impl Format {
@@ -136,6 +142,9 @@ impl Format {
             Format::RoamingContacts,
             Format::MsPidf,
             Format::Registration,
+            Format::Rlmi,
+            Format::Blustar,
+            Format::Pres,
         ]
         .into_iter()
         .find(|format| *format as u8 == number)
@@ -359,6 +368,12 @@ impl Dialog {
             address: self.watcher.as_str(),
             network: self.network,
         }
+    }
+
+    /// The client of its user whose dialog it is, if such clients are counted.
+    #[must_use]
+    pub fn client(&self) -> Option<ClientId> {
+        self.watch.as_deref()?.list()?.client
     }
 
     /// The endpoint that it belongs to.

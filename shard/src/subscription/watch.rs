@@ -69,8 +69,52 @@ pub enum Wish<'a> {
     Contacts(bool),
     /// Categories of others.
     Categories(Vec<Action<'a>>),
+    /// The documents of many.
+    List {
+        /// The client of the user who watches, if such clients are counted.
+        client: Option<ClientId>,
+        /// Whose.
+        entries: Vec<Entry<'a>>,
+    },
     /// What was asked for before.
     Same,
+}
+
+/// One client of a user: a hash of who it is and where it is reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ClientId(pub u64);
+
+/// Where the state of a list's member is. The numbers are the log's, for ever.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Origin {
+    /// In this shard.
+    Here = 0,
+    /// In another shard.
+    Elsewhere = 1,
+    /// Nowhere: the directory does not know it, or it is of a domain that is not ours.
+    Nowhere = 2,
+}
+
+impl Origin {
+    /// The origin with this number in the log.
+    #[must_use]
+    pub fn from_number(number: u8) -> Option<Origin> {
+        [Origin::Here, Origin::Elsewhere, Origin::Nowhere]
+            .into_iter()
+            .find(|origin| *origin as u8 == number)
+    }
+}
+
+/// One entry of a list.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Entry<'a> {
+    /// As the watcher wrote it.
+    pub uri: &'a str,
+    /// Whose it is: a canonical address.
+    pub address: &'a str,
+    /// Where its state is.
+    pub origin: Origin,
 }
 
 /// One action of a batch.
@@ -112,6 +156,8 @@ pub enum Watch {
     },
     /// Categories of others.
     Batch(Batch),
+    /// Documents of others.
+    List(List),
 }
 
 impl Watch {
@@ -133,6 +179,37 @@ impl Watch {
                 endpoint,
                 members: BTreeMap::new(),
             })),
+            Wish::List { client, .. } => Some(Watch::List(List {
+                client: *client,
+                members: BTreeMap::new(),
+            })),
+        }
+    }
+
+    /// Whom else it watches than the address that it lives with.
+    pub fn members(&self) -> impl Iterator<Item = &Aor> {
+        let batch = self
+            .batch()
+            .into_iter()
+            .flat_map(|batch| batch.members.keys());
+        let list = self.list().into_iter().flat_map(List::joined);
+        batch.chain(list)
+    }
+
+    /// Its members, if it is a list.
+    #[must_use]
+    pub fn list(&self) -> Option<&List> {
+        match self {
+            Watch::List(list) => Some(list),
+            Watch::Own { .. } | Watch::Contacts { .. } | Watch::Batch(_) => None,
+        }
+    }
+
+    /// The same, to be changed.
+    pub fn list_mut(&mut self) -> Option<&mut List> {
+        match self {
+            Watch::List(list) => Some(list),
+            Watch::Own { .. } | Watch::Contacts { .. } | Watch::Batch(_) => None,
         }
     }
 
@@ -142,6 +219,7 @@ impl Watch {
         match self {
             Watch::Own { endpoint, .. } | Watch::Contacts { endpoint, .. } => *endpoint,
             Watch::Batch(batch) => batch.endpoint,
+            Watch::List(_) => None,
         }
     }
 
@@ -150,7 +228,7 @@ impl Watch {
     pub fn batch(&self) -> Option<&Batch> {
         match self {
             Watch::Batch(batch) => Some(batch),
-            Watch::Own { .. } | Watch::Contacts { .. } => None,
+            Watch::Own { .. } | Watch::Contacts { .. } | Watch::List(_) => None,
         }
     }
 
@@ -158,9 +236,40 @@ impl Watch {
     pub fn batch_mut(&mut self) -> Option<&mut Batch> {
         match self {
             Watch::Batch(batch) => Some(batch),
-            Watch::Own { .. } | Watch::Contacts { .. } => None,
+            Watch::Own { .. } | Watch::Contacts { .. } | Watch::List(_) => None,
         }
     }
+}
+
+/// Documents of any number of presentities, watched in one dialog (RFC 4662, BluStar 4.2).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct List {
+    /// The client of the user with whose address the dialog lives, if such clients are counted: with the
+    /// last of them the user is signed out.
+    pub client: Option<ClientId>,
+    /// Whom it watches.
+    pub members: BTreeMap<Aor, ListMember>,
+}
+
+impl List {
+    /// Those of its members whose state is in this shard.
+    pub fn joined(&self) -> impl Iterator<Item = &Aor> {
+        let here = |(_, member): &(&Aor, &ListMember)| member.origin == Origin::Here;
+        self.members.iter().filter(here).map(|(address, _)| address)
+    }
+}
+
+/// One presentity in a list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListMember {
+    /// As the watcher wrote it.
+    pub uri: Box<str>,
+    /// Where its state is.
+    pub origin: Origin,
+    /// Its place in the list.
+    pub place: u32,
+    /// The container that the watcher saw last.
+    pub seen: Option<u16>,
 }
 
 /// Categories of any number of presentities of one shard, watched in one dialog (MS-PRES 3.4).
