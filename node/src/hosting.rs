@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use crate::dialect::policy::Identities;
+use crate::egress::render::RenderSettings;
 use crate::egress::outbox::{Failures, Outbox, Workers};
 use crate::egress::traffic::Traffic;
 use crate::ingress::route::{Replica, RouteTable, Routes};
@@ -72,9 +72,7 @@ pub(crate) struct Hosting {
     pub(crate) workers: Workers,
     pub(crate) traffic: Traffic,
     pub(crate) metrics: Arc<Metrics>,
-    pub(crate) identities: Arc<Identities>,
-    /// Whether contacts may be moved to a mail server.
-    pub(crate) ucs: bool,
+    pub(crate) rendering: RenderSettings,
     pub(crate) meshes: Vec<Mesh>,
     pub(crate) in_flight: usize,
     /// The data folder.
@@ -111,8 +109,7 @@ impl Hosting {
                 self.workers.clone(),
                 self.traffic.clone(),
                 Arc::clone(&self.metrics),
-                Arc::clone(&self.identities),
-                self.ucs,
+                self.rendering.clone(),
             );
             let failures = Failures {
                 workers: self.workers.clone(),

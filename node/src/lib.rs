@@ -55,6 +55,7 @@ use contact_store::ContactStore;
 use directory::keeper::Keeper;
 use directory::{Directory, Everybody, Users};
 use egress::outbox::{Mail, Workers};
+use egress::render::RenderSettings;
 use egress::traffic::Traffic;
 use hosting::{Hosted, Hosting};
 use identity_file::IdentityFile;
@@ -347,9 +348,8 @@ impl Node {
             workers: mailboxes.clone(),
             traffic: traffic.clone(),
             metrics: Arc::clone(&metrics),
-            identities: Arc::clone(&policy.identities),
+            rendering: RenderSettings::of(&policy),
             meshes,
-            ucs: policy.enhanced.ucs,
             in_flight: config.in_flight,
             data: config.data.clone(),
             record: RwLock::default(),
@@ -677,6 +677,8 @@ impl Config {
             enhanced: self.enhanced_settings(),
             pidf_publish: self.standard.pidf_publish,
             identities: Arc::new(self.standard.linked.iter().map(identities).collect()),
+            profiles: dialect::profile::Profiles::of(&self.profiles),
+            blustar_namespace: self.blustar.namespace.as_str().into(),
         }
     }
 

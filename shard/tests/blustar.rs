@@ -527,6 +527,7 @@ fn watchers_of_other_kinds_see_the_same_status() {
             device,
             doing,
             shared: true,
+            forwards: false,
         };
         assert_eq!(pidf::bearing(&stored), expected, "{name}");
     }

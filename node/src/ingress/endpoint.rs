@@ -39,6 +39,7 @@ use super::ntlm::Opaque;
 use super::overtaken::Overtaken;
 use super::route::{Leader, RouteTable, Routes};
 use super::waiting::{Look, Waiting, WaitingRoom, What};
+use crate::config::Dialect;
 use crate::contact_store::ContactStore;
 use crate::dialect::enhanced::answer::{self, Here};
 use crate::dialect::enhanced::endpoint as enhanced_endpoint;
@@ -49,7 +50,7 @@ use crate::dialect::{
 use crate::directory::Users;
 use crate::egress::notify;
 use crate::egress::outbox::{Deed, Mail, Workers};
-use crate::egress::render::Rendering;
+use crate::egress::render::{RenderSettings, Rendering};
 use crate::egress::traffic::Traffic;
 use crate::observe::metrics::Metrics;
 use crate::peer::NodeNumber;
@@ -535,6 +536,11 @@ impl Endpoint {
             chance: self.chance.draw(),
             map: self.routes.map(),
             trusted,
+            profile: self.shared.policy.profiles.choose(
+                request,
+                &incoming.flow,
+                incoming.local,
+            ),
             users: &*self.shared.users,
         };
         match dialect::translate(request, &circumstances, scratch) {
@@ -699,7 +705,12 @@ impl Endpoint {
         let mut status = 200;
         let response = match outcome {
             Outcome::Published { tag, expires_s } => {
-                simple::published(&request, &to_tag, *tag, *expires_s)
+                let local = wire.local_of(&flow);
+                let profile = self.shared.policy.profiles.choose(&request, &flow, local);
+                //= BLUSTAR 4.3
+                //# the answer to a PUBLISH names the server in Contact
+                let contact = (profile.dialect == Dialect::Blustar).then_some(here.contact);
+                simple::published(&request, &to_tag, *tag, *expires_s, contact)
             }
             Outcome::Subscribed {
                 local_tag,
@@ -902,8 +913,8 @@ impl Endpoint {
             route: look.route.into(),
             target: look.target.into(),
         };
-        let policy = &self.shared.policy;
-        let rendering = Rendering::new(view, &policy.identities, policy.enhanced.ucs);
+        let settings = RenderSettings::of(&self.shared.policy);
+        let rendering = Rendering::new(view, &settings);
         self.notify(&rendering, &notice, wire);
     }
 
@@ -955,7 +966,9 @@ impl Endpoint {
         }
         // A document is the whole state; what other formats tell may be a part of it.
         let complete = match notice.format {
-            Format::Pidf | Format::MsPidf | Format::Msrtc => Complete::Yes,
+            Format::Pidf | Format::MsPidf | Format::Msrtc | Format::Pres => Complete::Yes,
+            // One dialog, and a document for each member of its list.
+            Format::Blustar | Format::Rlmi => Complete::No,
             Format::Categories
             | Format::RoamingSelf
             | Format::RoamingContacts

@@ -213,6 +213,20 @@ pub(super) fn read_device(device: Element<'_, '_>, out: &mut Vec<u8>) {
     }
 }
 
+/// The publication that says where a user's calls go, in stored form.
+//= BLUSTAR 4.3
+//# the special PUBLISH forwards the calls of From to To
+#[must_use]
+pub fn forwarding(to: &str) -> (Vec<u8>, Bearing) {
+    let mut out = stored::begin();
+    stored::push(Kind::Forward, to, "", &mut out, |_| {});
+    let bearing = Bearing {
+        forwards: true,
+        ..Bearing::default()
+    };
+    (out, bearing)
+}
+
 /// What a publication means to enhanced watchers, beside its tuples (contradictions C-04 and C-60).
 pub(super) fn bear(stored: &[u8], bearing: &mut Bearing) {
     for item in stored::items(stored) {
@@ -282,6 +296,7 @@ struct Sources<'a> {
     /// Of the publication that knows them best: XML, and whether it is now and busy.
     calendar: Vec<(&'a str, bool)>,
     a400: Option<&'a str>,
+    forward: Option<&'a str>,
     lines: Vec<Line<'a>>,
     /// What other publications say.
     device: Device,
@@ -353,6 +368,7 @@ impl<'a> Sources<'a> {
                             });
                         }
                     }
+                    Kind::Forward => sources.forward = sources.forward.or(Some(item.id)),
                     Kind::A400 => sources.a400 = sources.a400.or(Some(item.xml)),
                     // Of a line the newest counts, and what a publication says by its lines counts as such.
                     Kind::Line => {
@@ -668,17 +684,43 @@ fn write_sources(sources: &Sources<'_>, consolidated: &Consolidated<'_>, out: &m
             out.extend_from_slice(part.as_bytes());
         }
     }
-    if let Some(external) = &sources.external {
-        out.extend_from_slice(b"<aa:externalUC>");
-        out.extend_from_slice(&external.xml);
-        out.extend_from_slice(b"</aa:externalUC>");
-    }
+    write_external_uc(sources, out);
     for (calendar, _) in &sources.calendar {
         for part in ["<aa:calendar>", calendar, "</aa:calendar>"] {
             out.extend_from_slice(part.as_bytes());
         }
     }
     out.extend_from_slice(b"</aa:presence>");
+}
+
+/// Another system's state, with where calls are forwarded to by BluStar's own wish.
+fn write_external_uc(sources: &Sources<'_>, out: &mut Vec<u8>) {
+    const NOWHERE: &[u8] = b"<aa:fwdDestination/>";
+    let mut forward = Vec::new();
+    if let Some(to) = sources.forward {
+        write_text("aa:fwdDestination", to, &mut forward);
+    }
+    let nothing = || {
+        let mut xml = Vec::new();
+        write_external("unknown", ["", "", ""], &mut xml);
+        Cow::Owned(xml)
+    };
+    let xml = match (&sources.external, sources.forward) {
+        (Some(external), _) => Cow::Borrowed(&*external.xml),
+        (None, Some(_)) => nothing(),
+        (None, None) => return,
+    };
+    out.extend_from_slice(b"<aa:externalUC>");
+    let place = xml.windows(NOWHERE.len()).position(|text| text == NOWHERE);
+    match place.filter(|_| !forward.is_empty()) {
+        Some(place) => {
+            out.extend_from_slice(&xml[..place]);
+            out.extend_from_slice(&forward);
+            out.extend_from_slice(&xml[place + NOWHERE.len()..]);
+        }
+        None => out.extend_from_slice(&xml),
+    }
+    out.extend_from_slice(b"</aa:externalUC>");
 }
 
 /// A time to the second, as BluStar prints it.

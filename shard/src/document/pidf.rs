@@ -419,7 +419,8 @@ pub fn compose(view: &View, out: &mut Vec<u8>) {
         Seen::Rendered(document) => return out.extend_from_slice(document),
         _ => &[],
     };
-    let newest = newest_first(contents);
+    let mut newest = newest_first(contents);
+    newest.retain(|content| !content.bearing.forwards);
     out.extend_from_slice(BEGIN);
     if !view.presentity.as_str().starts_with("tel:") {
         out.extend_from_slice(b"sip:");

@@ -30,6 +30,8 @@ pub(super) enum Kind {
     Line = 9,
     /// What a communication system says: its elements.
     A400 = 10,
+    /// Where calls go: the id is the URI.
+    Forward = 11,
 }
 
 /// One element.
@@ -102,6 +104,7 @@ fn item(bytes: &[u8]) -> Option<(Item<'_>, &[u8])> {
         Kind::External,
         Kind::Line,
         Kind::A400,
+        Kind::Forward,
     ]
     .into_iter()
     .find(|known| *known as u8 == *kind)?;

@@ -47,16 +47,21 @@ pub struct Bearing {
     pub doing: Doing,
     /// Whether all BluStar clients of a user share this publication: it says which status they have.
     pub shared: bool,
+    /// Whether it says where the user's calls go, of which there is one place.
+    pub forwards: bool,
 }
 
 /// In the byte of the device: a publication that BluStar clients share.
 const SHARED: u8 = 0x80;
+/// In the same byte: where calls go.
+const FORWARDS: u8 = 0x40;
 
 impl Bearing {
     /// The bearing with these numbers in the log.
     #[must_use]
     pub fn from_numbers(device: u8, doing: u8) -> Option<Bearing> {
-        let (shared, device) = (device & SHARED != 0, device & !SHARED);
+        let (shared, forwards) = (device & SHARED != 0, device & FORWARDS != 0);
+        let device = device & !(SHARED | FORWARDS);
         let device = [Device::Absent, Device::Online, Device::Idle, Device::Away]
             .into_iter()
             .find(|known| *known as u8 == device)?;
@@ -73,6 +78,7 @@ impl Bearing {
             device,
             doing,
             shared,
+            forwards,
         })
     }
 
@@ -80,7 +86,8 @@ impl Bearing {
     #[must_use]
     pub fn numbers(self) -> [u8; 2] {
         let shared = if self.shared { SHARED } else { 0 };
-        [self.device as u8 | shared, self.doing as u8]
+        let forwards = if self.forwards { FORWARDS } else { 0 };
+        [self.device as u8 | shared | forwards, self.doing as u8]
     }
 
     /// The state of its device, as if an endpoint had published it.

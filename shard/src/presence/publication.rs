@@ -64,6 +64,8 @@ pub enum TagPolicy {
     /// BluStar: the tag stays as long as the publication lives. All clients of a user share one
     /// publication, and one that does not know its tag is told it, and nothing else happens.
     Keep,
+    /// BluStar's forwarding: there is one, and whoever publishes replaces it, with whatever tag.
+    Replace,
 }
 
 /// What one publication says, decided at the ingress; shared by every view that shows it.
@@ -309,13 +311,19 @@ impl Publications {
                 .iter()
                 .position(|(package, held)| *package == request.package && held.tag == presented)
         };
-        let at = request.if_match.and_then(known);
-        let creates =
-            request.if_match.is_none() || at.is_none() && request.tag_policy == TagPolicy::Keep;
-        if creates {
+        let at = match request.tag_policy {
+            //= BLUSTAR 4.3
+            //# a forwarding takes the place of the one before
+            TagPolicy::Replace => self.held.iter().position(|(package, held)| {
+                *package == request.package && held.content.bearing.forwards
+            }),
+            TagPolicy::Renew | TagPolicy::Keep => request.if_match.and_then(known),
+        };
+        let shares = request.tag_policy == TagPolicy::Keep && request.bearing.shared;
+        let replaces = request.tag_policy == TagPolicy::Replace;
+        if at.is_none() && (request.if_match.is_none() || shares || replaces) {
             // Contradiction C-03: whoever does not know the tag of what lives is told it, and changes nothing.
-            let lives = self.shared(request.package);
-            if let (TagPolicy::Keep, Some(at)) = (request.tag_policy, lives) {
+            if let Some(at) = self.shared(request.package).filter(|_| shares) {
                 return Ok(Step::Tell(at));
             }
             return match request.content {
