@@ -24,7 +24,7 @@ use crate::ingress::endpoint::Shared;
 use crate::ingress::route::Leader;
 use crate::observe::report::{
     Asked, ContactsReport, ContactsWish, DirectoryReport, EndpointReport, Inspect, InspectError,
-    NodeReport, PoolOrder, PoolReport, PresentityReport, PublicationReport, Readiness, ShardReport,
+    NodeReport, PoolOrder, PoolReport, PresentityReport, ProfileReport, PublicationReport, Readiness, ShardReport,
     UserReport, VoiceMail, WatcherReport,
 };
 use crate::pool::PoolGroup;
@@ -47,6 +47,30 @@ pub(crate) struct Inspector {
     pub(crate) hosted: Hosted,
     pub(crate) shared: Arc<Shared>,
     pub(crate) log: Log,
+}
+
+impl Inspector {
+    /// The profiles, and who has spoken so far.
+    fn profiles(&self) -> Vec<ProfileReport> {
+        let mut reports: Vec<ProfileReport> = Vec::new();
+        let peers = self.shared.peers.all();
+        for profile in self.shared.policy.profiles.iter() {
+            // Several User-Agents are known by one dialect.
+            if reports.iter().any(|known| known.profile == profile.name) {
+                continue;
+            }
+            let theirs = peers.iter().filter(|peer| peer.profile == profile.name);
+            reports.push(ProfileReport {
+                profile: profile.name.clone(),
+                dialect: profile.dialect.as_str(),
+                habits: profile.habits(),
+                peers: theirs
+                    .map(|peer| format!("{} {}", peer.address, peer.user_agent))
+                    .collect(),
+            });
+        }
+        reports
+    }
 }
 
 impl Inspect for Inspector {
@@ -87,6 +111,7 @@ impl Inspect for Inspector {
             map: self.pool.status(),
             shards: shards.collect(),
             log_stalled: self.log.stalled(),
+            profiles: self.profiles(),
         }
     }
 

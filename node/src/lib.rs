@@ -59,9 +59,11 @@ use egress::render::RenderSettings;
 use egress::traffic::Traffic;
 use hosting::{Hosted, Hosting};
 use identity_file::IdentityFile;
+use ingress::blustar_login::BlustarLogin;
 use ingress::door::Door;
 use ingress::endpoint::{Endpoint, Shared};
 use ingress::identity::Identity;
+use ingress::peers::Peers;
 use ingress::route::RouteTable;
 use observe::metrics::{Metrics, Sample};
 use peer::NodeNumber;
@@ -375,7 +377,15 @@ impl Node {
                 Some(store)
             }
         };
+        let ldap = match &config.directory.source {
+            Some(config::directory::Source::Ldap(ldap)) => Some(&**ldap),
+            _ => None,
+        };
+        let blustar_login = BlustarLogin::start(&config.blustar, ldap, &config.realm, &mailboxes)
+            .map_err(StartError::Users)?;
         let shared = Arc::new(Shared {
+            blustar_login,
+            peers: Peers::default(),
             contact_store,
             policy,
             identity: who,

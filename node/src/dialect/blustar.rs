@@ -13,7 +13,7 @@ use shard::subscription::dialog::{Format, LocalTag};
 use shard::subscription::watch::ClientId;
 use transport::sip::header::{Event, MediaType, NameAddr};
 use transport::sip::uri::Uri;
-use transport::sip::{Name, Request};
+use transport::sip::{Method, Name, Request};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::lists::{self, Opening};
@@ -22,7 +22,7 @@ use super::{
     package, refusal, simple,
 };
 use crate::config::Dialect;
-use crate::directory::ByNumber;
+use crate::directory::{ByNumber, Users};
 
 /// The event of the special PUBLISH.
 const FORWARDING: &str = "lyncforwarding";
@@ -48,10 +48,10 @@ pub fn forwards(request: &Request) -> bool {
     event.is_some_and(|event| event.package.eq_ignore_ascii_case(FORWARDING))
 }
 
-/// Which client of its user sent a request: by From, because a controller of mobile clients has one Contact
-/// for all of them, and by Contact, because a user may have several clients.
+/// Which client of its user sent a request: the one with this Contact. A controller of mobile clients has one
+/// Contact for all of them; their dialogs live with different users, and so they are told apart.
 //= BLUSTAR 2.11
-//# clients behind one Contact are told apart by From
+//# clients behind one Contact are told apart by whose they are
 #[must_use]
 pub fn client_of(request: &Request) -> Option<ClientId> {
     let contact = request.values(Name::Contact).next()?;
@@ -63,6 +63,20 @@ pub fn client_of(request: &Request) -> Option<ClientId> {
         contact.port.unwrap_or(5060)
     );
     Some(ClientId(xxh3_64(text.as_bytes())))
+}
+
+/// The address that a request speaks for: of a number, the user's who has it.
+#[must_use]
+pub fn speaks_for(request: &Request, users: &dyn Users) -> Option<String> {
+    let whose = match request.method() {
+        Method::Publish if !forwards(request) => request.to().uri,
+        _ => request.from().uri,
+    };
+    let uri = Uri::parse(whose).ok()?;
+    Some(match users.by_number(&uri.user_unescaped()) {
+        ByNumber::User(address) => address,
+        ByNumber::Nobody | ByNumber::Unasked => address_of(&uri),
+    })
 }
 
 /// PUBLISH.

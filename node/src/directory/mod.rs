@@ -68,6 +68,34 @@ pub enum ByNumber {
     Unasked,
 }
 
+/// What is known of somebody whose credentials were checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Proof {
+    /// A user of the directory, by the name it signs in by.
+    User(String),
+    /// A controller of mobile clients, which speaks for all of them.
+    Controller,
+    /// The credentials are wrong.
+    Wrong,
+    /// The directory cannot be asked.
+    Unknown,
+}
+
+impl Proof {
+    /// Whether who was proven may speak for an address: where the directory says by which name its user signs
+    /// in, that is the name.
+    #[must_use]
+    pub fn may_speak(&self, address: &str, users: &dyn Users) -> bool {
+        match self {
+            Proof::Controller => true,
+            Proof::User(user) => users
+                .login(address)
+                .is_none_or(|login| login.eq_ignore_ascii_case(user)),
+            Proof::Wrong | Proof::Unknown => false,
+        }
+    }
+}
+
 /// Every address of our domains is a user, and known by the name it gives.
 #[derive(Clone, Copy, Debug)]
 pub struct Everybody;

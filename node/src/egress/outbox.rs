@@ -21,6 +21,7 @@ use transport::io::Mailbox;
 
 use super::render::{RenderSettings, Rendering};
 use super::traffic::{Replies, Traffic};
+use crate::directory::Proof;
 use crate::observe::metrics::Metrics;
 use crate::peer::NodeNumber;
 use crate::raft::proposer::{Failed, ProposeError};
@@ -46,6 +47,13 @@ pub enum Mail {
         tickets: Vec<Ticket>,
         /// Why.
         error: ProposeError,
+    },
+    /// What the directory says of credentials.
+    Proven {
+        /// Of which request.
+        number: u64,
+        /// What.
+        proof: Proof,
     },
     /// The node stops: nothing new is taken.
     Drain,

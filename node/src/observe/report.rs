@@ -45,6 +45,21 @@ pub struct PoolReport {
     pub shards: Vec<ShardReport>,
     /// Why the log waits, when it does.
     pub log_stalled: Option<String>,
+    /// Who is spoken to in which way, the first that fits being the one that counts.
+    pub profiles: Vec<ProfileReport>,
+}
+
+/// A way of speaking to peers, and who is spoken to so.
+#[derive(Clone, Debug, Serialize)]
+pub struct ProfileReport {
+    /// What the operator calls it.
+    pub profile: String,
+    /// Which dialect it is.
+    pub dialect: &'static str,
+    /// Which habits are honoured.
+    pub habits: Vec<String>,
+    /// Who has spoken so far: address and User-Agent.
+    pub peers: Vec<String>,
 }
 
 /// One node of the pool.

@@ -3,6 +3,7 @@
 mod admin;
 mod authentication;
 mod bodies;
+mod desk;
 mod directory;
 mod durability;
 mod enhanced;
