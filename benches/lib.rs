@@ -154,6 +154,7 @@ impl Stage {
                 } => self.tag = *tag,
                 Effect::Reply { outcome, .. } => panic!("not published: {outcome:?}"),
                 Effect::Notify { notices, .. } => notified += notices.len(),
+                Effect::Send { .. } => {}
             }
         }
         notified

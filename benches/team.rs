@@ -111,7 +111,7 @@ impl Team {
         self.machine.apply(self.index, &entry, &mut effects);
         effects.into_iter().find_map(|effect| match effect {
             Effect::Reply { outcome, .. } => Some(outcome),
-            Effect::Notify { .. } => None,
+            Effect::Notify { .. } | Effect::Send { .. } => None,
         })
     }
 
@@ -257,6 +257,7 @@ impl Team {
             route: &[1; 160],
             target: &[1; 80],
             extras: Some(Box::new(Extras {
+                abroad: Default::default(),
                 watchers_max: 100_000,
                 network: Network::SameEnterprise,
                 delivery: Delivery::Benotify,
@@ -284,6 +285,7 @@ impl Team {
             expires_s: 0,
             target: &[1; 80],
             extras: Some(Box::new(Extras {
+                abroad: Default::default(),
                 watchers_max: 100_000,
                 network: Network::SameEnterprise,
                 delivery: Delivery::Benotify,

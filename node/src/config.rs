@@ -164,6 +164,9 @@ pub struct DevPool {
     /// Serve addresses of this domain; may be repeated
     #[arg(long, value_name = "NAME", default_value = "localhost")]
     pub domain: Vec<String>,
+    /// Settings of every node (deploy/node.toml shows them all)
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
     /// Node i listens for SIP at this port + 10·i, for the operator one above, for its peers two above
     #[arg(long, value_name = "PORT", default_value_t = 5060)]
     pub base_port: u16,
@@ -642,6 +645,19 @@ struct PoolSection {
     advertise: Option<String>,
     seeds: Vec<String>,
     secret: Option<PathBuf>,
+    hints: Hints,
+}
+
+/// What a batch of categories says of resources that another shard holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Hints {
+    /// Where to ask for them: the client keeps a dialog for each shard, and every change reaches it without
+    /// a detour.
+    #[default]
+    Shard,
+    /// Nothing: the pool looks like one server, and shards relay to each other what changes.
+    None,
 }
 
 /// The pool, as one node needs to know it.
@@ -657,6 +673,8 @@ pub struct PoolSettings {
     pub seeds: Vec<String>,
     /// The file with the pool's secret; `pool-secret` in the data folder unless told otherwise.
     pub secret: Option<PathBuf>,
+    /// What clients are told of resources in other shards.
+    pub hints: Hints,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -1056,6 +1074,7 @@ fn pool_settings(section: PoolSection, flags: &Flags) -> Result<PoolSettings, Co
             flags.join.clone()
         },
         secret: flags.secret.clone().or(section.secret),
+        hints: section.hints,
     };
     let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
     if settings.name.is_empty() || settings.name.len() > 64 || !settings.name.bytes().all(legal) {

@@ -98,6 +98,9 @@ fn begin(wanted: &DevPool, node: u16) -> Result<Member, String> {
     for domain in &wanted.domain {
         command.args(["--domain", domain]);
     }
+    if let Some(config) = &wanted.config {
+        command.arg("--config").arg(config);
+    }
     if node > 0 {
         command.args(["--join", &at(wanted.base_port + 2)]);
     }

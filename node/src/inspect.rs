@@ -1,6 +1,7 @@
 //! What the admin listener is told.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Acquire;
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -88,6 +89,8 @@ impl Inspect for Inspector {
                 } else {
                     0
                 },
+                parcels: group.runner.gauges().parcels.load(Acquire),
+                parcels_lost: group.runner.gauges().parcels_lost.load(Acquire),
                 replicas: map
                     .shard(number)
                     .map(|entry| entry.replicas.clone())

@@ -698,6 +698,7 @@ impl Config {
         let size = |number: u32| usize::try_from(number).expect("32 bits fit");
         let settings = dialect::enhanced::Settings {
             pool: of.pool.clone(),
+            hints: self.pool.hints,
             unregistered: of.unregistered_categories,
             registered: of.registered_categories.clone(),
             publication_bytes: size(of.publication_bytes.0),

@@ -65,6 +65,10 @@ pub struct Gauges {
     pub performing_since: AtomicU64,
     /// Effects that were not performed because another one performs them.
     pub silent_effects: AtomicU64,
+    /// What other shards have yet to be told.
+    pub parcels: AtomicU64,
+    /// What they will not be told, because too much waited.
+    pub parcels_lost: AtomicU64,
 }
 
 impl Runner {
@@ -180,6 +184,10 @@ impl<S: Sink> Shard<S> {
         self.gauges
             .next_deadline_ms
             .store(deadline_ms, Ordering::Release);
+        let counts = self.machine.counts();
+        let (parcels, lost) = (&self.gauges.parcels, &self.gauges.parcels_lost);
+        parcels.store(counts.parcels, Ordering::Release);
+        lost.store(counts.parcels_lost, Ordering::Release);
         self.gauges
             .silent_effects
             .store(self.silent, Ordering::Release);
@@ -216,7 +224,7 @@ mod tests {
         fn perform(&mut self, effects: &mut Vec<Effect>) {
             let ticket = |effect: Effect| match effect {
                 Effect::Reply { ticket, .. } => Some(ticket.0),
-                Effect::Notify { .. } => None,
+                Effect::Notify { .. } | Effect::Send { .. } => None,
             };
             let told = effects.drain(..).filter_map(ticket).collect();
             self.0.send(told).expect("the test listens");

@@ -162,6 +162,7 @@ fn extras<'s>(
         piggyback: false,
         endpoint: None,
         registered: false,
+        abroad: Default::default(),
         display_name: request.from().display,
         wish,
         watchers_max: circumstances.policy.enhanced.watchers,

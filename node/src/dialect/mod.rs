@@ -18,11 +18,14 @@ mod voice_mail;
 use shard::category::Category;
 use shard::machine::command::{Command, Extras};
 use shard::machine::crossing::Question;
+use shard::machine::effect::Shown;
 use shard::presence::container::Network;
+use shard::presence::endpoint_id::EndpointId;
 use shard::presence::publication::EntityTag;
 use shard::slot::Slot;
-use shard::subscription::dialog::{Format, LocalTag, Package};
+use shard::subscription::dialog::{Away, Format, LocalTag, Package};
 use shard::subscription::watch::{Action, Origin, Resource, Scope, Wish};
+use shard::time::Timestamp;
 use transport::flow::Flow;
 use transport::sip::uri::{Scheme, Uri};
 use transport::sip::{Method, Name, Request};
@@ -66,6 +69,8 @@ pub struct Circumstances<'c> {
     pub profile: &'c profile::Profile,
     /// Who is a user of this deployment.
     pub users: &'c dyn Users,
+    /// Which endpoint registered over this connection, and when by its shard's clock.
+    pub registered: Option<(EndpointId, Timestamp)>,
 }
 
 impl Circumstances<'_> {
@@ -166,6 +171,10 @@ pub struct Poll {
     pub format: Format,
     /// What is looked at.
     pub wish: PollWish,
+    /// What is looked at in other shards afterwards: a slot of each, addresses and categories.
+    pub elsewhere: Vec<(Slot, Vec<(Vec<String>, Vec<Category>)>)>,
+    /// What was found so far.
+    pub found: Shown,
 }
 
 /// What is looked at.
@@ -179,6 +188,17 @@ pub enum PollWish {
     Contacts(bool),
     /// Categories of many: addresses and categories.
     Categories(Vec<(Vec<String>, Vec<Category>)>),
+}
+
+/// How a poll goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PollStep {
+    /// It was an answer to an earlier question.
+    Repeated,
+    /// Another shard is to be asked.
+    Next,
+    /// Everything was found.
+    Done,
 }
 
 impl Poll {
@@ -207,6 +227,50 @@ impl Poll {
             network: extras.network,
             format,
             wish,
+            elsewhere: Vec::new(),
+            found: Shown::default(),
+        }
+    }
+
+    /// The same, which looks in other shards as well: at what is watched there.
+    #[must_use]
+    pub fn with_elsewhere(mut self, extras: &Extras<'_>, map: &PoolMap) -> Poll {
+        for resource in &extras.abroad.resources {
+            let Away::Watch(categories) = &resource.deed else {
+                continue;
+            };
+            let slot = Slot::of(resource.address);
+            let looked = (vec![resource.address.to_owned()], categories.clone());
+            let same = |(other, _): &&mut (Slot, _)| map.shard_of(*other) == map.shard_of(slot);
+            match self.elsewhere.iter_mut().find(same) {
+                Some((_, all)) => all.push(looked),
+                None => self.elsewhere.push((slot, vec![looked])),
+            }
+        }
+        self
+    }
+
+    /// Takes what was found in one shard; tells whether another one is to be asked now. What comes twice,
+    /// because it was asked for twice, is not taken.
+    pub fn take(&mut self, shown: &Shown) -> PollStep {
+        if let PollWish::Categories(actions) = &self.wish {
+            let asked = actions.iter().flat_map(|(addresses, _)| addresses);
+            let found = shown.views.iter().map(|view| view.presentity.as_str());
+            if !asked.map(String::as_str).eq(found) {
+                return PollStep::Repeated;
+            }
+        }
+        self.found.cseq = self.found.cseq.max(shown.cseq);
+        self.found.views.extend(shown.views.iter().cloned());
+        self.found
+            .over_quota
+            .extend(shown.over_quota.iter().cloned());
+        match self.elsewhere.pop() {
+            Some((slot, wish)) => {
+                (self.slot, self.wish) = (slot, PollWish::Categories(wish));
+                PollStep::Next
+            }
+            None => PollStep::Done,
         }
     }
 

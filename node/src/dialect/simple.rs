@@ -280,6 +280,7 @@ fn extras<'s>(
         return None;
     }
     Some(Box::new(Extras {
+        abroad: Default::default(),
         network,
         delivery,
         piggyback,

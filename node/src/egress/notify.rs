@@ -64,7 +64,8 @@ fn write_body(
         ..
     } = *notice;
     let method = match delivery {
-        Delivery::Notify => "NOTIFY",
+        // A relay is no message: the machine makes parcels of it, and no notice.
+        Delivery::Notify | Delivery::Relay => "NOTIFY",
         Delivery::Benotify => "BENOTIFY",
     };
     // The head without its addresses is some 350 bytes.

@@ -14,7 +14,9 @@ use shard::machine::command::Ticket;
 use shard::machine::crossing::Answer;
 use shard::machine::effect::{Effect, Notice, Shown};
 use shard::machine::outcome::Outcome;
+use shard::machine::parcel::Parcel;
 use shard::runner::Sink;
+use shard::slot::Slot;
 use shard::subscription::view::View;
 use transport::dialog::Target;
 use transport::io::Mailbox;
@@ -77,6 +79,15 @@ pub enum Deed {
         rendering: Arc<Rendering>,
         /// Which of them.
         notices: Vec<Notice>,
+    },
+    /// Bring a parcel into the logs of other shards.
+    Send {
+        /// The slot that keeps it.
+        slot: Slot,
+        /// Its number there.
+        number: u64,
+        /// What, and for whom.
+        parcel: Arc<Parcel>,
     },
 }
 
@@ -268,6 +279,19 @@ impl Sink for Outbox {
                     // An answer leaves before what its request set off, here as on other nodes.
                     self.send_replies();
                     self.spread(view, notices);
+                }
+                Effect::Send {
+                    slot,
+                    number,
+                    parcel,
+                } => {
+                    // Parcels of one slot by one worker, so that each is carried once.
+                    let worker = usize::from(slot.number()) % self.deeds.len();
+                    self.deeds[worker].push(Deed::Send {
+                        slot,
+                        number,
+                        parcel,
+                    });
                 }
             }
         }

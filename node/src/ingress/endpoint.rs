@@ -4,23 +4,25 @@
 //! came for a shard goes to its log as one batch. Outcomes come back as mail and are answered through
 //! the transaction that waits; notices are written and sent. Nothing here blocks.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::{Bytes, BytesMut};
-use shard::machine::codec::encode_request;
+use shard::machine::codec::{encode_parcel, encode_request};
 use shard::machine::command::{self, Command, Ticket};
 use shard::machine::crossing::{Answer as Found, decode_question, encode_question};
 use shard::machine::effect::{Notice, Shown, SubscriptionState};
 use shard::machine::outcome::{Outcome, Refusal, RequestKey};
+use shard::machine::parcel;
 use shard::presence::contacts::Custody;
 use shard::presence::limits::{ENTRY_BYTES_MAX, ENTRY_REQUESTS_MAX};
 use shard::runner::Job;
 use shard::slot::Slot;
 use shard::subscription::dialog::{Delivery, DialogKey, EndReason, EndpointId, Format};
 use shard::subscription::view::{Seen, View};
+use shard::time::Timestamp;
 use transport::dialog::{DialogRoute, Target};
 use transport::flow::{Flow, Transport};
 use transport::io::worker::{
@@ -34,6 +36,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::blustar_login::{BlustarLogin, Step};
 use super::admission::{LEADERLESS_S, retry_after_s};
 use super::chance::Chance;
+use super::courier::{Courier, Errand as Carried, ParcelKey, Ways};
 use super::errand::Errands;
 use super::identity::{Identity, Verdict};
 use super::ntlm::Opaque;
@@ -46,8 +49,8 @@ use crate::contact_store::ContactStore;
 use crate::dialect::enhanced::answer::{self, Here};
 use crate::dialect::enhanced::endpoint as enhanced_endpoint;
 use crate::dialect::{
-    self, Answer, Aside, Circumstances, Grace, Identified, Policy, Scratch, Translated, refusal,
-    register, simple,
+    self, Answer, Aside, Circumstances, Grace, Identified, Policy, PollStep, Scratch, Translated,
+    refusal, register, simple,
 };
 use crate::dialect::blustar;
 use crate::dialect::profile::Profile;
@@ -129,6 +132,7 @@ pub struct Endpoint {
     abroad: VecDeque<(Millis, Ticket)>,
     contacts: Contacts,
     errands: Errands,
+    courier: Courier,
     overtaken: Overtaken,
     /// Which endpoint speaks over which connection.
     connected: HashMap<u64, Lost>,
@@ -160,6 +164,8 @@ struct Lost {
     address: String,
     endpoint: EndpointId,
     target: Vec<u8>,
+    /// When it registered over this connection, by its shard's clock.
+    registered_at: Timestamp,
 }
 
 /// What a request comes to that asks nothing of the machine.
@@ -208,6 +214,7 @@ impl Endpoint {
             abroad: VecDeque::new(),
             overtaken: Overtaken::default(),
             errands: Errands::new(shared.traffic.me(), number, first),
+            courier: Courier::default(),
             contacts: Contacts::default(),
             connected: HashMap::new(),
             lost: VecDeque::new(),
@@ -376,16 +383,48 @@ impl Endpoint {
         self.propose(shard, key, ticket, command);
     }
 
-    /// Makes known, in their own shards, who is watched from a dialog of this one.
-    fn introduce(&mut self, aside: &Aside, key: RequestKey) {
-        let Aside::Batch { introductions, .. } = aside else {
-            return;
+    /// Lets the courier choose, by where the shards are now, and proposes what it chose.
+    fn carry(
+        &mut self,
+        wire: &mut Wire,
+        choose: impl FnOnce(&mut Courier, &Ways<'_>, &mut dyn FnMut() -> Ticket) -> Vec<Carried>,
+    ) {
+        let routes = Arc::clone(&self.routes);
+        let ways = Ways {
+            version: self.routes_version,
+            count: routes.count(),
+            shard_of: &|slot| routes.shard_of(slot),
+            leads: &|shard| matches!(routes.leader(shard), Leader::Here(_)),
         };
-        for (number, introduction) in (1..).zip(introductions) {
-            let shard = self.routes.shard_of(Slot::of(&introduction.address));
-            // A repeat of the request introduces nobody twice: the list knows who is in it.
-            let key = RequestKey(key.0.wrapping_add(number));
-            self.run_errand(shard, key, introduction.command());
+        let errands = &mut self.errands;
+        let chosen = choose(&mut self.courier, &ways, &mut || errands.ticket());
+        for carried in chosen {
+            let gathering = &mut self.batches[carried.shard];
+            let key = parcel::key_of(carried.key.0, carried.key.1);
+            let command = carried.parcel.command();
+            encode_parcel(command, key, carried.ticket, &mut gathering.encoded);
+            let end = gathering.encoded.len();
+            gathering.requests.push((carried.ticket, end));
+            if gathering.is_full() {
+                self.submit(carried.shard, wire);
+            }
+        }
+        if let Some(next) = self.courier.next() {
+            wire.wake_at(next);
+        }
+    }
+
+    /// Parcels have arrived wherever they were to: the logs that keep them are told.
+    fn sign_for_parcels(&mut self) {
+        let mut by_shard: BTreeMap<usize, Vec<ParcelKey>> = BTreeMap::new();
+        for key in self.courier.take_arrived() {
+            let shard = self.routes.shard_of(key.0);
+            by_shard.entry(shard).or_default().push(key);
+        }
+        for (shard, parcels) in by_shard {
+            let key =
+                RequestKey(u128::from(self.chance.draw()) << 64 | u128::from(self.chance.draw()));
+            self.run_errand(shard, key, Command::Delivered { parcels });
         }
     }
 
@@ -436,6 +475,7 @@ impl Endpoint {
         request: &Request,
         flow: &Flow,
         endpoints: &[shard::presence::endpoint::Endpoint],
+        registered_at: Timestamp,
     ) {
         let own = enhanced_endpoint(request);
         let registered = endpoints
@@ -451,6 +491,7 @@ impl Endpoint {
             address: to.map_or_else(|_| String::new(), |to| dialect::address_of(&to)),
             endpoint: own,
             target: registered.target.to_vec(),
+            registered_at,
         };
         self.connected.insert(flow.number, lost);
     }
@@ -618,7 +659,9 @@ impl Endpoint {
         let gathered = std::mem::take(&mut gathering.requests);
         let mut begin = 0;
         for (ticket, end) in &gathered {
-            if Errands::is_one(*ticket) {
+            if self.courier.shard_of(*ticket).is_some() {
+                // The courier has it.
+            } else if Errands::is_one(*ticket) {
                 let encoded = requests.slice(begin..*end);
                 let look = self.errands.begin(*ticket, shard, encoded, wire.now());
                 wire.wake_at(look);
@@ -735,6 +778,10 @@ impl Endpoint {
                 incoming.local,
             ),
             users: &*self.shared.users,
+            registered: self
+                .connected
+                .get(&incoming.flow.number)
+                .map(|known| (known.endpoint, known.registered_at)),
         };
         match dialect::translate(request, &circumstances, scratch) {
             Translated::Answered(answer) => Err(answer.into()),
@@ -755,7 +802,6 @@ impl Endpoint {
                     method,
                 );
                 self.propose(shard, key, self.waiting.next_ticket(), command);
-                self.introduce(&aside, key);
                 Ok((
                     shard,
                     What::Outcome {
@@ -825,7 +871,7 @@ impl Endpoint {
         let Some(waiting) = self.waiting.look(ticket) else {
             return;
         };
-        let shard = waiting.shard;
+        let shard = waiting.asked_shard(&self.routes);
         let Some(question) = waiting.what.question() else {
             return;
         };
@@ -862,7 +908,10 @@ impl Endpoint {
     /// Tells the one who waits.
     fn reply(&mut self, ticket: Ticket, outcome: &Outcome, shown: Option<&Shown>, wire: &mut Wire) {
         if Errands::is_one(ticket) {
-            return self.errands.done(ticket);
+            if !self.courier.answered(ticket) {
+                self.errands.done(ticket);
+            }
+            return;
         }
         let Some(waiting) = self.leave(ticket) else {
             return;
@@ -877,8 +926,9 @@ impl Endpoint {
             ..
         } = waiting;
         self.shared.metrics.queue_delay_ms(wire.now().0 - since.0);
-        if let (Outcome::Registered { endpoints, .. }, Aside::Registration) = (outcome, &aside) {
-            self.remember(&request, &flow, endpoints);
+        if let (Outcome::Registered { endpoints, at, .. }, Aside::Registration) = (outcome, &aside)
+        {
+            self.remember(&request, &flow, endpoints, *at);
         }
         if let (
             Outcome::Subscribed { expires_s, .. } | Outcome::Piggybacked { expires_s, .. },
@@ -1025,14 +1075,20 @@ impl Endpoint {
     /// Requests came back from where they were sent; perhaps with a better address.
     fn redirected(&mut self, tickets: &[Ticket], leader: Option<NodeNumber>, wire: &mut Wire) {
         let mut heard = None;
+        let soon = Millis(wire.now().0 + RETRY_MS);
         for ticket in tickets {
-            let Some(waiting) = self.waiting.look(*ticket) else {
+            let own = self.courier.shard_of(*ticket);
+            let own = own.or_else(|| self.errands.shard_of(*ticket));
+            let waiting = self.waiting.look(*ticket);
+            let asked = waiting.map(|waiting| waiting.asked_shard(&self.routes));
+            let Some(shard) = own.or(asked) else {
                 continue;
             };
-            if heard != Some(waiting.shard) {
-                heard = Some(waiting.shard);
-                self.routes.hear(waiting.shard, leader);
+            if heard != Some(shard) {
+                heard = Some(shard);
+                self.routes.hear(shard, leader);
             }
+            self.courier.refused(*ticket, soon);
         }
         self.retry_later(tickets, wire);
     }
@@ -1060,17 +1116,30 @@ impl Endpoint {
     /// Answers a poll: everything is in the 200.
     fn show_poll(&mut self, ticket: Ticket, shown: &Shown, wire: &mut Wire) {
         let Some(Waiting {
+            what: What::Poll(poll),
+            ..
+        }) = self.waiting.look(ticket)
+        else {
+            return;
+        };
+        match poll.take(shown) {
+            PollStep::Repeated => return,
+            PollStep::Next => return self.ask(ticket, wire),
+            PollStep::Done => {}
+        }
+        let Some(Waiting {
             transaction,
             request,
             flow,
             aside,
             association,
-            what: What::Poll(_),
+            what: What::Poll(poll),
             ..
         }) = self.leave(ticket)
         else {
             return;
         };
+        let shown = &poll.found;
         //= MS-PRES 3.10.4
         //# after the move a client that says ms-ucs is shown no list, not even once
         if let Some(Seen::Contacts { list, ucs: true }) = shown.views.first().map(|view| &view.seen)
@@ -1303,6 +1372,16 @@ impl TransactionUser for Endpoint {
                                 self.notify(&rendering, notice, wire);
                             }
                         }
+                        Deed::Send {
+                            slot,
+                            number,
+                            parcel,
+                        } => {
+                            let (key, now) = ((slot, number), wire.now());
+                            self.carry(wire, |courier, ways, ticket| {
+                                courier.take(key, parcel, ways, now, ticket)
+                            });
+                        }
                     }
                 }
             }
@@ -1384,6 +1463,7 @@ impl TransactionUser for Endpoint {
         for ticket in due {
             self.try_again(ticket, wire);
         }
+        self.carry(wire, |courier, ways, ticket| courier.due(ways, now, ticket));
         let (errands, next) = self.errands.due(now);
         if let Some(next) = next {
             wire.wake_at(next);
@@ -1398,6 +1478,7 @@ impl TransactionUser for Endpoint {
     }
 
     fn end_of_turn(&mut self, wire: &mut Wire) {
+        self.sign_for_parcels();
         for shard in 0..self.batches.len() {
             if !self.batches[shard].requests.is_empty() {
                 self.submit(shard, wire);

@@ -1,6 +1,10 @@
 //! Requests of the node itself: the end of a dialog whose watcher is gone, of an endpoint whose connection
-//! was lost, an introduction. Nobody waits for their outcome, but they are to be done: each is sent
-//! again, under its key, until the log has it or its time is up.
+//! was lost, a contact list that is to be moved, the word that parcels have arrived. Nobody waits for their
+//! outcome, but they are to be done: each is sent again, under its key, until the log has it or its time is up.
+//!
+//! They are remembered here only, because nothing is lost for ever with this node: a dialog and an endpoint
+//! end with their time, a list is moved at its client's next sign-in, a parcel is handed out again. What no
+//! time would mend is a parcel of a shard ([`super::courier`]).
 
 use std::collections::VecDeque;
 
@@ -11,11 +15,14 @@ use transport::transaction::Millis;
 use crate::egress::outbox::{ERRAND, tickets_of};
 use crate::peer::NodeNumber;
 
-/// How long an errand is tried: several elections, and the life of a remembered outcome.
-const BUDGET_MS: u64 = 30_000;
+/// How long an errand is tried: as long as a shard is away while somebody starts its nodes again.
+const BUDGET_MS: u64 = 600_000;
 
 /// How soon it is tried again.
 const AGAIN_MS: u64 = 500;
+
+/// How long that becomes: twice as long each time, up to this.
+const AGAIN_MAX_MS: u64 = 8_000;
 
 /// Errands at a time, each a few hundred bytes: who cannot be reached for long loses the oldest.
 const ERRANDS_MAX: usize = 65_536;
@@ -28,6 +35,7 @@ struct Errand {
     encoded: Bytes,
     since: Millis,
     next: Millis,
+    pause_ms: u64,
 }
 
 /// The errands of one worker, oldest first.
@@ -73,8 +81,17 @@ impl Errands {
             encoded,
             since: now,
             next,
+            pause_ms: AGAIN_MS,
         });
         next
+    }
+
+    /// The shard that one was proposed to.
+    #[must_use]
+    pub fn shard_of(&self, ticket: Ticket) -> Option<usize> {
+        let open = &self.open;
+        let place = open.binary_search_by_key(&ticket.0, |errand| errand.ticket.0);
+        place.ok().map(|place| open[place].shard)
     }
 
     /// One is done.
@@ -94,7 +111,8 @@ impl Errands {
         let mut due = Vec::new();
         for errand in &mut self.open {
             if errand.next <= now {
-                errand.next = Millis(now.0 + AGAIN_MS);
+                errand.pause_ms = (errand.pause_ms * 2).min(AGAIN_MAX_MS);
+                errand.next = Millis(now.0 + errand.pause_ms);
                 due.push((errand.shard, errand.ticket, errand.encoded.clone()));
             }
         }
@@ -122,6 +140,9 @@ mod tests {
         errands.done(one);
         let (due, _) = errands.due(Millis(2_000));
         assert_eq!(due, [(1, other, Bytes::from_static(b"b"))]);
-        assert_eq!(errands.due(Millis(30_100)), (vec![], None));
+        assert_eq!(errands.due(Millis(2_999)), (vec![], Some(Millis(3_000))));
+        assert_eq!(errands.shard_of(other), Some(1));
+        assert_eq!(errands.due(Millis(600_100)), (vec![], None));
+        assert_eq!(errands.shard_of(other), None);
     }
 }

@@ -16,6 +16,7 @@ use transport::sip::Request;
 use transport::transaction::Millis;
 
 use super::ntlm::Opaque;
+use super::route::Routes;
 use crate::dialect::{Answer, Aside, Fetch, Poll};
 use crate::egress::outbox::{NUMBER_BITS, tickets_of};
 use crate::peer::NodeNumber;
@@ -29,7 +30,7 @@ pub struct Waiting {
     pub request: Request,
     /// What it came in by.
     pub flow: Flow,
-    /// Which shard it waits for.
+    /// Which shard's permit it has; the one it waits for, at first.
     pub shard: usize,
     /// When it came.
     pub since: Millis,
@@ -39,6 +40,17 @@ pub struct Waiting {
     pub aside: Aside,
     /// What the answer is signed with.
     pub association: Option<Opaque>,
+}
+
+impl Waiting {
+    /// Which shard it waits for now: a poll goes from one to the next.
+    #[must_use]
+    pub fn asked_shard(&self, routes: &Routes) -> usize {
+        match &self.what {
+            What::Poll(poll) => routes.shard_of(poll.slot),
+            What::Outcome { .. } | What::View(_) | What::Doubt { .. } => self.shard,
+        }
+    }
 }
 
 /// What a request waits for.

@@ -91,6 +91,10 @@ pub struct ShardReport {
     pub slots: usize,
     /// Requests in flight.
     pub in_flight: usize,
+    /// What it has yet to tell other shards; more than a few for long means that one of those is away.
+    pub parcels: u64,
+    /// What it will not tell them, because too much waited.
+    pub parcels_lost: u64,
     /// The nodes that are to hold it; the first is to lead.
     pub replicas: Vec<u64>,
 }

@@ -71,6 +71,17 @@ impl Phone {
         }
     }
 
+    /// Says this and is gone, with something unread in its buffer: the connection is not closed but reset.
+    pub fn leave(self, words: &str) {
+        let Wire::Tcp(mut stream, ..) = self.wire else {
+            panic!("a socket without a connection cannot leave it");
+        };
+        stream.set_read_timeout(Some(PATIENCE)).expect("set");
+        let unread = stream.peek(&mut [0]);
+        assert_eq!(unread.expect("an answer comes"), 1, "nobody has read it");
+        stream.write_all(words.as_bytes()).expect("sent");
+    }
+
     /// The next message, or `None` when nothing comes in time.
     pub fn receive(&mut self, patience: Duration) -> Option<Message> {
         let until = Instant::now() + patience;

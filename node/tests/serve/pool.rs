@@ -17,7 +17,7 @@ use super::phone::{Phone, Publisher, Watch, document, told};
 use super::server::{PATIENCE, Server};
 
 /// A pool of processes on loopback.
-struct Pool {
+pub struct Pool {
     folder: tempfile::TempDir,
     ports: Vec<[u16; 3]>,
     nodes: Vec<Option<Server>>,
@@ -42,12 +42,23 @@ fn free_ports() -> [u16; 3] {
 
 impl Pool {
     fn start(nodes: usize, shards: u16) -> Pool {
+        Pool::start_with(nodes, shards, "")
+    }
+
+    /// The same with these settings on every node: the text of its node.toml.
+    pub fn start_with(nodes: usize, shards: u16, settings: &str) -> Pool {
         let mut pool = Pool {
             folder: tempfile::tempdir().expect("a folder"),
             ports: (0..nodes).map(|_| free_ports()).collect(),
             nodes: (0..nodes).map(|_| None).collect(),
             more: vec!["--shards".to_owned(), shards.to_string()],
         };
+        let file = pool.folder.path().join("node.toml");
+        std::fs::write(&file, settings).expect("written");
+        let file = file.to_str().expect("a path of text").to_owned();
+        let domain = ["--domain", "contoso.com", "--config"].map(str::to_owned);
+        pool.more.extend(domain);
+        pool.more.push(file);
         for node in 0..nodes {
             pool.run(node);
         }
@@ -60,7 +71,7 @@ impl Pool {
     }
 
     /// Starts a node, or starts it again with what it had.
-    fn run(&mut self, node: usize) {
+    pub fn run(&mut self, node: usize) {
         let seed = format!("127.0.0.1:{}", self.ports[0][2]);
         let mut more: Vec<&str> = self.more.iter().map(String::as_str).collect();
         if node > 0 {
@@ -71,11 +82,11 @@ impl Pool {
         self.nodes[node] = Some(server);
     }
 
-    fn node(&self, node: usize) -> &Server {
+    pub fn node(&self, node: usize) -> &Server {
         self.nodes[node].as_ref().expect("it runs")
     }
 
-    fn kill(&mut self, node: usize) {
+    pub fn kill(&mut self, node: usize) {
         self.nodes[node].take().expect("it runs").kill();
     }
 
@@ -86,7 +97,7 @@ impl Pool {
     }
 
     /// Who leads each shard, as a node sees it.
-    fn leaders(&self, node: usize) -> Vec<Option<u64>> {
+    pub fn leaders(&self, node: usize) -> Vec<Option<u64>> {
         let seen = self.seen_by(node);
         let shards = seen["shards"].as_array().expect("shards").clone();
         shards
@@ -96,7 +107,7 @@ impl Pool {
     }
 
     /// Waits until every node has every shard, all are ready, and no node leads more than its share.
-    fn wait_until_spread(&self, shards: usize) {
+    pub fn wait_until_spread(&self, shards: usize) {
         let until = Instant::now() + PATIENCE;
         let nodes = self.nodes.len();
         loop {

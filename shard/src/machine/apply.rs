@@ -22,7 +22,7 @@ use crate::presence::enhanced::{Changes, Enhanced, Profile};
 use crate::presence::limits::{REPLY_MEMORY_MS, WATCHERS_MAX};
 use crate::presence::publication::{EntityTag, Publication, Publish};
 use crate::slot::{Aor, Slot};
-use crate::subscription::dialog::{Dialog, DialogKey, EndReason, Package};
+use crate::subscription::dialog::{Delivery, Dialog, DialogKey, EndReason, Package};
 use crate::subscription::view::View;
 use crate::subscription::watch::Watch;
 use crate::time::Timestamp;
@@ -89,6 +89,10 @@ pub struct Counts {
     pub dialogs: u64,
     /// Remembered outcomes.
     pub replies: u64,
+    /// What other shards have yet to be told.
+    pub parcels: u64,
+    /// What they will not be told, because too much waited: since this replica began.
+    pub parcels_lost: u64,
 }
 
 impl Machine {
@@ -144,7 +148,27 @@ impl Machine {
         }
         self.notices
             .tell(&mut self.store, self.now, &mut self.history, effects);
+        self.send(matches!(entry.act, Act::TermStart { .. }), effects);
         self.history.close(index, self.now);
+    }
+
+    /// Hands over what other shards are to be told: what this entry has made, or all that is left.
+    fn send(&mut self, all: bool, effects: &mut Vec<Effect>) {
+        let mut parcels = self.store.take_posted();
+        if all {
+            parcels = self.store.parcels();
+        }
+        for (slot, number) in parcels {
+            if let Some(parcel) = self.store.parcel(slot, number) {
+                let parcel = Arc::clone(parcel);
+                self.history.send(slot, number, &parcel);
+                effects.push(Effect::Send {
+                    slot,
+                    number,
+                    parcel,
+                });
+            }
+        }
     }
 
     /// What the leader attests must be true here.
@@ -175,14 +199,15 @@ impl Machine {
                         notices.changed(&aor, changes);
                         ended
                     });
-                    if !ended.is_empty() {
-                        self.end_dialogs_of(aor.as_str(), &ended);
-                    }
+                    self.endpoints_ended(aor.as_str(), &ended);
                 }
                 Due::Dialog(slot, key) => {
-                    let ends = |dialog: &mut Dialog| dialog.expires_at <= at;
-                    if self.store.change_dialog(slot, key, ends) == Some(true) {
-                        self.end_dialog(slot, key, EndReason::Timeout);
+                    match self.store.dialog(slot, key).map(|d| d.expires_at <= at) {
+                        Some(true) => {
+                            self.end_dialog(slot, key, EndReason::Timeout);
+                        }
+                        Some(false) => self.renew_relays(slot, key),
+                        None => {}
                     }
                 }
             }
@@ -194,7 +219,8 @@ impl Machine {
     fn notify_again(&mut self, before: Timestamp) {
         let recent = |at: Timestamp| at.0.saturating_add(REPLY_MEMORY_MS) >= before.0;
         for (key, dialog) in self.store.dialogs() {
-            if !recent(dialog.notified_at) {
+            // What is said to other shards waits until they have it, and needs no repetition.
+            if !recent(dialog.notified_at) || dialog.delivery == Delivery::Relay {
                 continue;
             }
             match dialog.watch.as_deref().and_then(Watch::batch) {
@@ -273,9 +299,7 @@ impl Machine {
             }
             Ok((outcome, registered.ended))
         })?;
-        if !ended.is_empty() {
-            self.end_dialogs_of(register.aor, &ended);
-        }
+        self.endpoints_ended(register.aor, &ended);
         Ok(outcome)
     }
 
@@ -398,6 +422,7 @@ impl Machine {
             // It may have begun before its publisher's own client was there.
             self.enlist(slot, key, "");
             self.enlist_members(slot, key, "");
+            self.renew_relays(slot, key);
         }
         Ok(Outcome::Subscribed {
             local_tag,
@@ -414,7 +439,8 @@ impl Machine {
     ) -> Option<()> {
         let dialog = self.store.remove_dialog(slot, key)?;
         self.client_gone(&dialog);
-        if reason.is_told() {
+        // Whoever asked for a relay knows when it ends.
+        if reason.is_told() && dialog.delivery != Delivery::Relay {
             self.notices.gone(key, dialog, reason, self.now);
         }
         Some(())

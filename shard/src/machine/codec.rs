@@ -111,44 +111,71 @@ pub fn encode_request(request: &Request<'_>, out: &mut BytesMut) {
         _ => 1_024,
     });
     behind_length(out, |out| {
-        out.put_u8(match request.command {
-            Command::Register(_) => command::REGISTER,
-            Command::Publish(_) => command::PUBLISH,
-            Command::Subscribe(_) => command::SUBSCRIBE,
-            Command::Resubscribe(_) => command::RESUBSCRIBE,
-            Command::EndDialog { .. } => command::END_DIALOG,
-            ref enhanced => codec_enhanced::number_of(enhanced),
-        });
+        out.put_u8(number_of(&request.command));
         out.put_u128_le(request.key.0);
         out.put_u64_le(request.ticket.0);
-        match &request.command {
-            Command::Register(register) => encode_register(register, out),
-            Command::Publish(publish) => encode_publish(publish, out),
-            Command::Subscribe(subscribe) => encode_subscribe(subscribe, out),
-            Command::Resubscribe(resubscribe) => {
-                out.put_u16_le(resubscribe.slot.number());
-                out.put_u128_le(resubscribe.dialog.0);
-                out.put_u32_le(resubscribe.cseq);
-                out.put_u32_le(resubscribe.expires_s);
-                put_slice(resubscribe.target, out);
-                values::put_option(
-                    resubscribe.extras.as_deref(),
-                    out,
-                    codec_enhanced::put_extras,
-                );
-            }
-            Command::EndDialog {
-                slot,
-                dialog,
-                reason,
-            } => {
-                out.put_u16_le(slot.number());
-                out.put_u128_le(dialog.0);
-                out.put_u8(*reason as u8);
-            }
-            enhanced => codec_enhanced::put(enhanced, out),
-        }
+        put_command(&request.command, out);
     });
+}
+
+/// Appends a command alone, for a parcel: its number and what it says.
+pub(super) fn encode_command(command: &Command<'_>, out: &mut BytesMut) {
+    out.put_u8(number_of(command));
+    put_command(command, out);
+}
+
+/// Appends the request that brings a parcel's command into a log.
+pub fn encode_parcel(command: &[u8], key: RequestKey, ticket: Ticket, out: &mut BytesMut) {
+    let Some((number, says)) = command.split_first() else {
+        return;
+    };
+    behind_length(out, |out| {
+        out.put_u8(*number);
+        out.put_u128_le(key.0);
+        out.put_u64_le(ticket.0);
+        out.put_slice(says);
+    });
+}
+
+fn number_of(command: &Command<'_>) -> u8 {
+    match command {
+        Command::Register(_) => command::REGISTER,
+        Command::Publish(_) => command::PUBLISH,
+        Command::Subscribe(_) => command::SUBSCRIBE,
+        Command::Resubscribe(_) => command::RESUBSCRIBE,
+        Command::EndDialog { .. } => command::END_DIALOG,
+        enhanced => codec_enhanced::number_of(enhanced),
+    }
+}
+
+fn put_command(command: &Command<'_>, out: &mut BytesMut) {
+    match command {
+        Command::Register(register) => encode_register(register, out),
+        Command::Publish(publish) => encode_publish(publish, out),
+        Command::Subscribe(subscribe) => encode_subscribe(subscribe, out),
+        Command::Resubscribe(resubscribe) => {
+            out.put_u16_le(resubscribe.slot.number());
+            out.put_u128_le(resubscribe.dialog.0);
+            out.put_u32_le(resubscribe.cseq);
+            out.put_u32_le(resubscribe.expires_s);
+            put_slice(resubscribe.target, out);
+            values::put_option(
+                resubscribe.extras.as_deref(),
+                out,
+                codec_enhanced::put_extras,
+            );
+        }
+        Command::EndDialog {
+            slot,
+            dialog,
+            reason,
+        } => {
+            out.put_u16_le(slot.number());
+            out.put_u128_le(dialog.0);
+            out.put_u8(*reason as u8);
+        }
+        enhanced => codec_enhanced::put(enhanced, out),
+    }
 }
 
 fn encode_register(register: &Register<'_>, out: &mut BytesMut) {
@@ -353,7 +380,7 @@ fn request<'a>(cursor: &mut Cursor<'a>) -> Result<Request<'a>, Unreadable> {
     })
 }
 
-fn slot(cursor: &mut Cursor<'_>) -> Result<Slot, Unreadable> {
+pub(super) fn slot(cursor: &mut Cursor<'_>) -> Result<Slot, Unreadable> {
     match Slot::new(cursor.u16()?) {
         Some(slot) => Ok(slot),
         None => cursor.wrong("a slot's number before here"),

@@ -15,7 +15,16 @@
 //! 17 mirror contacts    presentity delta_num:u32 change* home:u8 contacts_max:u32
 //! 32 sign off           presentity [tag] client:u64
 //! 33 lose dialog        slot:u16 dialog:u128 target
-//! extras := network:u8 delivery:u8 piggyback:u8 [endpoint] registered:u8 display_name wish [watchers_max:u32]
+//! 24 endpoint gone      watcher endpoint:16 at:u64
+//! 25 relay watch        presentity sink generation:u64 watcher network:u8 display_name [context] format:u8
+//!                       category* expires:u32 watchers_max:u32
+//! 26 relay end          presentity sink generation:u64
+//! 27 relayed            sink presentity generation:u64 revision:u32 [view]
+//! 28 delivered          (slot:u16 number:u64)*
+//! sink   := slot:u16 dialog:u128
+//! extras := network:u8 delivery:u8 piggyback:u8 [endpoint] registered:u8 display_name wish [watchers_max:u32
+//!           [abroad]]
+//! abroad := [registered_at:u64] (address [context] (0 hinted | 1 watch category* | 2 unwatch category*))*
 //! wish   := 0 document | 1 own scope:u8 | 2 contacts ucs:u8 | 3 categories action* | 4 same
 //!         | 5 list [client:u64] (uri address origin:u8)*
 //! action := subscribe:u8 (address [context])* category*
@@ -23,7 +32,10 @@
 
 use bytes::{BufMut, BytesMut};
 
-use crate::machine::command::{Command, Extras, PublishInstances};
+use crate::machine::codec;
+use crate::machine::command::{
+    Abroad, Command, Elsewhere, Extras, PublishInstances, RelayWatch, Relayed, Sink,
+};
 use crate::machine::cursor::{Cursor, Unreadable, put_slice};
 use crate::machine::values::{
     self, flag, list, numbered, option, put_flag, put_list, put_option, put_text,
@@ -33,8 +45,9 @@ use crate::presence::delegate::DelegateAct;
 use crate::presence::instance::{Deed, Publication, Wished};
 use crate::presence::limits::WATCHERS_MAX;
 use crate::slot::Slot;
-use crate::subscription::dialog::{Delivery, DialogKey, EndpointId};
+use crate::subscription::dialog::{Away, Delivery, DialogKey, EndpointId, Format};
 use crate::subscription::watch::{Action, ClientId, Entry, Origin, Resource, Scope, Wish};
+use crate::time::Timestamp;
 
 const PUBLISH_INSTANCES: u8 = 6;
 const SET_MEMBERS: u8 = 7;
@@ -50,6 +63,11 @@ const CONTACTS_ARRIVED: u8 = 16;
 const MIRROR_CONTACTS: u8 = 17;
 const SIGN_OFF: u8 = 32;
 const LOSE_DIALOG: u8 = 33;
+const ENDPOINT_GONE: u8 = 24;
+const RELAY_WATCH: u8 = 25;
+const RELAY_END: u8 = 26;
+const RELAYED: u8 = 27;
+const DELIVERED: u8 = 28;
 
 /// The number of a command of enhanced presence.
 pub(super) fn number_of(command: &Command<'_>) -> u8 {
@@ -68,6 +86,11 @@ pub(super) fn number_of(command: &Command<'_>) -> u8 {
         Command::MirrorContacts { .. } => MIRROR_CONTACTS,
         Command::SignOff { .. } => SIGN_OFF,
         Command::LoseDialog { .. } => LOSE_DIALOG,
+        Command::EndpointGone { .. } => ENDPOINT_GONE,
+        Command::RelayWatch(_) => RELAY_WATCH,
+        Command::RelayEnd { .. } => RELAY_END,
+        Command::Relayed(_) => RELAYED,
+        Command::Delivered { .. } => DELIVERED,
         Command::Register(_)
         | Command::Publish(_)
         | Command::Subscribe(_)
@@ -220,6 +243,50 @@ pub(super) fn put(command: &Command<'_>, out: &mut BytesMut) {
             out.put_u128_le(dialog.0);
             put_slice(target, out);
         }
+        Command::EndpointGone {
+            watcher,
+            endpoint,
+            at,
+        } => {
+            put_text(watcher, out);
+            out.put_slice(&endpoint.0);
+            out.put_u64_le(at.0);
+        }
+        Command::RelayWatch(watch) => {
+            put_text(watch.presentity, out);
+            put_sink(watch.sink, out);
+            out.put_u64_le(watch.generation);
+            put_text(watch.watcher, out);
+            out.put_u8(watch.network as u8);
+            put_text(watch.display_name, out);
+            put_option(watch.context, out, |context, out| put_slice(context, out));
+            out.put_u8(watch.format as u8);
+            put_list(watch.categories.iter(), out, values::put_category);
+            out.put_u32_le(watch.expires_s);
+            out.put_u32_le(watch.watchers_max);
+        }
+        Command::RelayEnd {
+            presentity,
+            sink,
+            generation,
+        } => {
+            put_text(presentity, out);
+            put_sink(*sink, out);
+            out.put_u64_le(*generation);
+        }
+        Command::Relayed(relayed) => {
+            put_sink(relayed.sink, out);
+            put_text(relayed.presentity, out);
+            out.put_u64_le(relayed.generation);
+            out.put_u32_le(relayed.revision);
+            put_option(relayed.view, out, |view, out| put_slice(view, out));
+        }
+        Command::Delivered { parcels } => {
+            put_list(parcels.iter(), out, |(slot, number), out| {
+                out.put_u16_le(slot.number());
+                out.put_u64_le(*number);
+            });
+        }
         Command::Register(_)
         | Command::Publish(_)
         | Command::Subscribe(_)
@@ -358,7 +425,54 @@ pub(super) fn read<'a>(number: u8, cursor: &mut Cursor<'a>) -> Result<Command<'a
             dialog: DialogKey(cursor.u128()?),
             target: cursor.slice()?,
         },
+        ENDPOINT_GONE => Command::EndpointGone {
+            watcher: cursor.text()?,
+            endpoint: EndpointId(cursor.u128()?.to_le_bytes()),
+            at: Timestamp(cursor.u64()?),
+        },
+        RELAY_WATCH => Command::RelayWatch(RelayWatch {
+            presentity: cursor.text()?,
+            sink: sink(cursor)?,
+            generation: cursor.u64()?,
+            watcher: cursor.text()?,
+            network: values::network(cursor)?,
+            display_name: cursor.text()?,
+            context: option(cursor, Cursor::slice)?,
+            format: numbered(cursor, "a format's number before here", Format::from_number)?,
+            categories: list(cursor, 5, values::category)?,
+            expires_s: cursor.u32()?,
+            watchers_max: cursor.u32()?,
+        }),
+        RELAY_END => Command::RelayEnd {
+            presentity: cursor.text()?,
+            sink: sink(cursor)?,
+            generation: cursor.u64()?,
+        },
+        RELAYED => Command::Relayed(Relayed {
+            sink: sink(cursor)?,
+            presentity: cursor.text()?,
+            generation: cursor.u64()?,
+            revision: cursor.u32()?,
+            view: option(cursor, Cursor::slice)?,
+        }),
+        DELIVERED => Command::Delivered {
+            parcels: list(cursor, 10, |cursor| {
+                Ok((codec::slot(cursor)?, cursor.u64()?))
+            })?,
+        },
         _ => return cursor.wrong("a command's number"),
+    })
+}
+
+fn put_sink(sink: Sink, out: &mut BytesMut) {
+    out.put_u16_le(sink.slot.number());
+    out.put_u128_le(sink.dialog.0);
+}
+
+fn sink(cursor: &mut Cursor<'_>) -> Result<Sink, Unreadable> {
+    Ok(Sink {
+        slot: codec::slot(cursor)?,
+        dialog: DialogKey(cursor.u128()?),
     })
 }
 
@@ -400,6 +514,44 @@ pub(super) fn put_extras(extras: &Extras<'_>, out: &mut BytesMut) {
     put_text(extras.display_name, out);
     put_wish(&extras.wish, out);
     out.put_u32_le(extras.watchers_max);
+    put_option(extras.abroad.registered_at, out, |at, out| {
+        out.put_u64_le(at.0)
+    });
+    put_list(extras.abroad.resources.iter(), out, |resource, out| {
+        put_text(resource.address, out);
+        put_option(resource.context, out, |context, out| {
+            put_slice(context, out)
+        });
+        match &resource.deed {
+            Away::Hinted => out.put_u8(0),
+            Away::Watch(categories) => {
+                out.put_u8(1);
+                put_list(categories.iter(), out, values::put_category);
+            }
+            Away::Unwatch(categories) => {
+                out.put_u8(2);
+                put_list(categories.iter(), out, values::put_category);
+            }
+        }
+    });
+}
+
+fn abroad<'a>(cursor: &mut Cursor<'a>) -> Result<Abroad<'a>, Unreadable> {
+    Ok(Abroad {
+        registered_at: option(cursor, |cursor| Ok(Timestamp(cursor.u64()?)))?,
+        resources: list(cursor, 6, |cursor| {
+            Ok(Elsewhere {
+                address: cursor.text()?,
+                context: option(cursor, Cursor::slice)?,
+                deed: match cursor.u8()? {
+                    0 => Away::Hinted,
+                    1 => Away::Watch(list(cursor, 5, values::category)?),
+                    2 => Away::Unwatch(list(cursor, 5, values::category)?),
+                    _ => return cursor.wrong("what to do elsewhere"),
+                },
+            })
+        })?,
+    })
 }
 
 /// Appends what is asked for.
@@ -459,6 +611,11 @@ pub(super) fn extras<'a>(cursor: &mut Cursor<'a>) -> Result<Extras<'a>, Unreadab
             cursor.u32()?
         } else {
             WATCHERS_MAX as u32
+        },
+        abroad: if cursor.left() > 0 {
+            abroad(cursor)?
+        } else {
+            Abroad::default()
         },
     })
 }

@@ -18,7 +18,8 @@ pub use crate::category::mwi::Waiting;
 pub use crate::presence::endpoint::{Binding, Bindings, Register};
 pub use crate::presence::instance::PublishInstances;
 pub use crate::presence::publication::Publish;
-pub use crate::subscription::dialog::{Extras, Resubscribe, Subscribe};
+pub use crate::subscription::dialog::{Abroad, Elsewhere, Extras, Resubscribe, Subscribe};
+pub use crate::subscription::relay::{RelayWatch, Relayed, Sink};
 
 /// Who performs effects from here on: one life of one node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -193,6 +194,33 @@ pub enum Command<'a> {
         display_name: &'a str,
         /// What it says about why: XML that stands alone, possibly nothing.
         context: &'a [u8],
+    },
+    /// An endpoint of another shard's user is gone: its dialogs here end (MS-SIPREGE 3.2.2.5).
+    EndpointGone {
+        /// Whose endpoint.
+        watcher: &'a str,
+        /// Which.
+        endpoint: EndpointId,
+        /// When, by the clock of its own shard: what it opened after it came back lives on.
+        at: Timestamp,
+    },
+    /// A dialog of another shard watches somebody of this one.
+    RelayWatch(RelayWatch<'a>),
+    /// It does so no more.
+    RelayEnd {
+        /// Who was watched.
+        presentity: &'a str,
+        /// Who was told.
+        sink: Sink,
+        /// As it asked last.
+        generation: u64,
+    },
+    /// What such a dialog, of this shard, is to be told.
+    Relayed(Relayed<'a>),
+    /// Parcels have arrived wherever they were to.
+    Delivered {
+        /// Which: the slot that they are kept with, and their numbers.
+        parcels: Vec<(Slot, u64)>,
     },
     /// What the directory says of a user (MS-PRES 3.2.6.2).
     SetProfile {

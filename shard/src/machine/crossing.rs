@@ -1,8 +1,9 @@
 //! What crosses between nodes: questions to a machine, answers, replies and notices.
 //!
 //! A request may come in on another node than the one that leads its shard, and a watcher's connection
-//! may be there too. What the log says crosses as the log has it; this is the rest. Nothing here is
-//! stored: the links between nodes say which version they speak.
+//! may be there too. What the log says crosses as the log has it; this is the rest. But for views nothing
+//! here is stored: the links between nodes say which version they speak. A view stands in logs and
+//! snapshots too, where it is relayed between shards: its numbers are never used again for something else.
 //!
 //! ```text
 //! question := 1 presentity package:u8 | 2 home watcher network:u8 format:u8 wish
@@ -343,6 +344,18 @@ fn shown(cursor: &mut Cursor<'_>) -> Read<Shown> {
 
 fn aor(cursor: &mut Cursor<'_>) -> Read<Aor> {
     Ok(Aor::from_canonical(cursor.text()?))
+}
+
+/// Appends a view, as relays hold it.
+pub fn encode_view(view: &View, out: &mut Vec<u8>) {
+    put_view(view, out);
+}
+
+/// Reads a view; `None` for anything else.
+#[must_use]
+pub fn decode_view(bytes: &[u8]) -> Option<View> {
+    let view = whole(bytes, view)?;
+    Some(Arc::unwrap_or_clone(view))
 }
 
 fn put_view(view: &View, out: &mut Vec<u8>) {

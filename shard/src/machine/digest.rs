@@ -9,6 +9,7 @@ use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 use crate::machine::effect::{Notice, SubscriptionState};
 use crate::machine::outcome::Outcome;
+use crate::machine::parcel::Parcel;
 use crate::machine::section;
 use crate::machine::table::SlotTable;
 use crate::slot::{SLOTS, Slot};
@@ -75,6 +76,13 @@ impl History {
             line[21..].copy_from_slice(&number.to_le_bytes());
             self.said.extend_from_slice(&line);
         }
+    }
+
+    /// Other shards are told.
+    pub(super) fn send(&mut self, slot: Slot, number: u64, parcel: &Parcel) {
+        self.said.extend_from_slice(&slot.number().to_le_bytes());
+        self.said.extend_from_slice(&number.to_le_bytes());
+        self.said.extend_from_slice(parcel.command());
     }
 
     /// The entry at `index` is done.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::machine::command::Ticket;
 use crate::machine::outcome::Outcome;
+use crate::machine::parcel::Parcel;
 use crate::presence::instance::Instance;
 use crate::slot::{Aor, Slot};
 use crate::subscription::dialog::{Delivery, Dialog, DialogKey, EndReason, Format};
@@ -27,6 +28,16 @@ pub enum Effect {
         view: Arc<View>,
         /// Who is told, and with which sequence number.
         notices: Vec<Notice>,
+    },
+    /// Bring a command into the logs of other shards, until all that it is for have it, and then say so
+    /// ([`crate::machine::command::Command::Delivered`]).
+    Send {
+        /// The slot that keeps it.
+        slot: Slot,
+        /// Its number there.
+        number: u64,
+        /// What, and for whom.
+        parcel: Arc<Parcel>,
     },
 }
 

@@ -8,7 +8,9 @@ use std::sync::Arc;
 
 use crate::category::{Category, Computed};
 use crate::machine::apply::Machine;
-use crate::machine::command::{Command, Extras, PublishInstances, Resubscribe, Subscribe};
+use crate::machine::command::{
+    Command, Elsewhere, Extras, PublishInstances, Resubscribe, Subscribe,
+};
 use crate::machine::effect::Shown;
 use crate::machine::outcome::{Outcome, Refusal};
 use crate::presence::contacts::{Custody, Done};
@@ -18,7 +20,9 @@ use crate::presence::instance::{Deed, Lifetime, Wished};
 use crate::presence::limits::{CONTEXT_BYTES_MAX, SUBSCRIBERS_MAX, WATCHERS_MAX};
 use crate::presence::subscriber::Subscriber;
 use crate::slot::{Aor, Slot};
-use crate::subscription::dialog::{Dialog, DialogKey, EndReason, EndpointId, Format, Package};
+use crate::subscription::dialog::{
+    Away, Dialog, DialogKey, EndReason, EndpointId, Format, Package,
+};
 use crate::subscription::view::{Seen, View};
 use crate::subscription::watch::{Action, BatchMember, Scope, Watch, Wish};
 use crate::time::Timestamp;
@@ -243,7 +247,31 @@ impl Machine {
                     }
                     ended
                 });
-                self.end_dialogs_of(presentity, &ended);
+                self.endpoints_ended(presentity, &ended);
+                Ok(Outcome::Ended)
+            }
+            Command::EndpointGone {
+                watcher,
+                endpoint,
+                at,
+            } => {
+                self.endpoint_gone(watcher, *endpoint, *at);
+                Ok(Outcome::Ended)
+            }
+            Command::RelayWatch(watch) => Ok(self.relay_watch(watch)),
+            Command::RelayEnd {
+                presentity,
+                sink,
+                generation,
+            } => {
+                self.relay_end(presentity, *sink, *generation);
+                Ok(Outcome::Ended)
+            }
+            Command::Relayed(relayed) => Ok(self.relayed(relayed)),
+            Command::Delivered { parcels } => {
+                for (slot, number) in parcels {
+                    self.store.delivered(*slot, *number);
+                }
                 Ok(Outcome::Ended)
             }
             Command::Introduce {
@@ -362,12 +390,16 @@ impl Machine {
         check_size(extras)?;
         self.check_contacts(home, &extras.wish)?;
         let mut expires_s = subscribe.expires_s;
-        if watches_nobody(&extras.wish) {
+        if watches_nobody(extras) {
             expires_s = 0;
+            for resource in &extras.abroad.resources {
+                self.introduce_abroad(slot, &dialog.watcher, resource, extras);
+            }
         } else {
             self.supersede(home, &dialog);
             self.store.insert_dialog(key, dialog);
             self.follow(slot, key, extras);
+            self.follow_abroad(slot, key, extras);
             if self.is_empty_batch(slot, key) {
                 self.store.remove_dialog(slot, key);
                 expires_s = 0;
@@ -451,6 +483,7 @@ impl Machine {
             });
         }
         self.follow(slot, key, extras);
+        self.follow_abroad(slot, key, extras);
         self.tell_or_show(slot, key, extras);
         let expires_s = request.expires_s;
         Ok(if extras.piggyback {
@@ -614,7 +647,7 @@ impl Machine {
         match dialog.watch.as_deref().and_then(Watch::batch) {
             None => self.notices.one(&dialog.presentity, key),
             Some(batch) => {
-                let members = asked_of(&extras.wish, batch.members.keys());
+                let members = asked_of(extras, batch.members.keys());
                 for address in members {
                     if batch.members.contains_key(&address) {
                         self.notices.member(&address, slot, key);
@@ -689,10 +722,10 @@ impl Machine {
             }
             // Nobody could be watched, and no dialog was kept.
             (Outcome::Piggybacked { expires_s: 0, .. }, Command::Subscribe(request)) => {
-                let wish = request.extras.as_ref().map(|extras| &extras.wish)?;
+                let extras = request.extras.as_deref()?;
                 Some(Shown {
                     cseq: 1,
-                    over_quota: asked_of(wish, std::iter::empty()),
+                    over_quota: asked_of(extras, std::iter::empty()),
                     ..Shown::default()
                 })
             }
@@ -702,8 +735,8 @@ impl Machine {
                 },
                 Command::Subscribe(request),
             ) => {
-                let wish = request.extras.as_ref().map(|extras| &extras.wish)?;
-                self.piggyback(local_tag.slot(), *dialog, wish)
+                let extras = request.extras.as_deref()?;
+                self.piggyback(local_tag.slot(), *dialog, extras)
             }
             (
                 Outcome::Piggybacked {
@@ -711,8 +744,8 @@ impl Machine {
                 },
                 Command::Resubscribe(request),
             ) => {
-                let wish = request.extras.as_ref().map(|extras| &extras.wish)?;
-                self.piggyback(local_tag.slot(), *dialog, wish)
+                let extras = request.extras.as_deref()?;
+                self.piggyback(local_tag.slot(), *dialog, extras)
             }
             _ => None,
         }
@@ -722,7 +755,7 @@ impl Machine {
     /// The notification that rides in the 200 of a SUBSCRIBE, and takes a CSeq.
     //= MS-SIP 3.4
     //# the first notification in the 200 has the CSeq that a NOTIFY would have had
-    fn piggyback(&mut self, slot: Slot, key: DialogKey, wish: &Wish<'_>) -> Option<Shown> {
+    fn piggyback(&mut self, slot: Slot, key: DialogKey, extras: &Extras<'_>) -> Option<Shown> {
         let now = self.now;
         let dialog = self.store.dialog(slot, key)?;
         let (home, watcher) = (dialog.presentity.clone(), dialog.watcher.clone());
@@ -755,7 +788,11 @@ impl Machine {
             // A list is told in notifications of its own.
             Some(Watch::List(_)) => {}
             Some(Watch::Batch(batch)) => {
-                for address in asked_of(wish, batch.members.keys()) {
+                for address in asked_of(extras, batch.members.keys()) {
+                    if let Some(known) = self.piggyback_relay(slot, key, &address) {
+                        shown.views.extend(known);
+                        continue;
+                    }
                     let watched = self.store.share_watched(address.as_str());
                     let Some(watched) = watched else {
                         shown.over_quota.push(address);
@@ -787,6 +824,23 @@ impl Machine {
             dialog.local_cseq
         })?;
         Some(shown)
+    }
+
+    /// What is known of a member of another shard: nothing at first, it is told later. `None` where the
+    /// address is no such member.
+    fn piggyback_relay(
+        &mut self,
+        slot: Slot,
+        key: DialogKey,
+        address: &Aor,
+    ) -> Option<Option<Arc<View>>> {
+        let now = self.now;
+        self.store.change_dialog(slot, key, |dialog| {
+            let batch = dialog.watch.as_deref_mut().and_then(Watch::batch_mut)?;
+            let member = batch.members.get_mut(address)?;
+            let seen = member.relayed(address, None, now);
+            member.relay.is_some().then(|| seen.map(Arc::new))
+        })?
     }
 
     /// A presentity's document as this watcher sees it, and the container that it comes from.
@@ -870,6 +924,7 @@ impl Machine {
         let mut member = BatchMember {
             categories,
             notified_at: self.now,
+            relay: None,
         };
         member.categories.sort_unstable();
         let resolved = member.affected(presentity.claimed(), watcher, None);
@@ -907,7 +962,9 @@ fn check_size(extras: &Extras<'_>) -> Result<(), Refusal> {
     let Wish::Categories(actions) = &extras.wish else {
         return Ok(());
     };
-    let resources: usize = actions.iter().map(|action| action.resources.len()).sum();
+    let here: usize = actions.iter().map(|action| action.resources.len()).sum();
+    let watched = |resource: &&Elsewhere<'_>| resource.deed != Away::Hinted;
+    let resources = here + extras.abroad.resources.iter().filter(watched).count();
     let wide = actions
         .iter()
         .any(|action| action.categories.len() > BATCH_CATEGORIES_MAX);
@@ -918,18 +975,20 @@ fn check_size(extras: &Extras<'_>) -> Result<(), Refusal> {
 }
 
 /// Whether a batch asks for nobody: all are served elsewhere, or it only stops watching.
-fn watches_nobody(wish: &Wish<'_>) -> bool {
-    let Wish::Categories(actions) = wish else {
+fn watches_nobody(extras: &Extras<'_>) -> bool {
+    let Wish::Categories(actions) = &extras.wish else {
         return false;
     };
-    !actions
-        .iter()
-        .any(|action| action.subscribe && !action.resources.is_empty())
+    let relayed = |resource: &Elsewhere<'_>| matches!(resource.deed, Away::Watch(_));
+    !extras.abroad.resources.iter().any(relayed)
+        && !actions
+            .iter()
+            .any(|action| action.subscribe && !action.resources.is_empty())
 }
 
 /// The resources that a request wants to see: those it names, or all there are.
-fn asked_of<'m>(wish: &Wish<'_>, members: impl Iterator<Item = &'m Aor>) -> Vec<Aor> {
-    match wish {
+fn asked_of<'m>(extras: &Extras<'_>, members: impl Iterator<Item = &'m Aor>) -> Vec<Aor> {
+    match &extras.wish {
         Wish::Categories(actions) => {
             let mut asked: Vec<Aor> = Vec::new();
             for action in actions.iter().filter(|action| action.subscribe) {
@@ -937,6 +996,11 @@ fn asked_of<'m>(wish: &Wish<'_>, members: impl Iterator<Item = &'m Aor>) -> Vec<
                     if !asked.iter().any(|known| known.as_str() == resource.address) {
                         asked.push(Aor::from_canonical(resource.address));
                     }
+                }
+            }
+            for resource in &extras.abroad.resources {
+                if matches!(resource.deed, Away::Watch(_)) {
+                    asked.push(Aor::from_canonical(resource.address));
                 }
             }
             asked

@@ -9,9 +9,11 @@ use std::sync::Arc;
 
 use crate::category::Category;
 use crate::machine::apply::Machine;
-use crate::machine::command::Command;
+use crate::machine::command::{Command, RelayWatch, Relayed, Sink};
+use crate::machine::crossing;
 use crate::machine::notices::{Classes, Group, Telling, notice};
 use crate::machine::outcome::{Outcome, Refusal};
+use crate::machine::parcel::{Destination, Parcel, about};
 use crate::machine::store::Store;
 use crate::presence::container::Watcher;
 use crate::presence::enhanced::{Changes, Enhanced};
@@ -21,7 +23,8 @@ use crate::presence::publication::EntityTag;
 use crate::presence::subscriber::Subscriber;
 use crate::slot::{Aor, Slot};
 use crate::subscription::dialog::{Dialog, DialogKey, EndReason, Extras, Format};
-use crate::subscription::view::View;
+use crate::subscription::relay::{RENEWED_S, SLACK_S};
+use crate::subscription::view::{Seen, View};
 use crate::subscription::watch::{ClientId, Entry, ListMember, Origin, Watch};
 use crate::time::Timestamp;
 
@@ -43,6 +46,14 @@ impl Machine {
             members.cloned().collect::<Vec<Aor>>()
         };
         let before = self.store.dialog(slot, key).map(joined).unwrap_or_default();
+        let abroad = |dialog: &Dialog| {
+            let watch = dialog.watch.as_deref().into_iter();
+            let relayed = watch.flat_map(Watch::relayed);
+            relayed
+                .map(|(address, generation)| (address.clone(), generation))
+                .collect::<Vec<(Aor, u64)>>()
+        };
+        let asked = self.store.dialog(slot, key).map(abroad).unwrap_or_default();
         let mut origins: Vec<(Aor, Origin, &str)> = Vec::new();
         for entry in entries {
             let address = Aor::from_canonical(entry.address);
@@ -60,17 +71,29 @@ impl Machine {
             let Some(list) = dialog.watch.as_deref_mut().and_then(Watch::list_mut) else {
                 return;
             };
-            let old = std::mem::take(&mut list.members);
+            let mut old = std::mem::take(&mut list.members);
             for (place, (address, origin, uri)) in (0..).zip(origins) {
-                let seen = old.get(&address).and_then(|member| member.seen);
+                let known = old.remove(&address);
+                let seen = known.as_ref().and_then(|member| member.seen);
+                let relay = known.and_then(|member| member.relay);
+                let elsewhere = origin == Origin::Elsewhere;
                 list.members.entry(address).or_insert(ListMember {
                     uri: uri.into(),
                     origin,
                     place,
                     seen,
+                    relay: elsewhere.then(|| relay.unwrap_or_default()),
                 });
             }
         });
+        let still = self.store.dialog(slot, key).map(abroad).unwrap_or_default();
+        for (address, generation) in asked {
+            if !still.iter().any(|(known, _)| *known == address) {
+                let sink = Sink { slot, dialog: key };
+                self.store.end_relay(&address, sink, generation);
+            }
+        }
+        self.ask_for_members(slot, key, extras.display_name, extras.watchers_max);
         let now = self.store.dialog(slot, key).map(joined).unwrap_or_default();
         for address in before.iter().filter(|address| !now.contains(address)) {
             self.store.leave_batch(address, (slot, key));
@@ -78,6 +101,82 @@ impl Machine {
         for address in &now {
             self.store.join_batch(address, (slot, key));
         }
+    }
+
+    /// Asks the shards of a list's other members for what its watcher may see of them.
+    //= RFC 4662 4.3
+    //# the notifier of the list learns of each resource where that is
+    pub(super) fn ask_for_members(
+        &mut self,
+        slot: Slot,
+        key: DialogKey,
+        display_name: &str,
+        watchers_max: u32,
+    ) {
+        let now = self.now;
+        let dialog = self.store.change_dialog(slot, key, |dialog| {
+            let left_s = dialog.expires_at.seconds_after(now);
+            let list = dialog.watch.as_deref_mut().and_then(Watch::list_mut)?;
+            let mut asked = Vec::new();
+            for (address, member) in &mut list.members {
+                if let Some(relay) = &mut member.relay {
+                    relay.ask_again(now.0);
+                    asked.push((address.clone(), relay.generation));
+                }
+            }
+            list.renew_at = if asked.is_empty() || left_s < RENEWED_S {
+                Timestamp(u64::MAX)
+            } else {
+                now.plus_s(left_s / 2)
+            };
+            Some((dialog.watcher.clone(), dialog.network, left_s, asked))
+        });
+        let Some((watcher, network, left_s, asked)) = dialog.flatten() else {
+            return;
+        };
+        for (address, generation) in asked {
+            let command = Command::RelayWatch(RelayWatch {
+                presentity: address.as_str(),
+                sink: Sink { slot, dialog: key },
+                generation,
+                watcher: watcher.as_str(),
+                network,
+                display_name,
+                context: None,
+                // What is seen is the same for all documents.
+                format: Format::Pidf,
+                categories: Vec::new(),
+                expires_s: left_s.saturating_add(SLACK_S),
+                watchers_max,
+            });
+            let about = about("watch", key, address.as_str());
+            let to = Destination::Slot(address.slot());
+            self.store.post(slot, Parcel::new(to, about, &command));
+        }
+    }
+
+    /// A list of this shard is told of a member in another one.
+    pub(super) fn list_relayed(&mut self, told: &Relayed<'_>, address: &Aor) -> Outcome {
+        let Sink { slot, dialog: key } = told.sink;
+        let taken = self.store.change_dialog(slot, key, |dialog| {
+            let list = dialog.watch.as_deref_mut().and_then(Watch::list_mut)?;
+            let member = list.members.get_mut(address)?;
+            let relay = member.relay.as_deref_mut()?;
+            let before = relay.view.clone();
+            let new = relay.take(told) && relay.view != before;
+            if relay.view.is_none() && relay.revision > 0 {
+                // Too many watch it.
+                member.origin = Origin::Nowhere;
+                member.relay = None;
+            }
+            Some(new)
+        });
+        match taken.flatten() {
+            None => self.store.end_relay(address, told.sink, told.generation),
+            Some(true) => self.notices.relayed(address, slot, key, Vec::new()),
+            Some(false) => {}
+        }
+        Outcome::Ended
     }
 
     /// The watcher of a list enters the subscriber lists of the enhanced publishers in it.
@@ -241,7 +340,13 @@ fn shown(
     let nobody = || View::of_nothing(address.clone(), Package::Presence, now);
     match (member.origin, store.watched(address.as_str())) {
         (Origin::Nowhere, _) => View::unknown(address.clone(), now),
-        (Origin::Elsewhere, _) => View::of_an_end(address.clone(), Package::Presence, now),
+        (Origin::Elsewhere, _) => {
+            let relay = member.relay.as_deref().and_then(|relay| relay.view.as_deref());
+            // Nothing is shown of whom nothing is known yet.
+            relay
+                .and_then(crossing::decode_view)
+                .unwrap_or_else(|| View::of_an_end(address.clone(), Package::Presence, now))
+        }
         (Origin::Here, None) => nobody(),
         (Origin::Here, Some(watched)) => match watched.presentity.claimed() {
             Some(enhanced) => {
@@ -258,6 +363,32 @@ impl Telling<'_> {
     pub(super) fn lists(&mut self, group: &Group) {
         self.whole_lists(group);
         self.members(group);
+        self.members_abroad(group);
+    }
+
+    /// A member in another shard is seen differently by these.
+    fn members_abroad(&mut self, group: &Group) {
+        let (now, aor) = (self.now, self.presentity);
+        for (slot, key, _) in &group.relayed {
+            let Some(dialog) = self.store.dialog(*slot, *key) else {
+                continue;
+            };
+            let list = dialog.watch.as_deref().and_then(Watch::list);
+            let Some(member) = list.and_then(|list| list.members.get(aor)) else {
+                continue;
+            };
+            let view = shown(self.store, dialog, aor, member, now);
+            let uri = (dialog.format == Format::Rlmi).then(|| member.uri.clone());
+            let worn_out = &mut self.worn_out;
+            let told = self.store.change_dialog(*slot, *key, |dialog| {
+                notice(*key, dialog, now, worn_out)
+            });
+            let view = match uri {
+                None => view,
+                Some(uri) => View::list(aor.clone(), view.revision, false, vec![(uri, Arc::new(view))], now),
+            };
+            self.say(view, told.into_iter().collect());
+        }
     }
 
     /// Everything, for who subscribed or refreshed: in one body, or in one NOTIFY for each member.
@@ -291,6 +422,11 @@ impl Telling<'_> {
                 })
                 .collect();
             let format = dialog.format;
+            let mut shown = shown;
+            if format != Format::Rlmi {
+                // A NOTIFY of its own would have nothing to show.
+                shown.retain(|(_, view, _)| !matches!(view.seen, Seen::Nothing));
+            }
             let mut notices = Vec::new();
             let (store, worn_out) = (&mut *self.store, &mut self.worn_out);
             store.change_dialog(slot, *key, |dialog| {

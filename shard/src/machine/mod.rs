@@ -13,6 +13,8 @@ mod expiry;
 mod lists;
 mod notices;
 pub mod outcome;
+pub mod parcel;
+mod relays;
 mod replies;
 mod section;
 pub mod snapshot;

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use crate::category::Category;
 use crate::machine::digest::History;
 use crate::machine::effect::{Effect, Notice, SubscriptionState};
+use crate::machine::relays::Lead;
 use crate::machine::store::Store;
 use crate::machine::table::Watched;
 use crate::presence::contacts::Delta;
@@ -38,6 +39,8 @@ enum Whom {
     Shown(DialogKey, u32),
     /// One who asked, about one of the many that its dialog watches.
     Member(Slot, DialogKey),
+    /// One whose dialog lives here, about these categories of one who lives in another shard.
+    Relayed(Slot, DialogKey, Vec<Category>),
     /// One whose dialog is gone: its final notice.
     Gone(Box<Gone>),
     /// An endpoint that the server signed out.
@@ -88,6 +91,18 @@ impl Notices {
     /// One dialog asked for the state of one of those that it watches.
     pub(super) fn member(&mut self, presentity: &Aor, slot: Slot, key: DialogKey) {
         self.due.push((presentity.clone(), Whom::Member(slot, key)));
+    }
+
+    /// One dialog sees these categories of somebody in another shard differently.
+    pub(super) fn relayed(
+        &mut self,
+        presentity: &Aor,
+        slot: Slot,
+        key: DialogKey,
+        changed: Vec<Category>,
+    ) {
+        let whom = Whom::Relayed(slot, key, changed);
+        self.due.push((presentity.clone(), whom));
     }
 
     /// An endpoint made room for another one.
@@ -174,6 +189,7 @@ impl Notices {
             telling.contacts(&group);
             telling.batches(&group);
             telling.lists(&group);
+            telling.relayed(&group);
             let worn_out = telling.worn_out;
             drop(watched);
             for (slot, key) in worn_out {
@@ -192,6 +208,7 @@ pub(super) struct Group {
     pub(super) changes: Changes,
     pub(super) some: Vec<DialogKey>,
     members: Vec<(Slot, DialogKey)>,
+    pub(super) relayed: Vec<(Slot, DialogKey, Vec<Category>)>,
     shown: Vec<(DialogKey, u32)>,
     gone: Vec<Gone>,
     signed_out: Vec<Notice>,
@@ -205,6 +222,7 @@ impl Group {
             Whom::One(key) => self.some.push(key),
             Whom::Shown(key, delta_num) => self.shown.push((key, delta_num)),
             Whom::Member(slot, key) => self.members.push((slot, key)),
+            Whom::Relayed(slot, key, changed) => self.relayed.push((slot, key, changed)),
             Whom::Gone(gone) => self.gone.push(*gone),
             Whom::SignedOut(notice) => self.signed_out.push(*notice),
         }
@@ -356,7 +374,7 @@ impl Telling<'_> {
                 .touched
                 .iter()
                 .any(|(of, _)| *of == legacy || *of == Category::ContactCard);
-        let worn_out = &mut self.worn_out;
+        let (worn_out, mut relays) = (&mut self.worn_out, Vec::new());
         let mut tell = |key: DialogKey, dialog: &mut Dialog| {
             let container = match claimed {
                 None => None,
@@ -372,7 +390,10 @@ impl Telling<'_> {
                 || claimed.is_some()
                     && (dialog.resolved != container || changes.touched.iter().any(changed));
             dialog.resolved = container;
-            if told {
+            if told && let Some(lead) = Lead::of(dialog) {
+                dialog.take_cseq(now);
+                relays.push((lead, dialog.local_cseq, container));
+            } else if told {
                 classes.add(container, notice(key, dialog, now, worn_out));
             }
         };
@@ -391,15 +412,51 @@ impl Telling<'_> {
                     });
             }
         }
+        for (lead, revision, container) in relays {
+            let view = self.document(container);
+            self.relay(lead, revision, &view);
+        }
         for (container, notices) in classes.0 {
-            let view = match self.watched {
-                Some(watched) if claimed.is_some() => {
-                    View::legacy(&watched.presentity, container, now)
-                }
-                Some(watched) => View::of(&watched.presentity, Package::Presence, now),
-                None => View::of_nothing(self.presentity.clone(), Package::Presence, now),
-            };
+            let view = self.document(container);
             self.say(view, notices);
+        }
+    }
+
+    /// The document of a container.
+    fn document(&self, container: Option<u16>) -> View {
+        match self.watched {
+            Some(watched) if watched.presentity.claimed().is_some() => {
+                View::legacy(&watched.presentity, container, self.now)
+            }
+            Some(watched) => View::of(&watched.presentity, Package::Presence, self.now),
+            None => View::of_nothing(self.presentity.clone(), Package::Presence, self.now),
+        }
+    }
+
+    /// A dialog of another shard is told.
+    fn relay(&mut self, lead: Lead, revision: u32, view: &View) {
+        let parcel = lead.parcel(self.presentity, revision, Some(view));
+        self.store.post(self.presentity.slot(), parcel);
+    }
+
+    /// Dialogs of this shard that watch somebody of another one.
+    fn relayed(&mut self, group: &Group) {
+        let changed = group.relayed.iter();
+        let asked = |slot: &Slot, key: &DialogKey| group.members.contains(&(*slot, *key));
+        let changed = changed
+            .filter(|(slot, key, _)| !asked(slot, key))
+            .map(|(slot, key, changed)| (*slot, *key, Some(&changed[..])));
+        let whole = group.members.iter().map(|(slot, key)| (*slot, *key, None));
+        for (slot, key, changed) in whole.chain(changed) {
+            let (now, aor, worn_out) = (self.now, self.presentity, &mut self.worn_out);
+            let told = self.store.change_dialog(slot, key, |dialog| {
+                let batch = dialog.watch.as_deref_mut().and_then(Watch::batch_mut)?;
+                let view = batch.members.get_mut(aor)?.relayed(aor, changed, now)?;
+                Some((view, notice(key, dialog, now, worn_out)))
+            });
+            if let Some((view, notice)) = told.flatten() {
+                self.say(view, vec![notice]);
+            }
         }
     }
 
@@ -495,7 +552,7 @@ impl Telling<'_> {
         changes.standard = group.standard;
         let mut classes = Classes::new();
         let (now, aor) = (self.now, self.presentity);
-        let worn_out = &mut self.worn_out;
+        let (worn_out, mut relays) = (&mut self.worn_out, Vec::new());
         let concerned = if everybody {
             watched.batches()
         } else {
@@ -513,12 +570,27 @@ impl Telling<'_> {
                     return;
                 };
                 let asked = group.members.binary_search(&(*slot, *key)).is_ok();
+                if member.relay.is_some() {
+                    return;
+                }
                 let affected = member.affected(claimed, watcher, (!asked).then_some(&changes));
-                if !affected.is_empty() {
-                    member.notified_at = now;
+                if affected.is_empty() {
+                    return;
+                }
+                member.notified_at = now;
+                let all = member.categories.clone();
+                if let Some(lead) = Lead::of(dialog) {
+                    // Each says everything, so that the newest is enough.
+                    dialog.take_cseq(now);
+                    relays.push((lead, dialog.local_cseq, all));
+                } else {
                     classes.add(affected, notice(*key, dialog, now, worn_out));
                 }
             });
+        }
+        for (lead, revision, resolved) in relays {
+            let view = View::categories(&watched.presentity, &resolved, now);
+            self.relay(lead, revision, &view);
         }
         for (resolved, notices) in classes.0 {
             self.say(
@@ -562,7 +634,7 @@ mod tests {
         notices.tell(store, NOW, &mut History::default(), &mut effects);
         let each = effects.into_iter().flat_map(|effect| match effect {
             Effect::Notify { notices, .. } => notices,
-            Effect::Reply { .. } => panic!("nobody asked"),
+            Effect::Reply { .. } | Effect::Send { .. } => panic!("nobody asked"),
         });
         each.map(|notice| (notice.dialog, notice.cseq, notice.state))
             .collect()

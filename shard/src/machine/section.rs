@@ -10,6 +10,7 @@ use bytes::BufMut;
 
 use crate::machine::cursor::{Cursor, Unreadable, put_slice};
 use crate::machine::outcome::{Outcome, Refusal, RequestKey};
+use crate::machine::parcel;
 use crate::machine::replies::Chunk;
 use crate::machine::store::Store;
 use crate::machine::table::SlotTable;
@@ -29,6 +30,7 @@ use crate::subscription::dialog::{Delivery, Dialog, DialogKey, Format, LocalTag,
 use crate::subscription::watch::{
     Batch, BatchMember, ClientId, List, ListMember, Origin, Scope, Watch,
 };
+use crate::subscription::relay::Standing;
 use crate::time::Timestamp;
 
 // What each thing takes at least, all its texts being empty: a count of more than fits is damage.
@@ -37,6 +39,7 @@ const PUBLICATION_BYTES_MIN: usize = 1 + 14 + 8 + 4 + 8 + 4;
 const ENDPOINT_BYTES_MIN: usize = 8 + 4 + 4 + 2 + 4 + 8 + 4 + 8 + 4;
 const DIALOG_BYTES_MIN: usize = 16 + 4 + 1 + 1 + 8 + 4 + 4 + 8 + 8 + 4 + 4;
 const OUTCOME_BYTES_MIN: usize = 16 + 1;
+const PARCEL_BYTES_MIN: usize = 8 + 2 + 16 + 4;
 
 /// Appends a slot's state.
 pub(super) fn encode_slot(slot: Slot, table: &SlotTable, out: &mut Vec<u8>) {
@@ -69,6 +72,10 @@ pub(super) fn encode_slot(slot: Slot, table: &SlotTable, out: &mut Vec<u8>) {
         }
         values::put_option(presentity.enhanced.as_deref(), out, put_enhanced);
     }
+    out.put_u64_le(table.parcels_made);
+    values::put_list(table.parcels.iter(), out, |(number, parcel), out| {
+        parcel::put(*number, parcel, out);
+    });
 }
 
 fn put_enhanced(enhanced: &Enhanced, out: &mut Vec<u8>) {
@@ -105,6 +112,9 @@ fn enhanced(cursor: &mut Cursor<'_>) -> Result<Enhanced, Unreadable> {
 
 /// The version of a snapshot that knows of enhanced presence.
 pub(super) const ENHANCED: u16 = 2;
+
+/// The version of a snapshot that knows of parcels and relays between shards.
+pub(super) const RELAYS: u16 = 3;
 
 /// Reads a slot's state, as a snapshot of `version` holds it, into an empty slot of `store`.
 pub(super) fn decode_slot(
@@ -144,6 +154,13 @@ pub(super) fn decode_slot(
         };
         if !store.restore(slot, presentity, dialogs) {
             return cursor.wrong("addresses and dialogs of this slot, in order");
+        }
+    }
+    if version >= RELAYS {
+        let made = cursor.u64()?;
+        let parcels = values::list(cursor, PARCEL_BYTES_MIN, parcel::read)?;
+        if !store.restore_parcels(slot, made, parcels) {
+            return cursor.wrong("parcels of this slot, in order");
         }
     }
     cursor.end()?;
@@ -264,6 +281,13 @@ fn encode_dialog(dialog: &Dialog, out: &mut Vec<u8>) {
         out.put_u16_le(container)
     });
     values::put_option(dialog.watch.as_deref(), out, put_watch);
+    out.put_u64_le(dialog.since.0);
+}
+
+fn put_standing(relay: &Standing, out: &mut Vec<u8>) {
+    out.put_u64_le(relay.generation);
+    out.put_u32_le(relay.revision);
+    values::put_option(relay.view.as_deref(), out, put_slice);
 }
 
 fn put_watch(watch: &Watch, out: &mut Vec<u8>) {
@@ -288,7 +312,9 @@ fn put_watch(watch: &Watch, out: &mut Vec<u8>) {
                     values::put_category(category, out);
                     values::put_option(*seen, out, |container, out| out.put_u16_le(container));
                 });
+                values::put_option(member.relay.as_deref(), out, put_standing);
             });
+            out.put_u64_le(batch.renew_at.0);
         }
         Watch::List(list) => {
             out.put_u8(4);
@@ -299,12 +325,22 @@ fn put_watch(watch: &Watch, out: &mut Vec<u8>) {
                 out.put_u8(member.origin as u8);
                 out.put_u32_le(member.place);
                 values::put_option(member.seen, out, |container, out| out.put_u16_le(container));
+                values::put_option(member.relay.as_deref(), out, put_standing);
             });
+            out.put_u64_le(list.renew_at.0);
         }
     }
 }
 
-fn watch(cursor: &mut Cursor<'_>) -> Result<Watch, Unreadable> {
+fn standing(cursor: &mut Cursor<'_>) -> Result<Box<Standing>, Unreadable> {
+    Ok(Box::new(Standing {
+        generation: cursor.u64()?,
+        revision: cursor.u32()?,
+        view: values::option(cursor, |cursor| Ok(cursor.slice()?.into()))?,
+    }))
+}
+
+fn watch(cursor: &mut Cursor<'_>, version: u16) -> Result<Watch, Unreadable> {
     Ok(match cursor.u8()? {
         1 => Watch::Own {
             scope: Scope(cursor.u8()?),
@@ -325,16 +361,28 @@ fn watch(cursor: &mut Cursor<'_>) -> Result<Watch, Unreadable> {
                         values::option(cursor, Cursor::u16)?,
                     ))
                 })?;
+                let relay = match version {
+                    RELAYS.. => values::option(cursor, standing)?,
+                    _ => None,
+                };
                 Ok((
                     address,
                     BatchMember {
                         categories,
                         notified_at,
+                        relay,
                     },
                 ))
             })?;
-            let members = members.into_iter().collect();
-            Watch::Batch(Batch { endpoint, members })
+            let mut batch = Batch {
+                endpoint,
+                members: members.into_iter().collect(),
+                ..Batch::default()
+            };
+            if version >= RELAYS {
+                batch.renew_at = Timestamp(cursor.u64()?);
+            }
+            Watch::Batch(batch)
         }
         4 => {
             let client = values::option(cursor, Cursor::u64)?.map(ClientId);
@@ -345,11 +393,15 @@ fn watch(cursor: &mut Cursor<'_>) -> Result<Watch, Unreadable> {
                     origin: values::numbered(cursor, "an origin", Origin::from_number)?,
                     place: cursor.u32()?,
                     seen: values::option(cursor, Cursor::u16)?,
+                    relay: values::option(cursor, standing)?,
                 };
                 Ok((address, member))
             })?;
-            let members = members.into_iter().collect();
-            Watch::List(List { client, members })
+            Watch::List(List {
+                client,
+                members: members.into_iter().collect(),
+                renew_at: Timestamp(cursor.u64()?),
+            })
         }
         _ => return cursor.wrong("a watch's number"),
     })
@@ -382,12 +434,17 @@ fn decode_dialog(
         delivery: Delivery::Notify,
         resolved: None,
         watch: None,
+        since: Timestamp(0),
     };
     if version >= ENHANCED {
         dialog.network = values::network(cursor)?;
         dialog.delivery = values::numbered(cursor, "a delivery's number", Delivery::from_number)?;
         dialog.resolved = values::option(cursor, Cursor::u16)?;
-        dialog.watch = values::option(cursor, watch)?.map(Box::new);
+        let read = |cursor: &mut Cursor<'_>| watch(cursor, version);
+        dialog.watch = values::option(cursor, read)?.map(Box::new);
+    }
+    if version >= RELAYS {
+        dialog.since = Timestamp(cursor.u64()?);
     }
     Ok(dialog)
 }

@@ -32,7 +32,7 @@ use crate::time::Timestamp;
 const MAGIC: &[u8; 8] = b"LAMPLGHT";
 
 /// The version that this release writes, and the newest that it reads.
-pub(super) const VERSION: u16 = section::ENHANCED;
+pub(super) const VERSION: u16 = section::RELAYS;
 
 /// Kinds of sections. The numbers are never used again for something else.
 mod kind {
@@ -115,7 +115,7 @@ impl Snapshot {
         sections.body.put_u64_le(history);
         sections.finish(kind::MACHINE)?;
 
-        for (number, table) in (0..).zip(&self.slots).filter(|(_, table)| table.len() > 0) {
+        for (number, table) in (0..).zip(&self.slots).filter(|(_, table)| !table.is_bare()) {
             let slot = Slot::new(number).expect("there are as many tables as slots");
             section::encode_slot(slot, table, &mut sections.body);
             sections.finish(kind::SLOT)?;
@@ -231,7 +231,7 @@ pub(super) fn read(reader: &mut dyn io::Read) -> Result<Machine, SnapshotError> 
     else {
         return Err(SnapshotError::Damaged { section: 0 });
     };
-    store.index_batches();
+    store.index();
     Ok(Machine::from_parts(standing, store, replies))
 }
 
@@ -435,11 +435,11 @@ mod tests {
             assert!(read(&mut &damaged[..]).is_err(), "byte {at}");
         }
         let mut newer = bytes.clone();
-        newer[8] = 3;
+        newer[8] = 4;
         let refused = read(&mut &newer[..]);
         assert!(matches!(
             refused,
-            Err(SnapshotError::Version { found: 3, known: 2 })
+            Err(SnapshotError::Version { found: 4, known: 3 })
         ));
         let mut endless = bytes[..10].to_vec();
         endless.extend_from_slice(&[kind::MACHINE, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0, 1, 2, 3]);

@@ -4,15 +4,18 @@
 //! in the list of its presentity's watchers and the other way round; an address is kept as long as
 //! anything is kept for it, and no longer; whatever ends is queued for that time or earlier.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::machine::apply::Counts;
+use crate::machine::command::{Command, Sink};
 use crate::machine::expiry::Deadlines;
+use crate::machine::parcel::{self, Destination, PARCELS_MAX, Parcel};
 use crate::machine::table::{Held, NEVER, SlotTable, Watched};
 use crate::presence::package::Package;
 use crate::presence::presentity::Presentity;
 use crate::slot::{self, Aor, SLOTS, Slot};
-use crate::subscription::dialog::{Dialog, DialogKey};
+use crate::subscription::dialog::{Dialog, DialogKey, EndpointId};
 use crate::time::Timestamp;
 
 /// A dialog in the queue of deadlines: 18 bytes, where the plain types would take 32.
@@ -74,6 +77,10 @@ pub(super) struct Store {
     presentity_ends: Deadlines<Aor>,
     dialog_ends: Deadlines<QueuedDialog>,
     counts: Counts,
+    /// Dialogs of endpoints, where their watcher is not the address that they live with; derived.
+    of_endpoints: BTreeMap<(Aor, EndpointId), Vec<(Slot, DialogKey)>>,
+    /// Parcels made by the entry in progress; empty between entries.
+    posted: Vec<(Slot, u64)>,
 }
 
 impl Default for Store {
@@ -83,6 +90,8 @@ impl Default for Store {
             presentity_ends: Deadlines::default(),
             dialog_ends: Deadlines::default(),
             counts: Counts::default(),
+            of_endpoints: BTreeMap::new(),
+            posted: Vec::new(),
         }
     }
 }
@@ -246,7 +255,13 @@ impl Store {
             presentity: watched.presentity.aor.clone(),
             ..dialog
         };
-        let queued_for = dialog.expires_at;
+        let queued_for = dialog.due_at();
+        if let Some(owner) = owner_of(&dialog) {
+            self.of_endpoints
+                .entry(owner)
+                .or_default()
+                .push((slot, key));
+        }
         let before = table
             .dialogs
             .insert(key, Arc::new(Held { dialog, queued_for }));
@@ -265,7 +280,7 @@ impl Store {
     ) -> Option<R> {
         let held = self.slots.dialog_own(slot, key)?;
         let result = change(&mut held.dialog);
-        let (before, ends) = (held.queued_for, held.dialog.expires_at);
+        let (before, ends) = (held.queued_for, held.dialog.due_at());
         if ends < before {
             held.queued_for = ends;
             self.dialog_ends.push(ends, QueuedDialog::new(slot, key));
@@ -301,8 +316,8 @@ impl Store {
         }
     }
 
-    /// Joins all batches again, which a snapshot does not hold.
-    pub(super) fn index_batches(&mut self) {
+    /// Derives again what a snapshot does not hold: who watches whom as one of many.
+    pub(super) fn index(&mut self) {
         let mut joins = Vec::new();
         for table in &self.slots.0 {
             for (key, held) in &table.dialogs {
@@ -317,15 +332,109 @@ impl Store {
         }
     }
 
-    /// Forgets a dialog and gives it back; its presentity too, if nothing else is kept for it.
+    /// Forgets a dialog and gives it back; its presentity too, if nothing else is kept for it. Whom it
+    /// watches in other shards hears of it.
     pub(super) fn remove_dialog(&mut self, slot: Slot, key: DialogKey) -> Option<Dialog> {
         let dialog = self.take_dialog(slot, key)?;
         if let Some(watch) = dialog.watch.as_deref() {
             for address in watch.members() {
                 self.leave_batch(address, (slot, key));
             }
+            for (address, generation) in watch.relayed() {
+                let sink = Sink { slot, dialog: key };
+                self.end_relay(address, sink, generation);
+            }
         }
         Some(dialog)
+    }
+
+    /// A dialog watches an address of another shard no more.
+    pub(super) fn end_relay(&mut self, address: &Aor, sink: Sink, generation: u64) {
+        let command = Command::RelayEnd {
+            presentity: address.as_str(),
+            sink,
+            generation,
+        };
+        let about = parcel::about("watch", sink.dialog, address.as_str());
+        let to = Destination::Slot(address.slot());
+        self.post(sink.slot, Parcel::new(to, about, &command));
+    }
+
+    /// Dialogs of an endpoint that live with another address than its user's.
+    pub(super) fn dialogs_of(&self, watcher: &Aor, endpoint: EndpointId) -> Vec<(Slot, DialogKey)> {
+        let owner = (watcher.clone(), endpoint);
+        self.of_endpoints.get(&owner).cloned().unwrap_or_default()
+    }
+
+    /// Keeps a parcel until it is delivered, with the slot that it is about.
+    pub(super) fn post(&mut self, slot: Slot, parcel: Parcel) {
+        let counts = &mut self.counts;
+        let table = self.slots.own(slot);
+        let yields =
+            |(number, old): (&u64, &Arc<Parcel>)| old.yields_to(&parcel).then_some(*number);
+        if let Some(number) = table.parcels.iter().find_map(yields) {
+            table.parcels.remove(&number);
+            counts.parcels -= 1;
+        }
+        if counts.parcels >= PARCELS_MAX as u64 {
+            counts.parcels_lost += 1;
+            return;
+        }
+        table.parcels_made += 1;
+        let number = table.parcels_made;
+        table.parcels.insert(number, Arc::new(parcel));
+        counts.parcels += 1;
+        self.posted.push((slot, number));
+    }
+
+    /// A parcel has arrived wherever it was to.
+    pub(super) fn delivered(&mut self, slot: Slot, number: u64) {
+        if self.slots.of(slot).parcels.contains_key(&number) {
+            self.slots.own(slot).parcels.remove(&number);
+            self.counts.parcels -= 1;
+        }
+    }
+
+    /// The parcels that the entry in progress has made, as far as they are still there.
+    pub(super) fn take_posted(&mut self) -> Vec<(Slot, u64)> {
+        let mut posted = std::mem::take(&mut self.posted);
+        posted.retain(|(slot, number)| self.parcel(*slot, *number).is_some());
+        posted
+    }
+
+    /// All parcels, slot by slot, the oldest first.
+    pub(super) fn parcels(&self) -> Vec<(Slot, u64)> {
+        let mut all = Vec::new();
+        for (number, table) in (0..).zip(&self.slots.0) {
+            let slot = Slot::new(number).expect("there are as many tables as slots");
+            all.extend(table.parcels.keys().map(|number| (slot, *number)));
+        }
+        all
+    }
+
+    /// One of them.
+    pub(super) fn parcel(&self, slot: Slot, number: u64) -> Option<&Arc<Parcel>> {
+        self.slots.of(slot).parcels.get(&number)
+    }
+
+    /// Takes over the parcels that a snapshot holds of one slot; `false` when no machine holds that.
+    pub(super) fn restore_parcels(
+        &mut self,
+        slot: Slot,
+        made: u64,
+        parcels: Vec<(u64, Parcel)>,
+    ) -> bool {
+        let ordered = parcels.is_sorted_by(|(a, _), (b, _)| a < b);
+        let counted = parcels.last().is_none_or(|(newest, _)| *newest <= made);
+        if made == 0 {
+            return parcels.is_empty();
+        }
+        let table = self.slots.own(slot);
+        table.parcels_made = made;
+        self.counts.parcels += parcels.len() as u64;
+        let parcels = parcels.into_iter();
+        table.parcels = parcels.map(|(number, p)| (number, Arc::new(p))).collect();
+        ordered && counted
     }
 
     fn take_dialog(&mut self, slot: Slot, key: DialogKey) -> Option<Dialog> {
@@ -339,6 +448,15 @@ impl Store {
         watched.remove_watcher(key);
         watched.forget_traces();
         let empty = watched.is_empty();
+        if let Some(owner) = owner_of(&held.dialog) {
+            let left = self.of_endpoints.get_mut(&owner).is_some_and(|dialogs| {
+                dialogs.retain(|dialog| *dialog != (slot, key));
+                !dialogs.is_empty()
+            });
+            if !left {
+                self.of_endpoints.remove(&owner);
+            }
+        }
         self.counts.dialogs -= 1;
         if empty {
             self.forget_presentity(slot, place);
@@ -444,7 +562,7 @@ impl Store {
                 let Some(held) = self.slots.of(slot).dialogs.get(&key) else {
                     continue;
                 };
-                let (queued_for, truly) = (held.queued_for, held.dialog.expires_at);
+                let (queued_for, truly) = (held.queued_for, held.dialog.due_at());
                 if queued_for == NEVER || queued_for.second() != second {
                     continue;
                 }
@@ -484,6 +602,13 @@ impl Store {
             Some((at, Due::Presentity(aor)))
         }
     }
+}
+
+/// The endpoint that a dialog belongs to, where it is not found with its user's address.
+fn owner_of(dialog: &Dialog) -> Option<(Aor, EndpointId)> {
+    let elsewhere = dialog.watcher != dialog.presentity;
+    let endpoint = dialog.endpoint().filter(|_| elsewhere)?;
+    Some((dialog.watcher.clone(), endpoint))
 }
 
 /// Queues a presentity's next end, if it comes before the one that is queued.

@@ -8,6 +8,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::machine::parcel::Parcel;
 use crate::presence::presentity::Presentity;
 use crate::slot::Slot;
 use crate::subscription::dialog::{Dialog, DialogKey};
@@ -127,9 +128,18 @@ pub(super) struct SlotTable {
     /// By hash of the address, then by address.
     presentities: Vec<(u64, Arc<Watched>)>,
     pub(super) dialogs: BTreeMap<DialogKey, Arc<Held>>,
+    /// What waits to be told to other shards, by number.
+    pub(super) parcels: BTreeMap<u64, Arc<Parcel>>,
+    /// How many parcels there ever were: it travels with the slot, so no number comes twice.
+    pub(super) parcels_made: u64,
 }
 
 impl SlotTable {
+    /// Nothing is kept in it that a snapshot would hold.
+    pub(super) fn is_bare(&self) -> bool {
+        self.presentities.is_empty() && self.parcels_made == 0
+    }
+
     /// The place of an address with this hash, or else where it would stand.
     ///
     /// Hashes are spread evenly, so the place is guessed first and the search spreads from there: of

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use xxhash_rust::xxh3::xxh3_128;
 
+use crate::category::Category;
 use crate::presence::container::{Network, Watcher};
 use crate::presence::refusal::Refusal;
 use crate::slot::{Aor, Slot};
@@ -160,13 +161,15 @@ pub enum Delivery {
     Notify = 1,
     /// BENOTIFY, which is not (MS-SIP 3.5).
     Benotify = 2,
+    /// No message: a relay to a dialog of another shard, which is the dialog's route (house D7).
+    Relay = 3,
 }
 
 impl Delivery {
     /// The delivery with this number in the log.
     #[must_use]
     pub fn from_number(number: u8) -> Option<Delivery> {
-        [Delivery::Notify, Delivery::Benotify]
+        [Delivery::Notify, Delivery::Benotify, Delivery::Relay]
             .into_iter()
             .find(|delivery| *delivery as u8 == number)
     }
@@ -265,7 +268,46 @@ pub struct Extras<'a> {
     pub wish: Wish<'a>,
     /// Watchers that one presentity may have: the operator's limit.
     pub watchers_max: u32,
+    /// What other shards have to do with it.
+    pub abroad: Abroad<'a>,
 }
+
+/// What of a SUBSCRIBE other shards have to do with.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Abroad<'a> {
+    /// When the endpoint registered, by the clock of the shard where it did: as far as the connection that
+    /// it speaks over has seen it.
+    pub registered_at: Option<Timestamp>,
+    /// Resources of a batch that live elsewhere.
+    pub resources: Vec<Elsewhere<'a>>,
+}
+
+/// A resource that lives in another shard than the dialog.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Elsewhere<'a> {
+    /// The canonical address.
+    pub address: &'a str,
+    /// What to tell it about the watcher; `None` to tell nothing.
+    pub context: Option<&'a [u8]>,
+    /// What is done there.
+    pub deed: Away,
+}
+
+/// What is done with a resource of another shard.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Away {
+    /// The watcher was told where to ask: nothing, but to make it known.
+    Hinted,
+    /// These categories are watched through a relay.
+    Watch(Vec<Category>),
+    /// These no more.
+    Unwatch(Vec<Category>),
+}
+
+/// How far the clocks of two shards are believed to be apart. A dialog of which nobody knows when its
+/// endpoint registered lives on where the endpoint's end, by the other clock, is not later than this after
+/// its beginning: it may be of an endpoint that has come back.
+const APART_MS: u64 = 5_000;
 
 /// SUBSCRIBE inside a dialog.
 #[derive(Clone, Debug, PartialEq)]
@@ -322,6 +364,9 @@ pub struct Dialog {
     pub resolved: Option<u16>,
     /// What is watched besides a document.
     pub watch: Option<Box<Watch>>,
+    /// The registration that it belongs to is at least this young: an earlier end of its endpoint, told by
+    /// another shard, does not concern it.
+    pub since: Timestamp,
 }
 
 impl Dialog {
@@ -352,7 +397,15 @@ impl Dialog {
                 .map_or(Delivery::Notify, |e| e.delivery),
             resolved: None,
             watch: request.extras.as_deref().and_then(Watch::of).map(Box::new),
+            since: since(request.extras.as_deref(), now),
         }
+    }
+
+    /// When something is to be done with it: it ends, or its relays are renewed.
+    #[must_use]
+    pub fn due_at(&self) -> Timestamp {
+        let watch = self.watch.as_deref();
+        watch.map_or(self.expires_at, |watch| self.expires_at.min(watch.renew_at()))
     }
 
     /// The slot it lives in.
@@ -394,6 +447,9 @@ impl Dialog {
         }
         self.remote_cseq = request.cseq;
         self.expires_at = now.plus_s(request.expires_s);
+        if request.extras.is_some() {
+            self.since = self.since.max(since(request.extras.as_deref(), now));
+        }
         //= RFC 6665 4.1.2.2
         //# a refresh is a target refresh: notifications go to the new target from here on
         if *self.target != *request.target {
@@ -415,6 +471,11 @@ impl Dialog {
     pub fn is_worn_out(&self) -> bool {
         self.local_cseq >= CSEQ_MAX
     }
+}
+
+fn since(extras: Option<&Extras<'_>>, now: Timestamp) -> Timestamp {
+    let known = extras.and_then(|extras| extras.abroad.registered_at);
+    known.unwrap_or(Timestamp(now.0.saturating_add(APART_MS)))
 }
 
 #[cfg(test)]

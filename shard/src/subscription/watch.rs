@@ -10,7 +10,11 @@ use crate::presence::limits::{BATCH_CATEGORIES_MAX, BATCH_RESOURCES_MAX};
 use crate::presence::refusal::Refusal;
 use crate::slot::Aor;
 use crate::subscription::dialog::Extras;
+use crate::subscription::relay::Standing;
 use crate::time::Timestamp;
+
+/// The end of time.
+const NEVER: Timestamp = Timestamp(u64::MAX);
 
 /// Which of the four kinds of roaming data a self subscription is about (MS-PRES 1.3.1.5).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -177,23 +181,46 @@ impl Watch {
             }),
             Wish::Categories(_) => Some(Watch::Batch(Batch {
                 endpoint,
-                members: BTreeMap::new(),
+                ..Batch::default()
             })),
             Wish::List { client, .. } => Some(Watch::List(List {
                 client: *client,
-                members: BTreeMap::new(),
+                ..List::default()
             })),
         }
     }
 
-    /// Whom else it watches than the address that it lives with.
+    /// Whom of this shard it watches as one of many.
     pub fn members(&self) -> impl Iterator<Item = &Aor> {
-        let batch = self
-            .batch()
-            .into_iter()
-            .flat_map(|batch| batch.members.keys());
+        let batch = self.batch().into_iter();
+        let batch = batch.flat_map(|batch| &batch.members);
+        let here = batch.filter(|(_, member)| member.relay.is_none());
         let list = self.list().into_iter().flat_map(List::joined);
-        batch.chain(list)
+        here.map(|(address, _)| address).chain(list)
+    }
+
+    /// Whom of other shards it watches, and with which number it last asked.
+    pub fn relayed(&self) -> impl Iterator<Item = (&Aor, u64)> {
+        let batch = self.batch().into_iter();
+        let batch = batch
+            .flat_map(|batch| &batch.members)
+            .map(|(address, member)| (address, &member.relay));
+        let list = self.list().into_iter();
+        let list = list
+            .flat_map(|list| &list.members)
+            .map(|(address, member)| (address, &member.relay));
+        let relayed = batch.chain(list);
+        relayed.filter_map(|(address, relay)| Some((address, relay.as_deref()?.generation)))
+    }
+
+    /// When the watches of its members in other shards are renewed; the end of time when it has none.
+    #[must_use]
+    pub fn renew_at(&self) -> Timestamp {
+        match self {
+            Watch::Batch(batch) => batch.renew_at,
+            Watch::List(list) => list.renew_at,
+            Watch::Own { .. } | Watch::Contacts { .. } => NEVER,
+        }
     }
 
     /// Its members, if it is a list.
@@ -242,13 +269,25 @@ impl Watch {
 }
 
 /// Documents of any number of presentities, watched in one dialog (RFC 4662, BluStar 4.2).
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct List {
     /// The client of the user with whose address the dialog lives, if such clients are counted: with the
     /// last of them the user is signed out.
     pub client: Option<ClientId>,
     /// Whom it watches.
     pub members: BTreeMap<Aor, ListMember>,
+    /// When the watches of its members in other shards are renewed; the end of time when it has none.
+    pub renew_at: Timestamp,
+}
+
+impl Default for List {
+    fn default() -> List {
+        List {
+            client: None,
+            members: BTreeMap::new(),
+            renew_at: NEVER,
+        }
+    }
 }
 
 impl List {
@@ -270,15 +309,29 @@ pub struct ListMember {
     pub place: u32,
     /// The container that the watcher saw last.
     pub seen: Option<u16>,
+    /// What is known of it, where it lives in another shard.
+    pub relay: Option<Box<Standing>>,
 }
 
-/// Categories of any number of presentities of one shard, watched in one dialog (MS-PRES 3.4).
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// Categories of any number of presentities, watched in one dialog (MS-PRES 3.4).
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Batch {
     /// Whose dialog it is.
     pub endpoint: Option<EndpointId>,
     /// Whom it watches.
     pub members: BTreeMap<Aor, BatchMember>,
+    /// When the watches of its members in other shards are renewed; the end of time when it has none.
+    pub renew_at: Timestamp,
+}
+
+impl Default for Batch {
+    fn default() -> Batch {
+        Batch {
+            endpoint: None,
+            members: BTreeMap::new(),
+            renew_at: NEVER,
+        }
+    }
 }
 
 /// One presentity in a batch.
@@ -288,6 +341,8 @@ pub struct BatchMember {
     pub categories: Vec<(Category, Option<u16>)>,
     /// When it was last told.
     pub notified_at: Timestamp,
+    /// What is known of it, where it lives in another shard.
+    pub relay: Option<Box<Standing>>,
 }
 
 impl Batch {

@@ -71,7 +71,7 @@ impl Stage {
         self.machine.apply(self.index, &entry, &mut effects);
         let replies = effects.into_iter().filter_map(|effect| match effect {
             Effect::Reply { outcome, .. } => Some(outcome),
-            Effect::Notify { .. } => None,
+            Effect::Notify { .. } | Effect::Send { .. } => None,
         });
         replies.collect()
     }

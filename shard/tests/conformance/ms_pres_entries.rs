@@ -34,6 +34,7 @@ fn subscribe<'a>(own: &'a str, package: Package, format: Format, wish: Wish<'a>)
         route: b"route",
         target: b"target",
         extras: Some(Box::new(Extras {
+            abroad: Default::default(),
             watchers_max: 100_000,
             network: Network::SameEnterprise,
             delivery: Delivery::Benotify,

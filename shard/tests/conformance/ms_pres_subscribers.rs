@@ -36,6 +36,7 @@ fn watch(pool: &mut Pool, number: u128, context: Option<&[u8]>) -> Box<Shown> {
         route: b"route",
         target: b"target",
         extras: Some(Box::new(Extras {
+            abroad: Default::default(),
             watchers_max: 100_000,
             network: Network::SameEnterprise,
             delivery: Delivery::Benotify,

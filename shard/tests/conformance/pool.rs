@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use bytes::BytesMut;
 use shard::machine::Machine;
-use shard::machine::codec::{decode_entry, encode_entry};
+use shard::machine::codec::{decode_entry, encode_batch, encode_entry, encode_parcel};
 use shard::machine::command::{
     Act, Binding, Bindings, Command, Leader, Publish, Register, Request, Resubscribe, Subscribe,
     Ticket,
 };
 use shard::machine::effect::{Effect, Notice, Shown, SubscriptionState};
 use shard::machine::outcome::{Outcome, Refusal, RequestKey};
+use shard::machine::parcel::{Parcel, key_of};
 use shard::presence::endpoint::Endpoint;
 use shard::presence::publication::{EntityTag, TagPolicy};
 use shard::slot::{Aor, Slot};
@@ -32,6 +33,8 @@ pub struct Pool {
     requests: u64,
     /// Notifications of the last entry.
     pub told: Vec<(Arc<View>, Vec<Notice>)>,
+    /// What the last entry has for other shards.
+    pub sent: Vec<(Slot, u64, Arc<Parcel>)>,
     /// What rides in the last answer of the last entry.
     pub shown_in_answer: Option<Box<Shown>>,
 }
@@ -46,6 +49,7 @@ impl Pool {
             clock_ms: BEGIN_MS,
             requests: 0,
             told: Vec::new(),
+            sent: Vec::new(),
             shown_in_answer: None,
         };
         pool.lead(1);
@@ -73,11 +77,28 @@ impl Pool {
     fn enter(&mut self, act: &Act<'_>) -> Vec<Outcome> {
         let mut bytes = BytesMut::new();
         encode_entry(Timestamp(self.clock_ms), act, &mut bytes);
-        let entry = decode_entry(&bytes).expect("what was encoded is decoded");
+        self.enter_bytes(&bytes)
+    }
+
+    /// Logs a parcel of another shard, as a courier brings it.
+    pub fn receive(&mut self, slot: Slot, number: u64, parcel: &Parcel) -> Outcome {
+        let (mut request, mut entry) = (BytesMut::new(), BytesMut::new());
+        self.requests += 1;
+        // Far from the tickets and keys of clients. Not under the key of the parcel: what comes again long
+        // after must do no harm either.
+        let key = RequestKey(key_of(slot, number).0 ^ u128::from(self.requests) << 100);
+        encode_parcel(parcel.command(), key, Ticket(u64::MAX), &mut request);
+        encode_batch(Timestamp(self.clock_ms), 1, &[&request], &mut entry);
+        self.enter_bytes(&entry).pop().expect("it is answered")
+    }
+
+    fn enter_bytes(&mut self, bytes: &[u8]) -> Vec<Outcome> {
+        let entry = decode_entry(bytes).expect("what was encoded is decoded");
         self.index += 1;
         let mut effects = Vec::new();
         self.machine.apply(self.index, &entry, &mut effects);
         self.told.clear();
+        self.sent.clear();
         let mut outcomes = Vec::new();
         for effect in effects {
             match effect {
@@ -90,6 +111,11 @@ impl Pool {
                     self.shown_in_answer = shown;
                 }
                 Effect::Notify { view, notices } => self.told.push((view, notices)),
+                Effect::Send {
+                    slot,
+                    number,
+                    parcel,
+                } => self.sent.push((slot, number, parcel)),
             }
         }
         outcomes

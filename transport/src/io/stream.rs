@@ -157,13 +157,30 @@ fn prepare(socket: &TcpStream) {
     let _ = socket2::SockRef::from(socket).set_tcp_keepalive(&probes);
 }
 
-/// Starts the two tasks of an open stream. The first to end takes it down.
+/// How a stream's writer ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Written {
+    /// Everything has left, and the stream is to close; or its peer reads nothing.
+    Over,
+    /// The peer takes nothing more. What it said before may still wait to be read.
+    Broken,
+}
+
+/// Starts the two tasks of an open stream. The first to end takes it down, but what has come in is read
+/// first: a client that signs off and leaves at once, without having read our answers to what it said
+/// before, resets the connection, and its last word is in our buffer then.
 fn live<U: TransactionUser>(core: &Shared<U>, flow: Flow) {
     let core = Rc::clone(core);
     tokio::task::spawn_local(async move {
+        let written = async {
+            if write(&core, flow).await == Written::Broken {
+                // The reader comes to the end of a broken stream by itself; this is for one that does not.
+                tokio::time::sleep(STUCK).await;
+            }
+        };
         tokio::select! {
             () = read(&core, flow) => {}
-            () = write(&core, flow) => {}
+            () = written => {}
         }
         remove(&core, flow);
     });
@@ -319,14 +336,14 @@ fn own_buffer(message: Bytes) -> Bytes {
 }
 
 /// Writes what a turn could not, until the stream is to close or does not get on.
-async fn write<U: TransactionUser>(core: &Shared<U>, flow: Flow) {
+async fn write<U: TransactionUser>(core: &Shared<U>, flow: Flow) -> Written {
     let (bell, outbound, socket, counters) = {
         let core = core.borrow();
         let Some(stream) = core.wire.streams.get(&flow.number) else {
-            return;
+            return Written::Over;
         };
         let Some(socket) = stream.socket.clone() else {
-            return;
+            return Written::Over;
         };
         (
             Rc::clone(&stream.bell),
@@ -346,24 +363,25 @@ async fn write<U: TransactionUser>(core: &Shared<U>, flow: Flow) {
                 .get(&flow.number)
                 .is_none_or(|stream| stream.closing)
             {
-                return;
+                return Written::Over;
             }
             bell.notified().await;
             continue;
         }
         match timeout(STUCK, socket.writable()).await {
             Ok(Ok(())) => {}
-            Ok(Err(_)) => return,
+            Ok(Err(_)) => return Written::Broken,
             Err(_) => {
                 counters.streams_closed_slow.fetch_add(1, Relaxed);
-                return;
+                return Written::Over;
             }
         }
-        if socket.try_flush().is_err() {
-            return;
-        }
-        if outbound.borrow_mut().write_to(&socket, &counters).is_err() {
-            return;
+        let written = socket
+            .try_flush()
+            .and_then(|()| outbound.borrow_mut().write_to(&socket, &counters));
+        if let Err(error) = written {
+            tracing::debug!(%error, peer = %flow.peer, "a stream takes nothing more");
+            return Written::Broken;
         }
     }
 }

@@ -131,7 +131,7 @@ pub fn subscribed(
     let Some(shown) = shown else {
         return match aside {
             // Without piggybacking there is no other place to say who is not served here.
-            Aside::Batch { rejected, .. } if !rejected.is_empty() => {
+            Aside::Batch { rejected } if !rejected.is_empty() => {
                 related(reply, request, &Shown::default(), rejected, here)
             }
             _ => reply.finish(),
@@ -139,7 +139,7 @@ pub fn subscribed(
     };
     reply = reply.header("ms-piggyback-cseq", shown.cseq.max(1));
     match (aside, shown.views.first()) {
-        (Aside::Batch { rejected, .. }, _) => related(reply, request, shown, rejected, here),
+        (Aside::Batch { rejected }, _) => related(reply, request, shown, rejected, here),
         // A refresh that says nothing of categories, in a dialog about them.
         (_, Some(_)) if batch => related(reply, request, shown, &[], here),
         (_, Some(view)) => {

@@ -5,10 +5,10 @@ use std::ops::Range;
 use shard::category::Category;
 use shard::document::batch_subscribe::{self, Asked};
 use shard::document::rlmi::Rejection;
-use shard::machine::command::{Command, Extras, Resubscribe, Subscribe};
+use shard::machine::command::{Abroad, Command, Elsewhere, Extras, Resubscribe, Subscribe};
 use shard::presence::container::Network;
 use shard::slot::Slot;
-use shard::subscription::dialog::{DialogKey, Format, LocalTag, Package};
+use shard::subscription::dialog::{Away, DialogKey, Format, LocalTag, Package};
 use shard::subscription::watch::{Action, Resource, Wish};
 use transport::dialog::DialogRoute;
 use transport::sip::header::MediaType;
@@ -16,9 +16,10 @@ use transport::sip::uri::Uri;
 use transport::sip::{Name, Request, gruu};
 
 use super::{
-    Aside, Introduction, accepts, body_of_type, canonical_of, delivery, diagnostics, display_name,
-    endpoint, in_dialog, malformed, network, piggyback,
+    Aside, accepts, body_of_type, canonical_of, delivery, diagnostics, display_name, endpoint,
+    in_dialog, malformed, network, piggyback,
 };
+use crate::config::Hints;
 use crate::dialect::{
     Answer, Circumstances, Grace, Poll, Scratch, Translated, foreign_address, refusal, simple,
 };
@@ -67,6 +68,8 @@ pub(super) struct Subscription<'s> {
     pub(super) wish: Wish<'s>,
     /// Whether the endpoint must be registered at the dialog's home.
     pub(super) must_register: bool,
+    /// What other shards have to do with it.
+    pub(super) elsewhere: Vec<Elsewhere<'s>>,
     pub(super) aside: Aside,
 }
 
@@ -125,13 +128,22 @@ impl<'s> Buffers<'s> {
             format,
             wish,
             must_register,
+            elsewhere,
             aside,
         } = subscription;
+        let endpoint = endpoint(request);
+        let registered = circumstances.registered;
         let extras = Extras {
+            abroad: Abroad {
+                registered_at: registered
+                    .filter(|(registered, _)| endpoint == Some(*registered))
+                    .map(|(_, at)| at),
+                resources: elsewhere,
+            },
             network: network(request, circumstances),
             delivery: delivery(request, circumstances.flow),
             piggyback: piggyback(request),
-            endpoint: endpoint(request),
+            endpoint,
             registered: must_register && policy.enhanced.must_register,
             display_name: display_name(request),
             wish,
@@ -163,7 +175,8 @@ impl<'s> Buffers<'s> {
         //= MS-PRES 3.4.5.1.2
         //# Expires 0 without a To tag is a poll
         if expires_s == 0 {
-            let poll = Poll::of(slot, presentity, watcher, format, &extras);
+            let poll = Poll::of(slot, presentity, watcher, format, &extras)
+                .with_elsewhere(&extras, circumstances.map);
             return Ok(Translated::Poll(Box::new(poll), aside));
         }
         let local_tag = LocalTag::new(slot, circumstances.chance);
@@ -229,17 +242,6 @@ pub(super) fn subscribe<'s>(
     } else {
         Plan::of_single(request, actions, circumstances, watcher)?
     };
-    let introduced = plan
-        .elsewhere
-        .into_iter()
-        .map(|(address, context)| Introduction {
-            address,
-            watcher: watcher.clone(),
-            network: network(request, circumstances),
-            display_name: display_name(request).to_owned(),
-            context: content[context].to_vec(),
-        });
-    let introductions = introduced.collect();
     *presentity = plan.home;
     names.clear();
     names.extend(
@@ -248,6 +250,7 @@ pub(super) fn subscribe<'s>(
             .flat_map(|served| &served.resources)
             .map(|r| r.0.clone()),
     );
+    names.extend(plan.elsewhere.iter().map(|(address, ..)| address.clone()));
     let (content, mut names): (&'s [u8], _) = (content, names.iter());
     let map = circumstances.map;
     let shard_of = |address: &str| map.shard_of(Slot::of(address));
@@ -264,6 +267,13 @@ pub(super) fn subscribe<'s>(
         categories: served.categories,
     });
     let actions: Vec<Action<'s>> = actions.collect();
+    let elsewhere = plan.elsewhere.into_iter().zip(names);
+    let elsewhere = elsewhere.map(|((_, context, deed), address)| Elsewhere {
+        address,
+        context: context.map(|range| &content[range]),
+        deed,
+    });
+    let elsewhere = elsewhere.collect();
     let wish = if bare {
         Wish::Same
     } else {
@@ -283,9 +293,9 @@ pub(super) fn subscribe<'s>(
             format: Format::Categories,
             wish,
             must_register: own,
+            elsewhere,
             aside: Aside::Batch {
                 rejected: plan.rejected,
-                introductions,
             },
         },
     )
@@ -328,13 +338,14 @@ struct Plan {
     home: String,
     served: Vec<Served>,
     rejected: Vec<(String, Rejection)>,
-    /// Who lives in another shard and is to be told that it is watched.
-    elsewhere: Vec<(String, Range<usize>)>,
+    /// Who lives in another shard and is watched from here, or is to be told that it is watched.
+    elsewhere: Vec<(String, Option<Range<usize>>, Away)>,
 }
 
 impl Plan {
     /// A batch is served by one shard: the one that the Request-URI names, that the dialog lives in, or
-    /// the watcher's own. What lives elsewhere is told where to be asked for (house D6).
+    /// the watcher's own. What lives elsewhere is told where to be asked for (house D6); or, where the pool is
+    /// to look like one server, the watcher's own shard serves everything, through relays (house D7).
     //= MS-PRES 3.4.5.1.3.1
     //# a resource on another server comes back with the URI to ask; one of another deployment, or unknown,
     //# without
@@ -358,7 +369,12 @@ impl Plan {
         let inside = request.to_tag().and_then(LocalTag::parse);
         let shard = match (inside, named) {
             (Some(tag), _) => map.shard_of(tag.slot()),
-            (None, Some(shard)) if usize::from(shard) < map.shard_count() => shard,
+            (None, Some(shard))
+                if usize::from(shard) < map.shard_count()
+                    && policy.enhanced.hints == Hints::Shard =>
+            {
+                shard
+            }
             (None, _) => own,
         };
         let from = network(request, circumstances);
@@ -395,11 +411,22 @@ impl Plan {
                     (Some(address), Some(lives)) if lives == shard => {
                         served.resources.push((address, resource.context));
                     }
+                    (Some(address), Some(_)) if policy.enhanced.hints == Hints::None => {
+                        let categories = served.categories.clone();
+                        let (context, deed) = if action.subscribe {
+                            (resource.context, Away::Watch(categories))
+                        } else {
+                            (None, Away::Unwatch(categories))
+                        };
+                        plan.elsewhere.push((address, context, deed));
+                    }
                     // Who stops watching needs no hint.
                     _ if !action.subscribe => {}
                     (Some(address), Some(lives)) => {
-                        plan.elsewhere
-                            .extend(resource.context.map(|context| (address, context)));
+                        if resource.context.is_some() {
+                            plan.elsewhere
+                                .push((address, resource.context, Away::Hinted));
+                        }
                         let hint = gruu::of_shard(pool, &policy.domains[0], lives);
                         let hint = Rejection::Resubscribe(Some(hint));
                         plan.rejected.push((resource.uri, hint));
@@ -576,6 +603,7 @@ mod tests {
             trusted: true,
             profile: &crate::dialect::profile::Profile::of(crate::config::Dialect::Rfc),
             users: &Few,
+            registered: None,
         };
         match translate(request, &circumstances, &mut Scratch::default()) {
             Translated::Answered(answer) => {
@@ -584,7 +612,7 @@ mod tests {
                 Err((answer.row.status.number(), number.to_owned()))
             }
             Translated::Change {
-                aside: Aside::Batch { rejected, .. },
+                aside: Aside::Batch { rejected },
                 ..
             } => Ok(rejected),
             other => panic!("{other:?}"),

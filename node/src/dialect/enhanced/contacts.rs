@@ -25,6 +25,7 @@ pub(super) fn subscribe<'s>(
         format: Format::RoamingContacts,
         wish: Wish::Contacts(ucs),
         must_register: true,
+        elsewhere: Vec::new(),
         aside: Aside::Contacts { ready },
     };
     Buffers::of(scratch).finish(request, circumstances, subscription)

@@ -16,7 +16,6 @@ mod subscribers;
 use shard::document::DocumentError;
 use shard::document::provisioning::Group;
 use shard::document::rlmi::Rejection;
-use shard::machine::command::Command;
 use shard::presence::container::Network;
 use shard::presence::endpoint_id::EndpointId;
 use shard::presence::limits::{BATCH_CATEGORIES_MAX, WATCHERS_MAX};
@@ -27,6 +26,7 @@ use transport::sip::uri::Uri;
 use transport::sip::{Method, Name, Request, gruu};
 
 use super::{Answer, Circumstances, Scratch, Translated, canonical, refusal};
+use crate::config::Hints;
 
 pub(super) use category_subscribe::is_for_categories;
 
@@ -55,6 +55,8 @@ const PACKAGES: [&str; 3] = [
 pub struct Settings {
     /// The pool's name in its own GRUUs: the user part.
     pub pool: String,
+    /// What a batch says of resources in other shards.
+    pub hints: Hints,
     /// Whether names of categories that nobody registered may be published.
     pub unregistered: bool,
     /// Names registered beside those of the table.
@@ -100,6 +102,7 @@ impl Default for Settings {
         };
         Settings {
             pool: "lamplight".to_owned(),
+            hints: Hints::Shard,
             unregistered: false,
             registered: Vec::new(),
             publication_bytes: 32 * 1024,
@@ -208,8 +211,6 @@ pub enum Aside {
     Batch {
         /// Who could not be served here, in the order of the request.
         rejected: Vec<(String, Rejection)>,
-        /// Who of them is to be told that somebody watches: clients say so only once, to us.
-        introductions: Vec<Introduction>,
     },
     /// A contact subscription.
     Contacts {
@@ -218,35 +219,6 @@ pub enum Aside {
     },
     /// A registration: which of the bindings is the one that asks.
     Registration,
-}
-
-/// Somebody who lives in another shard is watched from now on.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Introduction {
-    /// Who is watched.
-    pub address: String,
-    /// Who watches.
-    pub watcher: String,
-    /// From where.
-    pub network: Network,
-    /// The watcher's name.
-    pub display_name: String,
-    /// What it says about why.
-    pub context: Vec<u8>,
-}
-
-impl Introduction {
-    /// The command that makes it known.
-    #[must_use]
-    pub fn command(&self) -> Command<'_> {
-        Command::Introduce {
-            presentity: &self.address,
-            watcher: &self.watcher,
-            network: self.network,
-            display_name: &self.display_name,
-            context: &self.context,
-        }
-    }
 }
 
 /// A SERVICE, by its content type.

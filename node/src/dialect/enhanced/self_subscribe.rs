@@ -65,6 +65,7 @@ pub(super) fn subscribe<'s>(
         format: Format::RoamingSelf,
         wish,
         must_register: true,
+        elsewhere: Vec::new(),
         aside: Aside::Nothing,
     };
     Buffers::of(scratch).finish(request, circumstances, subscription)

@@ -215,6 +215,45 @@ fn a_client_of_the_standard_is_told_in_multipart() {
     assert_eq!(last.header(Name::SubscriptionState), Some("terminated;reason=timeout"));
 }
 
+/// Eight users live in both of two shards: all are told, in one dialog, however often they change, and after
+/// the node was killed.
+#[test]
+fn members_of_other_shards_are_told_as_those_of_ones_own() {
+    let data = tempfile::tempdir().expect("a folder");
+    let server = server(data.path(), &["--shards", "2"]);
+    let users: Vec<String> = (0..8).map(|number| format!("member-{number}")).collect();
+    let uris: Vec<String> = users.iter().map(|user| format!("sip:{user}@aastra.com")).collect();
+    let uris: Vec<&str> = uris.iter().map(String::as_str).collect();
+    let mut publisher = Client::new(&server, "member-1", "before");
+    publisher.publish("busy", "before");
+    let mut watcher = Client::new(&server, "member-0", "desk");
+    let (mut list, answer) = watcher.watch_list(&uris, "");
+    assert_eq!(answer.status().number(), 200);
+    let mut seen: Vec<String> = (0..8).map(|_| body(&watcher.told(&list))).map(|text| entity(&text)).collect();
+    seen.sort_unstable();
+    assert_eq!(seen, uris, "each once, from wherever it lives");
+    for (number, user) in users.iter().enumerate().skip(2) {
+        let mut client = Client::new(&server, user, "desk");
+        client.publish("available", &format!("note {number}"));
+        let shown = body(&watcher.told(&list));
+        assert_eq!(entity(&shown), uris[number]);
+        assert_eq!(status(&shown), expected(&format!("note {number}"), "<rpid:other>available</rpid:other>"));
+    }
+    assert_eq!(watcher.subscribe(&mut list, 300).status().number(), 200);
+    let mut shown: Vec<String> = (0..8).map(|_| body(&watcher.told(&list))).collect();
+    shown.sort_by_key(|text| entity(text));
+    assert!(status(&shown[1]).contains("before"), "{}", shown[1]);
+    assert!(status(&shown[7]).contains("note 7"), "{}", shown[7]);
+    assert!(watcher.phone.drain(QUIET).is_empty(), "what is asked anew and is the same is not told again");
+    // The same as one body.
+    let mut standard = Client::new(&server, "member-0", "other");
+    let (list, _) = standard.watch_list(&uris, "Supported: eventlist\r\n");
+    let mut all = String::new();
+    while (2..8).any(|number| !all.contains(&format!("note {number}"))) {
+        all += &body(&standard.told(&list));
+    }
+}
+
 /// What is wrong with a list is said, and nothing is kept.
 #[test]
 fn a_list_that_is_none_is_refused() {

@@ -149,10 +149,16 @@ impl Client {
 
     /// REGISTER for so many seconds; 0 signs out.
     pub fn renew(&mut self, expires: u32, lines: &str) -> Response {
+        let head = self.registration(expires);
+        self.phone.ask(head, lines, "")
+    }
+
+    /// The head of a REGISTER for so many seconds.
+    fn registration(&self, expires: u32) -> String {
         let instance = uuid(self.instance);
         let (local, uri) = (self.phone.local, self.uri.clone());
         let domain = uri.split('@').nth(1).expect("an address").to_owned();
-        let head = format!(
+        format!(
             "REGISTER sip:{domain} SIP/2.0\r\nVia: SIP/2.0/TCP {local};branch=z9hG4bKt{branch}\r\nMax-Forwards: 70\r\n\
              From: <{uri}>;tag=r{branch};epid={epid}\r\nTo: <{uri}>\r\nCall-ID: reg-{epid}\r\nCSeq: {branch} REGISTER\r\n\
              Contact: <sip:{local};transport=tcp;ms-opaque=d3470f2e1d>;methods=\"INVITE, MESSAGE, INFO, OPTIONS, BYE, CANCEL, NOTIFY, ACK, REFER, BENOTIFY\";proxy=replace;+sip.instance=\"<urn:uuid:{instance}>\"\r\n\
@@ -160,8 +166,21 @@ impl Client {
              ms-keep-alive: UAC;hop-hop=yes\r\nEvent: registration\r\nExpires: {expires}\r\n",
             branch = fresh(),
             epid = self.epid,
-        );
-        self.phone.ask(head, lines, "")
+        )
+    }
+
+    /// Signs out as SIPE does: behind other requests, and gone before anything was answered.
+    pub fn vanish(mut self) {
+        const END: &str = "Content-Length: 0\r\n\r\n";
+        let asked = |client: &Client| {
+            let call_id = format!("asks-{}", fresh());
+            client.head("OPTIONS", &client.uri, None, &call_id, 1) + END
+        };
+        let first = asked(&self);
+        self.phone.send(first.as_bytes());
+        let words: String = (0..150).map(|_| asked(&self)).collect();
+        let words = words + &self.registration(0) + END;
+        self.phone.leave(&words);
     }
 
     /// The head of a request of this endpoint, up to where its own lines begin.

@@ -19,6 +19,7 @@ mod publication;
 mod publication_errors;
 mod publication_vectors;
 mod registration;
+mod relays;
 mod schema;
 mod schemas;
 pub mod search;

@@ -390,6 +390,7 @@ impl Item {
 impl Extra {
     fn extras(&self) -> Extras<'_> {
         Extras {
+            abroad: Default::default(),
             network: self.network,
             delivery: self.delivery,
             piggyback: self.piggyback,

@@ -271,6 +271,7 @@ impl Rules {
                         heard.ended = matches!(notice.state, SubscriptionState::Terminated(_));
                     }
                 }
+                Effect::Send { .. } => {}
             }
         }
         if answered != asked.len() {
