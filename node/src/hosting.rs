@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use crate::egress::render::RenderSettings;
 use crate::egress::outbox::{Failures, Outbox, Workers};
+use crate::egress::render::RenderSettings;
 use crate::egress::traffic::Traffic;
 use crate::ingress::route::{Replica, RouteTable, Routes};
 use crate::observe::metrics::Metrics;

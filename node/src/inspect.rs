@@ -25,8 +25,8 @@ use crate::ingress::endpoint::Shared;
 use crate::ingress::route::Leader;
 use crate::observe::report::{
     Asked, ContactsReport, ContactsWish, DirectoryReport, EndpointReport, Inspect, InspectError,
-    NodeReport, PoolOrder, PoolReport, PresentityReport, ProfileReport, PublicationReport, Readiness, ShardReport,
-    UserReport, VoiceMail, WatcherReport,
+    NodeReport, PoolOrder, PoolReport, PresentityReport, ProfileReport, PublicationReport,
+    Readiness, ShardReport, UserReport, VoiceMail, WatcherReport,
 };
 use crate::pool::PoolGroup;
 use crate::pool::map::{Change, PoolMap, Standing};

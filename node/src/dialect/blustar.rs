@@ -137,7 +137,11 @@ pub(super) fn publish<'s>(
             ..Bearing::default()
         };
         match read(request, if_match, &mut scratch.content)? {
-            true => (true, policy_of(circumstances), pidf::bearing(&scratch.content)),
+            true => (
+                true,
+                policy_of(circumstances),
+                pidf::bearing(&scratch.content),
+            ),
             false => (false, policy_of(circumstances), shared),
         }
     };
@@ -215,7 +219,9 @@ pub(super) fn subscribe<'s>(
     let required = request
         .values(Name::Require)
         .any(|tag| tag.eq_ignore_ascii_case(lists::OPTION_TAG));
-    let theirs = request.to_tag().filter(|tag| LocalTag::parse(tag).is_none());
+    let theirs = request
+        .to_tag()
+        .filter(|tag| LocalTag::parse(tag).is_none());
     if let (Some(tag), None) = (request.to_tag(), theirs) {
         return lists::again(request, tag, uris, circumstances, scratch);
     }

@@ -13,10 +13,12 @@ use transport::sip::header::MediaType;
 use transport::sip::uri::{Scheme, Uri};
 use transport::sip::{Name, Request};
 
+use super::profile::Profile;
 use super::{
     Answer, Aside, Circumstances, Grace, Scratch, Translated, canonical, enhanced, foreign_address,
     refusal, simple,
 };
+use crate::config::Dialect;
 use crate::directory::ByNumber;
 
 /// The option tag of a request that brings its list.
@@ -118,11 +120,7 @@ pub(super) fn look_up(uri: &str, circumstances: &Circumstances<'_>, out: &mut St
 }
 
 /// Takes entries in, in the order of the list: whose they are, and where their state is.
-pub(super) fn take_in(
-    uris: Vec<String>,
-    circumstances: &Circumstances<'_>,
-    scratch: &mut Scratch,
-) {
+pub(super) fn take_in(uris: Vec<String>, circumstances: &Circumstances<'_>, scratch: &mut Scratch) {
     let home = circumstances.map.shard_of(Slot::of(&scratch.presentity));
     scratch.entries.clear();
     for uri in uris {
@@ -176,7 +174,15 @@ pub(super) fn open<'s>(
     circumstances: &Circumstances<'_>,
     scratch: &'s mut Scratch,
 ) -> Result<Translated<'s>, Answer> {
-    let expires_s = granted(request, circumstances)?;
+    // Contradiction C-07: who is spoken to in BluStar's way is granted what BluStar's clients are.
+    let theirs = Profile::of(Dialect::Blustar);
+    let guessed = opening.format == Format::Blustar && !circumstances.profile.configured;
+    let profile = if guessed {
+        &theirs
+    } else {
+        circumstances.profile
+    };
+    let expires_s = granted(request, profile, circumstances)?;
     let slot = Slot::of(&scratch.presentity);
     let local_tag = LocalTag::new(slot, circumstances.chance);
     let local_text = opening
@@ -239,7 +245,7 @@ pub(super) fn again<'s>(
     scratch: &'s mut Scratch,
 ) -> Result<Translated<'s>, Answer> {
     let local_tag = LocalTag::parse(to_tag).ok_or_else(|| Answer::of(refusal::NO_DIALOG))?;
-    let expires_s = granted(request, circumstances)?;
+    let expires_s = granted(request, circumstances.profile, circumstances)?;
     simple::write_target(request, circumstances, &mut scratch.target)?;
     let slot = local_tag.slot();
     let ends = expires_s == 0;
@@ -275,12 +281,14 @@ pub(super) fn again<'s>(
     })
 }
 
-fn granted(request: &Request, circumstances: &Circumstances<'_>) -> Result<u32, Answer> {
+fn granted(
+    request: &Request,
+    profile: &Profile,
+    circumstances: &Circumstances<'_>,
+) -> Result<u32, Answer> {
     let asked = request
         .expires()
         .map_err(|error| Answer::of_parse(&error))?;
-    let interval = circumstances
-        .profile
-        .subscription(circumstances.policy.subscription);
+    let interval = profile.subscription(circumstances.policy.subscription);
     interval.grant_subscription(asked)
 }

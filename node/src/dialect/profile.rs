@@ -94,7 +94,10 @@ impl Profile {
                 habits.push(text.to_owned());
             }
         };
-        habit(self.stable_tags, "entity-tags stay as long as a publication lives");
+        habit(
+            self.stable_tags,
+            "entity-tags stay as long as a publication lives",
+        );
         let more: &[&str] = match self.dialect {
             Dialect::Rfc | Dialect::Audiocodes => &[],
             Dialect::Ms => &["PIDF as Microsoft prints it"],
@@ -171,7 +174,9 @@ impl Profiles {
     pub fn iter(&self) -> impl Iterator<Item = &Profile> {
         let configured = self.configured.iter().map(|(_, profile)| profile);
         let known = self.known.iter().map(|(_, profile)| profile);
-        configured.chain(known).chain(std::iter::once(&self.otherwise))
+        configured
+            .chain(known)
+            .chain(std::iter::once(&self.otherwise))
     }
 }
 
@@ -254,16 +259,64 @@ mod tests {
             },
         ]);
         for (agent, peer, local, transport, expected) in [
-            ("x", "10.33.221.57:9", "10.0.0.1:5060", Transport::Tls, "gateways"),
-            ("Aastra BluStar Client/3", "10.33.221.57:9", "10.0.0.1:5070", Transport::Udp, "gateways"),
+            (
+                "x",
+                "10.33.221.57:9",
+                "10.0.0.1:5060",
+                Transport::Tls,
+                "gateways",
+            ),
+            (
+                "Aastra BluStar Client/3",
+                "10.33.221.57:9",
+                "10.0.0.1:5070",
+                Transport::Udp,
+                "gateways",
+            ),
             ("x", "10.9.9.9:9", "10.0.0.1:5070", Transport::Udp, "desk"),
             ("x", "10.9.9.9:9", "10.0.0.1:5070", Transport::Tcp, "rfc"),
-            ("ComSIPL/1", "10.9.9.9:9", "10.0.0.1:5060", Transport::Udp, "sipl"),
-            ("ComSIPL/1", "10.9.9.9:9", "10.0.0.1:5061", Transport::Udp, "rfc"),
-            ("Aastra BluStar Client/9", "10.9.9.9:9", "10.0.0.1:5060", Transport::Udp, "sipl"),
-            ("Aastra BluStar Client/3.0.1.0", "10.9.9.9:9", "10.0.0.1:5060", Transport::Udp, "blustar"),
-            ("UCCAPI/4.0 OC/4.0", "10.9.9.9:9", "10.0.0.1:5060", Transport::Tcp, "ms"),
-            ("LinphoneAndroid/5", "10.9.9.9:9", "10.0.0.1:5060", Transport::Udp, "rfc"),
+            (
+                "ComSIPL/1",
+                "10.9.9.9:9",
+                "10.0.0.1:5060",
+                Transport::Udp,
+                "sipl",
+            ),
+            (
+                "ComSIPL/1",
+                "10.9.9.9:9",
+                "10.0.0.1:5061",
+                Transport::Udp,
+                "rfc",
+            ),
+            (
+                "Aastra BluStar Client/9",
+                "10.9.9.9:9",
+                "10.0.0.1:5060",
+                Transport::Udp,
+                "sipl",
+            ),
+            (
+                "Aastra BluStar Client/3.0.1.0",
+                "10.9.9.9:9",
+                "10.0.0.1:5060",
+                Transport::Udp,
+                "blustar",
+            ),
+            (
+                "UCCAPI/4.0 OC/4.0",
+                "10.9.9.9:9",
+                "10.0.0.1:5060",
+                Transport::Tcp,
+                "ms",
+            ),
+            (
+                "LinphoneAndroid/5",
+                "10.9.9.9:9",
+                "10.0.0.1:5060",
+                Transport::Udp,
+                "rfc",
+            ),
         ] {
             let flow = Flow {
                 worker: 0,
@@ -280,8 +333,15 @@ mod tests {
     #[test]
     fn habits_are_told_in_words() {
         let blustar = Profile::of(Dialect::Blustar).habits();
-        assert!(blustar.iter().any(|habit| habit.contains("entity-tags")), "{blustar:?}");
-        assert!(blustar.iter().any(|habit| habit == "subscriptions of 300 s at most"));
+        assert!(
+            blustar.iter().any(|habit| habit.contains("entity-tags")),
+            "{blustar:?}"
+        );
+        assert!(
+            blustar
+                .iter()
+                .any(|habit| habit == "subscriptions of 300 s at most")
+        );
         assert!(Profile::of(Dialect::Rfc).habits().is_empty());
     }
 }

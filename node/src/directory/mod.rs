@@ -407,7 +407,11 @@ fn number_of(text: &str) -> String {
     let number = text.strip_prefix("tel:").unwrap_or(text);
     let number = number.split(';').next().unwrap_or_default();
     let separator = |c: &char| !(c.is_whitespace() || "-.()/".contains(*c));
-    number.chars().filter(separator).flat_map(char::to_lowercase).collect()
+    number
+        .chars()
+        .filter(separator)
+        .flat_map(char::to_lowercase)
+        .collect()
 }
 
 impl UserLine {
@@ -707,7 +711,9 @@ impl Users for Directory {
         let current = self.current.read().unwrap_or_else(PoisonError::into_inner);
         let place = current.by_number.get(number_of(number).as_str());
         let user = place.and_then(|place| current.users.get((*place)? as usize));
-        user.map_or(ByNumber::Nobody, |user| ByNumber::User(user.address.clone()))
+        user.map_or(ByNumber::Nobody, |user| {
+            ByNumber::User(user.address.clone())
+        })
     }
 
     fn login(&self, address: &str) -> Option<String> {

@@ -257,7 +257,8 @@ impl BlustarLogin {
     //= BLUSTAR 2.10
     //# the key of the last 401 counts, and no other
     fn new_key(&self, client: u64, chance: &mut Chance) -> String {
-        const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+        const LETTERS: &[u8; 64] =
+            b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
         let mut key = String::with_capacity(KEY_LENGTH);
         while key.len() < KEY_LENGTH {
             // Eight letters of six bits.
@@ -361,7 +362,10 @@ mod tests {
     #[test]
     fn credentials_are_one_text() {
         for (text, expected) in [
-            ("de\\ptest:h51%3k5$k3h", Some(("de", "ptest", "h51%3k5$k3h"))),
+            (
+                "de\\ptest:h51%3k5$k3h",
+                Some(("de", "ptest", "h51%3k5$k3h")),
+            ),
             ("amcc:a:b", Some(("", "amcc", "a:b"))),
             ("de\\:x", None),
             ("de\\ptest:", None),
@@ -369,7 +373,9 @@ mod tests {
             ("", None),
         ] {
             let read = Credentials::read(text.as_bytes());
-            let parts = read.as_ref().map(|read| (&*read.domain, &*read.user, &*read.password));
+            let parts = read
+                .as_ref()
+                .map(|read| (&*read.domain, &*read.user, &*read.password));
             assert_eq!(parts, expected, "{text}");
         }
         assert!(Credentials::read(&[0xff, b':', b'x']).is_none());
@@ -389,10 +395,17 @@ mod tests {
         };
         let (one, other) = ("a".repeat(KEY_LENGTH), "b".repeat(KEY_LENGTH));
         let sealed = seal(&one, b"de\\ptest:secret");
-        assert_eq!((CIPHER.open)(&one, &sealed).as_deref(), Some(&b"de\\ptest:secret"[..]));
+        assert_eq!(
+            (CIPHER.open)(&one, &sealed).as_deref(),
+            Some(&b"de\\ptest:secret"[..])
+        );
         assert_eq!((CIPHER.open)(&other, &sealed), None);
         for length in 0..sealed.len() {
-            assert_eq!((CIPHER.open)(&one, &sealed[..length]), None, "cut to {length}");
+            assert_eq!(
+                (CIPHER.open)(&one, &sealed[..length]),
+                None,
+                "cut to {length}"
+            );
         }
     }
 }

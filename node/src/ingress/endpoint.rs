@@ -33,8 +33,8 @@ use transport::sip::{Method, Name, Request};
 use transport::transaction::Millis;
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::blustar_login::{BlustarLogin, Step};
 use super::admission::{LEADERLESS_S, retry_after_s};
+use super::blustar_login::{BlustarLogin, Step};
 use super::chance::Chance;
 use super::courier::{Courier, Errand as Carried, ParcelKey, Ways};
 use super::errand::Errands;
@@ -46,14 +46,14 @@ use super::route::{Leader, RouteTable, Routes};
 use super::waiting::{Look, Waiting, WaitingRoom, What};
 use crate::config::Dialect;
 use crate::contact_store::ContactStore;
+use crate::dialect::blustar;
 use crate::dialect::enhanced::answer::{self, Here};
 use crate::dialect::enhanced::endpoint as enhanced_endpoint;
+use crate::dialect::profile::Profile;
 use crate::dialect::{
     self, Answer, Aside, Circumstances, Grace, Identified, Policy, PollStep, Scratch, Translated,
     refusal, register, simple,
 };
-use crate::dialect::blustar;
-use crate::dialect::profile::Profile;
 use crate::directory::{Proof, Users};
 use crate::egress::notify;
 use crate::egress::outbox::{Deed, Mail, Workers};
@@ -497,7 +497,15 @@ impl Endpoint {
     }
 
     /// Remembers over which connection a BluStar client's dialog was made.
-    fn listen(&mut self, request: &Request, flow: &Flow, local_tag: &str, slot: Slot, lives: bool, wire: &mut Wire) {
+    fn listen(
+        &mut self,
+        request: &Request,
+        flow: &Flow,
+        local_tag: &str,
+        slot: Slot,
+        lives: bool,
+        wire: &mut Wire,
+    ) {
         let dialog = DialogKey::of(request.call_id(), local_tag, request.from_tag());
         let dialogs = self.listening.entry(flow.number).or_default();
         dialogs.retain(|known| known.dialog != dialog);
@@ -536,10 +544,7 @@ impl Endpoint {
         if profile.dialect == Dialect::Rfc && !profile.configured {
             return;
         }
-        let agent = incoming
-            .request
-            .header(Name::UserAgent)
-            .unwrap_or_default();
+        let agent = incoming.request.header(Name::UserAgent).unwrap_or_default();
         let peer = incoming.flow.peer.ip();
         let hash = xxh3_64(format!("{} {peer} {agent}", profile.name).as_bytes());
         if self.heard.len() >= HEARD_MAX {
@@ -577,7 +582,10 @@ impl Endpoint {
     //= BLUSTAR 2.10
     //# good credentials open the service, bad ones get 401 again
     fn proven(&mut self, number: u64, proof: &Proof, wire: &mut Wire) {
-        let place = self.proving.iter().position(|(_, known, _)| *known == number);
+        let place = self
+            .proving
+            .iter()
+            .position(|(_, known, _)| *known == number);
         let Some((_, _, incoming)) = place.and_then(|place| self.proving.remove(place)) else {
             return;
         };
@@ -594,7 +602,8 @@ impl Endpoint {
             Proof::User(_) | Proof::Controller => {
                 let address = blustar::speaks_for(&incoming.request, &*shared.users);
                 let may = address.is_some_and(|address| proof.may_speak(&address, &*shared.users));
-                may.then_some(()).ok_or_else(|| Answer::of(refusal::NOT_YOURS))
+                may.then_some(())
+                    .ok_or_else(|| Answer::of(refusal::NOT_YOURS))
             }
         };
         self.take(incoming, None, identified, wire);
@@ -772,11 +781,11 @@ impl Endpoint {
             chance: self.chance.draw(),
             map: self.routes.map(),
             trusted,
-            profile: self.shared.policy.profiles.choose(
-                request,
-                &incoming.flow,
-                incoming.local,
-            ),
+            profile: self
+                .shared
+                .policy
+                .profiles
+                .choose(request, &incoming.flow, incoming.local),
             users: &*self.shared.users,
             registered: self
                 .connected
@@ -1446,7 +1455,12 @@ impl TransactionUser for Endpoint {
         }
         while self.proving.front().is_some_and(|(at, ..)| *at <= now) {
             if let Some((_, _, incoming)) = self.proving.pop_front() {
-                self.take(incoming, None, Err(Endpoint::unavailable(LEADERLESS_S)), wire);
+                self.take(
+                    incoming,
+                    None,
+                    Err(Endpoint::unavailable(LEADERLESS_S)),
+                    wire,
+                );
             }
         }
         if let Some((at, ..)) = self.proving.front() {

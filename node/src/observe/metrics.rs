@@ -41,6 +41,7 @@ const REASONS: [&str; 7] = [
     "watcher-gone",
     "illegible-route",
     "ignored",
+    "blustar-unproven",
     "challenge-ignored",
     "overtaken",
 ];

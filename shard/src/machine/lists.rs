@@ -162,8 +162,13 @@ impl Machine {
             let list = dialog.watch.as_deref_mut().and_then(Watch::list_mut)?;
             let member = list.members.get_mut(address)?;
             let relay = member.relay.as_deref_mut()?;
-            let before = relay.view.clone();
-            let new = relay.take(told) && relay.view != before;
+            let revision = |view: &Option<Arc<[u8]>>| {
+                let view = view.as_deref().and_then(crossing::decode_view);
+                view.map(|view| view.revision)
+            };
+            // What was asked anew, and is the same, is not told again.
+            let before = revision(&relay.view);
+            let new = relay.take(told) && (before.is_none() || revision(&relay.view) != before);
             if relay.view.is_none() && relay.revision > 0 {
                 // Too many watch it.
                 member.origin = Origin::Nowhere;
@@ -341,7 +346,10 @@ fn shown(
     match (member.origin, store.watched(address.as_str())) {
         (Origin::Nowhere, _) => View::unknown(address.clone(), now),
         (Origin::Elsewhere, _) => {
-            let relay = member.relay.as_deref().and_then(|relay| relay.view.as_deref());
+            let relay = member
+                .relay
+                .as_deref()
+                .and_then(|relay| relay.view.as_deref());
             // Nothing is shown of whom nothing is known yet.
             relay
                 .and_then(crossing::decode_view)
@@ -380,12 +388,18 @@ impl Telling<'_> {
             let view = shown(self.store, dialog, aor, member, now);
             let uri = (dialog.format == Format::Rlmi).then(|| member.uri.clone());
             let worn_out = &mut self.worn_out;
-            let told = self.store.change_dialog(*slot, *key, |dialog| {
-                notice(*key, dialog, now, worn_out)
-            });
+            let told = self
+                .store
+                .change_dialog(*slot, *key, |dialog| notice(*key, dialog, now, worn_out));
             let view = match uri {
                 None => view,
-                Some(uri) => View::list(aor.clone(), view.revision, false, vec![(uri, Arc::new(view))], now),
+                Some(uri) => View::list(
+                    aor.clone(),
+                    view.revision,
+                    false,
+                    vec![(uri, Arc::new(view))],
+                    now,
+                ),
             };
             self.say(view, told.into_iter().collect());
         }

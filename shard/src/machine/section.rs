@@ -27,10 +27,10 @@ use crate::presence::publication::{Content, EntityTag, Publication, Publications
 use crate::presence::subscriber::Subscribers;
 use crate::slot::{Aor, Slot};
 use crate::subscription::dialog::{Delivery, Dialog, DialogKey, Format, LocalTag, Package};
+use crate::subscription::relay::Standing;
 use crate::subscription::watch::{
     Batch, BatchMember, ClientId, List, ListMember, Origin, Scope, Watch,
 };
-use crate::subscription::relay::Standing;
 use crate::time::Timestamp;
 
 // What each thing takes at least, all its texts being empty: a count of more than fits is damage.

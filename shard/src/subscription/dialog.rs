@@ -405,7 +405,9 @@ impl Dialog {
     #[must_use]
     pub fn due_at(&self) -> Timestamp {
         let watch = self.watch.as_deref();
-        watch.map_or(self.expires_at, |watch| self.expires_at.min(watch.renew_at()))
+        watch.map_or(self.expires_at, |watch| {
+            self.expires_at.min(watch.renew_at())
+        })
     }
 
     /// The slot it lives in.

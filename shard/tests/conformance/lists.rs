@@ -40,7 +40,12 @@ fn extras(client: Option<u64>, all: &[(&'static str, Origin)]) -> Box<Extras<'st
 }
 
 /// A list that lives with Alice.
-fn list(dialog: u128, format: Format, client: Option<u64>, all: &[(&'static str, Origin)]) -> Command<'static> {
+fn list(
+    dialog: u128,
+    format: Format,
+    client: Option<u64>,
+    all: &[(&'static str, Origin)],
+) -> Command<'static> {
     Command::Subscribe(Subscribe {
         presentity: ALICE,
         watcher: ALICE,
@@ -56,7 +61,12 @@ fn list(dialog: u128, format: Format, client: Option<u64>, all: &[(&'static str,
     })
 }
 
-fn again(dialog: u128, cseq: u32, expires_s: u32, all: Option<&[(&'static str, Origin)]>) -> Command<'static> {
+fn again(
+    dialog: u128,
+    cseq: u32,
+    expires_s: u32,
+    all: Option<&[(&'static str, Origin)]>,
+) -> Command<'static> {
     Command::Resubscribe(Resubscribe {
         slot: Slot::of(ALICE),
         dialog: DialogKey(dialog),
@@ -94,12 +104,18 @@ fn sign_off(if_match: Option<EntityTag>, client: u64) -> Command<'static> {
 fn told(pool: &Pool) -> Vec<String> {
     fn text(view: &View) -> String {
         match &view.seen {
-            Seen::Publications(contents) => format!("{}:{}", view.presentity.as_str(), contents.len()),
+            Seen::Publications(contents) => {
+                format!("{}:{}", view.presentity.as_str(), contents.len())
+            }
             Seen::Unknown => format!("{}:unknown", view.presentity.as_str()),
             Seen::Nothing => "end".to_owned(),
             Seen::List { full, members } => {
                 let members: Vec<String> = members.iter().map(|(_, view)| text(view)).collect();
-                format!("{}[{}]", if *full { "all" } else { "some" }, members.join(" "))
+                format!(
+                    "{}[{}]",
+                    if *full { "all" } else { "some" },
+                    members.join(" ")
+                )
             }
             other => format!("{other:?}"),
         }
@@ -120,7 +136,11 @@ fn a_list_is_told_whole_then_by_changes_and_whole_at_each_refresh() {
     for (format, whole, change) in [
         (
             Format::Blustar,
-            vec!["alice@example.com:0", "bob@example.com:0", "stranger@x:unknown"],
+            vec![
+                "alice@example.com:0",
+                "bob@example.com:0",
+                "stranger@x:unknown",
+            ],
             "alice@example.com:1",
         ),
         (
@@ -141,11 +161,18 @@ fn a_list_is_told_whole_then_by_changes_and_whole_at_each_refresh() {
         assert_eq!(told(&pool), whole, "{format:?}, refreshed");
         // Another list takes its place; who is not in it any more is not told of.
         pool.ask(again(1, 3, 300, Some(&all[1..])));
-        assert_eq!(told(&pool).join(" ").matches("alice").count(), 0, "{format:?}");
+        assert_eq!(
+            told(&pool).join(" ").matches("alice").count(),
+            0,
+            "{format:?}"
+        );
         pool.ask(publish(None, Some("a"), 600));
         assert!(told(&pool).is_empty(), "{format:?}");
         pool.ask(again(1, 4, 0, None));
-        assert_eq!(pool.notices().last().map(|n| n.2), Some(terminated(EndReason::Timeout)));
+        assert_eq!(
+            pool.notices().last().map(|n| n.2),
+            Some(terminated(EndReason::Timeout))
+        );
         assert_eq!(pool.machine.counts().dialogs, 0);
     }
 }
@@ -159,7 +186,9 @@ fn a_list_is_told_whole_then_by_changes_and_whole_at_each_refresh() {
 fn a_user_is_signed_out_with_its_last_client_however_that_ends() {
     let own = [(ALICE, HERE)];
     let ways: [(&str, &dyn Fn(&mut Pool, EntityTag)); 5] = [
-        ("unsubscribe", &|pool, _| drop(pool.ask(again(2, 2, 0, None)))),
+        ("unsubscribe", &|pool, _| {
+            drop(pool.ask(again(2, 2, 0, None)))
+        }),
         ("expiry", &|pool, _| pool.wait_s(301)),
         ("unreachable", &|pool, _| {
             let end = Command::EndDialog {
@@ -179,7 +208,9 @@ fn a_user_is_signed_out_with_its_last_client_however_that_ends() {
                 pool.ask(lost);
             }
         }),
-        ("PUBLISH", &|pool, tag| drop(pool.ask(sign_off(Some(tag), 22)))),
+        ("PUBLISH", &|pool, tag| {
+            drop(pool.ask(sign_off(Some(tag), 22)))
+        }),
     ];
     for (name, ends) in ways {
         let mut pool = Pool::start();
@@ -191,14 +222,25 @@ fn a_user_is_signed_out_with_its_last_client_however_that_ends() {
         let tag = tag_of(&pool.ask(share(None, "shared")));
         assert_eq!(pool.seen(), ["desk phone", "shared"]);
         assert_eq!(tag_of(&pool.ask(share(None, "of a second client"))), tag);
-        assert_eq!(pool.seen(), ["desk phone", "shared"], "{name}: it is told the tag");
+        assert_eq!(
+            pool.seen(),
+            ["desk phone", "shared"],
+            "{name}: it is told the tag"
+        );
 
         let gone = tag_of(&pool.ask(sign_off(Some(tag), 11)));
         assert_eq!(gone, tag);
-        assert!(pool.told.is_empty(), "{name}: the other client is there, and this one is told nothing");
+        assert!(
+            pool.told.is_empty(),
+            "{name}: the other client is there, and this one is told nothing"
+        );
         assert_eq!(pool.seen(), ["desk phone", "shared"], "{name}");
         ends(&mut pool, tag);
-        assert_eq!(pool.seen(), ["desk phone"], "{name}: what the telephone said stays");
+        assert_eq!(
+            pool.seen(),
+            ["desk phone"],
+            "{name}: what the telephone said stays"
+        );
     }
 }
 
@@ -207,10 +249,21 @@ fn a_user_is_signed_out_with_its_last_client_however_that_ends() {
 #[test]
 fn a_sign_off_names_what_there_is() {
     let mut pool = Pool::start();
-    assert_eq!(pool.ask(sign_off(None, 1)), refused(Refusal::NoMatch), "nothing at all");
+    assert_eq!(
+        pool.ask(sign_off(None, 1)),
+        refused(Refusal::NoMatch),
+        "nothing at all"
+    );
     let tag = tag_of(&pool.ask(share(None, "shared")));
-    assert_eq!(tag_of(&pool.ask(sign_off(Some(EntityTag::FOREIGN), 1))), tag);
-    assert_eq!(pool.seen(), ["shared"], "a tag of another life changes nothing");
+    assert_eq!(
+        tag_of(&pool.ask(sign_off(Some(EntityTag::FOREIGN), 1))),
+        tag
+    );
+    assert_eq!(
+        pool.seen(),
+        ["shared"],
+        "a tag of another life changes nothing"
+    );
     let Outcome::Published { expires_s, .. } = pool.ask(sign_off(Some(tag), 1)) else {
         panic!("it is answered");
     };
@@ -231,6 +284,10 @@ fn a_list_outlives_its_machine() {
     pool.ask(publish(None, Some("a"), 600));
     assert_eq!(told(&pool), ["some[alice@example.com:2]"]);
     pool.wait_s(301);
-    assert_eq!(pool.seen(), ["a"], "its client's end is known to the one that was restored");
+    assert_eq!(
+        pool.seen(),
+        ["a"],
+        "its client's end is known to the one that was restored"
+    );
     let _ = Aor::from_canonical(ALICE);
 }

@@ -5,9 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use shard::document::legacy::Linked;
 use shard::document::rlmi::{self, Rejection};
-use shard::document::{
-    blustar, categories, contacts, fault, legacy, lists, pidf, roaming_self,
-};
+use shard::document::{blustar, categories, contacts, fault, legacy, lists, pidf, roaming_self};
 use shard::machine::effect::Shown;
 use shard::presence::container::Conflict;
 use shard::subscription::dialog::Format;
@@ -163,9 +161,7 @@ fn format_of(request: &Request, view: &View) -> Format {
         | Seen::Nothing
         | Seen::Unknown
         | Seen::Rendered(_)
-        | Seen::List { .. } => {
-            crate::dialect::simple::accepted(request).unwrap_or(Format::Pidf)
-        }
+        | Seen::List { .. } => crate::dialect::simple::accepted(request).unwrap_or(Format::Pidf),
     }
 }
 

@@ -10,7 +10,14 @@ const PHONE: &str = "<rpid:on-the-phone/>";
 
 fn watch(phone: &mut Phone, call_id: &str) {
     let uri = "sip:john.doe@sfb.example";
-    let head = phone.head("SUBSCRIBE", uri, "sip:w@sfb.example", &format!("<{uri}>"), call_id, 1);
+    let head = phone.head(
+        "SUBSCRIBE",
+        uri,
+        "sip:w@sfb.example",
+        &format!("<{uri}>"),
+        call_id,
+        1,
+    );
     let answer = phone.ask(head, "Event: presence\r\nExpires: 600\r\n", "");
     assert_eq!(answer.status().number(), 200);
 }
@@ -24,7 +31,8 @@ fn own(phone: &mut Phone, cseq: u32, tag: Option<&str>, activity: &str) -> Strin
          xmlns:rpid=\"urn:ietf:params:xml:ns:pidf:rpid\" entity=\"{uri}\"><tuple id=\"own\"><status><basic>open</basic></status></tuple>\
          <dm:person id=\"own\"><rpid:activities>{activity}</rpid:activities></dm:person></presence>"
     );
-    let lines = format!("Event: presence\r\nExpires: 3600\r\nContent-Type: application/pidf+xml\r\n{tag}");
+    let lines =
+        format!("Event: presence\r\nExpires: 3600\r\nContent-Type: application/pidf+xml\r\n{tag}");
     let answer = phone.ask(head, &lines, &body);
     assert_eq!(answer.status().number(), 200);
     answer.header(Name::SipETag).expect("a tag").to_owned()
@@ -43,14 +51,21 @@ fn a_call_lies_over_what_the_user_said_and_is_taken_away_again() {
     watcher.notify(Some(&call_id));
     let mut user = Phone::tcp(server.tcp);
     let tag = own(&mut user, 1, None, "<rpid:away/>");
-    assert!(told(&watcher.notify(Some(&call_id))).1.contains("<rpid:away/>"));
+    assert!(
+        told(&watcher.notify(Some(&call_id)))
+            .1
+            .contains("<rpid:away/>")
+    );
 
     let Some(publish) = printed("adc-1-publish-on-the-phone.request.sip", &[]) else {
         return;
     };
     let mut gateway = Phone::tcp(server.tcp);
     let answer = send(&mut gateway, &publish);
-    assert_eq!((answer.status().number(), answer.header(Name::Expires)), (200, Some("600")));
+    assert_eq!(
+        (answer.status().number(), answer.header(Name::Expires)),
+        (200, Some("600"))
+    );
     let first = answer.header(Name::SipETag).expect("a tag").to_owned();
     let shown = told(&watcher.notify(Some(&call_id))).1;
     assert!(shown.contains(PHONE) && !shown.contains("away"), "{shown}");
@@ -58,11 +73,18 @@ fn a_call_lies_over_what_the_user_said_and_is_taken_away_again() {
     // What the user's own client says meanwhile is kept, and does not hide the call.
     let newer = own(&mut user, 2, Some(&tag), "<rpid:meeting/>");
     let shown = told(&watcher.notify(Some(&call_id))).1;
-    assert!(shown.contains(PHONE) && !shown.contains("meeting"), "{shown}");
+    assert!(
+        shown.contains(PHONE) && !shown.contains("meeting"),
+        "{shown}"
+    );
 
-    let refresh = printed("adc-3-refresh.request.sip", &[("2545777538-1-1", &first)]).expect("there");
+    let refresh =
+        printed("adc-3-refresh.request.sip", &[("2545777538-1-1", &first)]).expect("there");
     let answer = send(&mut gateway, &refresh);
-    assert_eq!((answer.status().number(), answer.header(Name::Expires)), (200, Some("600")));
+    assert_eq!(
+        (answer.status().number(), answer.header(Name::Expires)),
+        (200, Some("600"))
+    );
     let second = answer.header(Name::SipETag).expect("a tag").to_owned();
     assert_ne!(second, first, "each refresh has a tag of its own");
     assert!(watcher.drain(QUIET).is_empty(), "a refresh is not told");
@@ -74,9 +96,17 @@ fn a_call_lies_over_what_the_user_said_and_is_taken_away_again() {
         .replace("z9hG4bKac2", "z9hG4bKac3");
     assert_eq!(send(&mut gateway, &end).status().number(), 200);
     let shown = told(&watcher.notify(Some(&call_id))).1;
-    assert!(shown.contains("<rpid:meeting/>") && !shown.contains(PHONE), "what the user said last: {shown}");
+    assert!(
+        shown.contains("<rpid:meeting/>") && !shown.contains(PHONE),
+        "what the user said last: {shown}"
+    );
     own(&mut user, 3, Some(&newer), "<rpid:away/>");
-    assert!(told(&watcher.notify(Some(&call_id))).1.contains("<rpid:away/>"), "its own tag is good still");
+    assert!(
+        told(&watcher.notify(Some(&call_id)))
+            .1
+            .contains("<rpid:away/>"),
+        "its own tag is good still"
+    );
 }
 
 /// A gateway is trusted by its address where users have passwords.
@@ -84,7 +114,8 @@ fn a_call_lies_over_what_the_user_said_and_is_taken_away_again() {
 #[test]
 fn a_gateway_may_publish_for_everybody_where_the_operator_says_so() {
     let data = tempfile::tempdir().expect("a folder");
-    let certificate = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
+    let certificate =
+        rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
     let (cert, key) = (data.path().join("cert.pem"), data.path().join("key.pem"));
     std::fs::write(&cert, certificate.cert.pem()).expect("written");
     std::fs::write(&key, certificate.signing_key.serialize_pem()).expect("written");
@@ -92,7 +123,18 @@ fn a_gateway_may_publish_for_everybody_where_the_operator_says_so() {
     std::fs::write(&users, "").expect("written");
     let text = |path: &std::path::Path| path.to_str().expect("text").to_owned();
     let (cert, key, users) = (text(&cert), text(&key), text(&users));
-    let more = ["--auth", "digest", "--users", &users, "--tls-cert", &cert, "--tls-key", &key, "--listen", "tls:127.0.0.1:0"];
+    let more = [
+        "--auth",
+        "digest",
+        "--users",
+        &users,
+        "--tls-cert",
+        &cert,
+        "--tls-key",
+        &key,
+        "--listen",
+        "tls:127.0.0.1:0",
+    ];
     let Some(publish) = printed("adc-1-publish-on-the-phone.request.sip", &[]) else {
         return;
     };
@@ -106,11 +148,20 @@ fn a_gateway_may_publish_for_everybody_where_the_operator_says_so() {
         let server = configured(&folder, &settings, &more);
         let mut tls = Tls::connect(&server);
         let answer = tls.ask(&publish);
-        assert!(answer.starts_with(&format!("SIP/2.0 {status} ")), "{peers}: {answer}");
+        assert!(
+            answer.starts_with(&format!("SIP/2.0 {status} ")),
+            "{peers}: {answer}"
+        );
         if status == 200 {
-            assert!(answer.contains("\r\nExpires: 600\r\n") && answer.contains("\r\nSIP-ETag: "), "{answer}");
+            assert!(
+                answer.contains("\r\nExpires: 600\r\n") && answer.contains("\r\nSIP-ETag: "),
+                "{answer}"
+            );
             let (_, pool) = server.get("/pool");
-            assert!(pool.contains("\"gateways\"") && pool.contains("may publish for every user"), "{pool}");
+            assert!(
+                pool.contains("\"gateways\"") && pool.contains("may publish for every user"),
+                "{pool}"
+            );
         }
     }
     let _ = (Publisher::new("x"), Watch::new("x"));
@@ -171,10 +222,13 @@ impl Tls {
             .with_custom_certificate_verifier(std::sync::Arc::new(Anybody))
             .with_no_client_auth();
         let name = "localhost".try_into().expect("a name");
-        let connection = rustls::ClientConnection::new(std::sync::Arc::new(config), name).expect("a client");
+        let connection =
+            rustls::ClientConnection::new(std::sync::Arc::new(config), name).expect("a client");
         let address = server.tls.expect("a TLS listener");
         let socket = std::net::TcpStream::connect(address).expect("a connection");
-        socket.set_read_timeout(Some(crate::server::PATIENCE)).expect("set");
+        socket
+            .set_read_timeout(Some(crate::server::PATIENCE))
+            .expect("set");
         Tls {
             stream: rustls::StreamOwned::new(connection, socket),
         }

@@ -139,9 +139,11 @@ impl Client {
         } else {
             "Content-Type: application/pidf+xml\r\n"
         };
-        let response = self
-            .phone
-            .ask(head, &format!("Event: presence\r\n{tag}{media}{lines}"), body);
+        let response = self.phone.ask(
+            head,
+            &format!("Event: presence\r\n{tag}{media}{lines}"),
+            body,
+        );
         if response.status().number() == 200 {
             self.tag = response.header(Name::SipETag).map(str::to_owned);
         }

@@ -46,14 +46,22 @@ fn seal(key: &str, text: &str) -> String {
     let cipher = UnboundKey::new(&AES_256_GCM, &Sha256::digest(key)).expect("a key");
     let mut sealed = text.as_bytes().to_vec();
     LessSafeKey::new(cipher)
-        .seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::empty(), &mut sealed)
+        .seal_in_place_append_tag(
+            Nonce::assume_unique_for_key(nonce),
+            Aad::empty(),
+            &mut sealed,
+        )
         .expect("sealed");
     STANDARD.encode([nonce.as_slice(), &sealed].concat())
 }
 
 fn key_of(answer: &Response) -> String {
     assert_eq!(answer.status().number(), 401);
-    let key = answer.other_headers("X-BSS-auth").next().expect("a key").to_owned();
+    let key = answer
+        .other_headers("X-BSS-auth")
+        .next()
+        .expect("a key")
+        .to_owned();
     assert_eq!(key.len(), 56, "{key}");
     key
 }
@@ -88,14 +96,25 @@ fn credentials_are_looked_at_by_the_directory_and_kept_by_nobody() {
         let data = tempfile::tempdir().expect("a folder");
         let controllers = data.path().join("controllers");
         let made = std::process::Command::new(env!("CARGO_BIN_EXE_lamplight"))
-            .args(["user", "add", "--realm", "example.com", "--password-stdin", "--users"])
+            .args([
+                "user",
+                "add",
+                "--realm",
+                "example.com",
+                "--password-stdin",
+                "--users",
+            ])
             .arg(&controllers)
             .arg("amcc")
             .stdin(std::process::Stdio::piped())
             .spawn()
             .and_then(|mut child| {
                 use std::io::Write as _;
-                child.stdin.take().expect("piped").write_all(b"controller-7\n")?;
+                child
+                    .stdin
+                    .take()
+                    .expect("piped")
+                    .write_all(b"controller-7\n")?;
                 child.wait()
             });
         assert!(made.expect("it runs").success());
@@ -104,7 +123,11 @@ fn credentials_are_looked_at_by_the_directory_and_kept_by_nobody() {
         let server = configured(data.path(), &settings, &[]);
         let mut alice = Client::new(&server, "alice", "desk");
         let old = subscribe(&mut alice, "");
-        assert_eq!(old.status().number(), if mode == "required" { 401 } else { 200 }, "3.0.0, {mode}");
+        assert_eq!(
+            old.status().number(),
+            if mode == "required" { 401 } else { 200 },
+            "3.0.0, {mode}"
+        );
         alice.agent = "Aastra BluStar Client/3.0.1.0".to_owned();
         let new = subscribe(&mut alice, "");
         if mode == "off" {
@@ -115,8 +138,16 @@ fn credentials_are_looked_at_by_the_directory_and_kept_by_nobody() {
         assert!(new.header(Name::Contact).is_some());
         assert_eq!(new.header(Name::Expires), Some("300"));
         let good = "de\\alice:wonder-1865";
-        assert_eq!(subscribe(&mut alice, &rauth(&key, good)).status().number(), 200, "{mode}");
-        assert_eq!(subscribe(&mut alice, &rauth(&key, good)).status().number(), 200, "the key stays good");
+        assert_eq!(
+            subscribe(&mut alice, &rauth(&key, good)).status().number(),
+            200,
+            "{mode}"
+        );
+        assert_eq!(
+            subscribe(&mut alice, &rauth(&key, good)).status().number(),
+            200,
+            "the key stays good"
+        );
 
         let second = key_of(&subscribe(&mut alice, &rauth(&key, "de\\alice:wrong")));
         assert_ne!(second, key);
@@ -132,15 +163,25 @@ fn credentials_are_looked_at_by_the_directory_and_kept_by_nobody() {
         }
         let key = key_of(&subscribe(&mut alice, ""));
         assert_eq!(
-            subscribe(&mut alice, &rauth(&key, "de\\bob:builder-1998")).status().number(),
+            subscribe(&mut alice, &rauth(&key, "de\\bob:builder-1998"))
+                .status()
+                .number(),
             403,
             "Bob is not Alice"
         );
-        assert_eq!(subscribe(&mut alice, &rauth(&key, "de\\x,uid=alice:wonder-1865")).status().number(), 401);
+        assert_eq!(
+            subscribe(&mut alice, &rauth(&key, "de\\x,uid=alice:wonder-1865"))
+                .status()
+                .number(),
+            401
+        );
 
         // The same for PUBLISH.
         let key = key_of(&alice.publish("busy", "x"));
-        let answer = alice.publish_with(&format!("Expires: 600\r\n{}", rauth(&key, good)), &document("busy", "x", ""));
+        let answer = alice.publish_with(
+            &format!("Expires: 600\r\n{}", rauth(&key, good)),
+            &document("busy", "x", ""),
+        );
         assert_eq!(answer.status().number(), 200, "{mode}");
         assert!(alice.tag.is_some());
 
@@ -149,19 +190,31 @@ fn credentials_are_looked_at_by_the_directory_and_kept_by_nobody() {
         mobile.agent = "Aastra BluStar Client/3.0.1.0".to_owned();
         let key = key_of(&subscribe(&mut mobile, ""));
         let again = key_of(&subscribe(&mut mobile, &rauth(&key, "amcc:wrong")));
-        assert_eq!(subscribe(&mut mobile, &rauth(&again, "amcc:controller-7")).status().number(), 200);
+        assert_eq!(
+            subscribe(&mut mobile, &rauth(&again, "amcc:controller-7"))
+                .status()
+                .number(),
+            200
+        );
 
         // Nothing of the credentials is kept.
         drop(server);
         let mut files = vec![data.path().to_owned()];
         while let Some(path) = files.pop() {
             if path.is_dir() {
-                files.extend(std::fs::read_dir(&path).expect("readable").flatten().map(|entry| entry.path()));
+                files.extend(
+                    std::fs::read_dir(&path)
+                        .expect("readable")
+                        .flatten()
+                        .map(|entry| entry.path()),
+                );
                 continue;
             }
             let bytes = std::fs::read(&path).expect("readable");
             for secret in ["wonder-1865", "builder-1998", "controller-7"] {
-                let found = bytes.windows(secret.len()).any(|window| window == secret.as_bytes());
+                let found = bytes
+                    .windows(secret.len())
+                    .any(|window| window == secret.as_bytes());
                 assert!(!found, "{secret} in {}", path.display());
             }
         }
@@ -179,7 +232,10 @@ fn the_printed_requests_are_challenged_as_printed() {
     let data = tempfile::tempdir().expect("a folder");
     let settings = settings(&slapd, data.path(), "authentication = \"optional\"\n");
     let server = configured(data.path(), &settings, &[]);
-    for name in ["blu-2.10-subscribe-list.request.sip", "blu-2.10-subscribe-list-auth.request.sip"] {
+    for name in [
+        "blu-2.10-subscribe-list.request.sip",
+        "blu-2.10-subscribe-list-auth.request.sip",
+    ] {
         let mut phone = Phone::tcp(server.tcp);
         let Some(request) = printed(name, &[]) else {
             return;
