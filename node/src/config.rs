@@ -5,6 +5,7 @@
 
 pub mod directory;
 mod enhanced;
+mod profile;
 mod standard;
 
 use std::fmt;
@@ -17,6 +18,7 @@ use serde::Deserialize;
 use serde::de::{self, Deserializer};
 
 pub use enhanced::{Enhanced, Number};
+pub use profile::{Blustar, BlustarAuth, Dialect, ProfileSettings, version};
 pub use standard::{LinkedUser, PidfPublish, Standard};
 
 /// Where a node keeps its data unless told otherwise.
@@ -729,6 +731,8 @@ struct File {
     log: LogSection,
     directory: directory::Section,
     contact_store: ContactStoreSection,
+    profile: Vec<profile::ProfileSection>,
+    blustar: profile::BlustarSection,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -910,6 +914,10 @@ pub struct Config {
     pub public_users: Option<Vec<String>>,
     /// The mail server that keeps contacts.
     pub contact_store: Option<ContactStore>,
+    /// Who is spoken to in which way.
+    pub profiles: Vec<ProfileSettings>,
+    /// BluStar.
+    pub blustar: Blustar,
     /// What is logged.
     pub log_filter: String,
     /// How.
@@ -1169,14 +1177,18 @@ fn merge(file: File, flags: &Flags) -> Result<Config, ConfigError> {
     }
     let lower = |names: Vec<String>| names.iter().map(|name| name.to_lowercase()).collect();
     let contact_store = contact_store(file.contact_store).map_err(ConfigError::Unsound)?;
+    let directory = directory::check(file.directory).map_err(ConfigError::Unsound)?;
+    let ldap = matches!(directory.source, Some(directory::Source::Ldap(_)));
     Ok(Config {
+        profiles: profile::check(file.profile, &listen).map_err(ConfigError::Unsound)?,
+        blustar: file.blustar.check(ldap).map_err(ConfigError::Unsound)?,
         contact_store,
         pool,
         categories,
         watchers,
         federated_users: file.federation.users.map(lower),
         public_users: file.federation.public_users.map(lower),
-        directory: directory::check(file.directory).map_err(ConfigError::Unsound)?,
+        directory,
         data: flags
             .data
             .clone()

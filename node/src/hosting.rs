@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use shard::runner::Stopped;
 
-use crate::dialect::policy::Identities;
 use crate::egress::outbox::{Failures, Outbox, Workers};
+use crate::egress::render::RenderSettings;
 use crate::egress::traffic::Traffic;
 use crate::ingress::route::{Replica, RouteTable, Routes};
 use crate::observe::metrics::Metrics;
@@ -91,9 +91,7 @@ pub struct Hosting {
     /// What an operator sees.
     pub metrics: Arc<Metrics>,
     /// Users with more than one address.
-    pub identities: Arc<Identities>,
-    /// Whether contacts may be moved to a mail server.
-    pub ucs: bool,
+    pub rendering: RenderSettings,
     /// The links, of all classes.
     pub meshes: Vec<Mesh>,
     /// Requests in flight for one shard.
@@ -195,8 +193,7 @@ impl Hosting {
                 self.workers.clone(),
                 self.traffic.clone(),
                 Arc::clone(&self.metrics),
-                Arc::clone(&self.identities),
-                self.ucs,
+                self.rendering.clone(),
             );
             let failures = Failures {
                 workers: self.workers.clone(),

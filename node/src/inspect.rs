@@ -28,7 +28,8 @@ use crate::mover::Freezes;
 use crate::observe::report::{
     Asked, ContactsReport, ContactsWish, DirectoryReport, DiskReport, EndpointReport, GroupStatus,
     Inspect, InspectError, MoveReport, NodeReport, PoolOrder, PoolReport, PresentityReport,
-    PublicationReport, Readiness, SetAside, ShardReport, UserReport, VoiceMail, WatcherReport,
+    ProfileReport, PublicationReport, Readiness, SetAside, ShardReport, UserReport, VoiceMail,
+    WatcherReport,
 };
 use crate::peer::call::Calls;
 use crate::pool::map::{Change, PoolMap, REPLICAS, SHARDS_MAX, Standing};
@@ -142,6 +143,30 @@ fn room(folder: &Path) -> Option<(u64, u64)> {
     Some((told.f_bavail * told.f_frsize, told.f_blocks * told.f_frsize))
 }
 
+impl Inspector {
+    /// The profiles, and who has spoken so far.
+    fn profiles(&self) -> Vec<ProfileReport> {
+        let mut reports: Vec<ProfileReport> = Vec::new();
+        let peers = self.shared.peers.all();
+        for profile in self.shared.policy.profiles.iter() {
+            // Several User-Agents are known by one dialect.
+            if reports.iter().any(|known| known.profile == profile.name) {
+                continue;
+            }
+            let theirs = peers.iter().filter(|peer| peer.profile == profile.name);
+            reports.push(ProfileReport {
+                profile: profile.name.clone(),
+                dialect: profile.dialect.as_str(),
+                habits: profile.habits(),
+                peers: theirs
+                    .map(|peer| format!("{} {}", peer.address, peer.user_agent))
+                    .collect(),
+            });
+        }
+        reports
+    }
+}
+
 impl Inspect for Inspector {
     fn pool(&self) -> PoolReport {
         let map = self.pool.map();
@@ -200,6 +225,7 @@ impl Inspect for Inspector {
             set_aside: set_aside.collect(),
             disk: self.disk(),
             waiting_for: self.readiness().waiting_for,
+            profiles: self.profiles(),
         }
     }
 

@@ -59,12 +59,15 @@ use contact_store::ContactStore;
 use directory::keeper::Keeper;
 use directory::{Directory, Everybody, Users};
 use egress::outbox::{Mail, Workers};
+use egress::render::RenderSettings;
 use egress::traffic::Traffic;
 use hosting::{Hosted, Hosting};
 use identity_file::IdentityFile;
+use ingress::blustar_login::BlustarLogin;
 use ingress::door::Door;
 use ingress::endpoint::{Endpoint, Shared};
 use ingress::identity::Identity;
+use ingress::peers::Peers;
 use ingress::route::RouteTable;
 use observe::metrics::{Metrics, Sample};
 use peer::NodeNumber;
@@ -364,9 +367,8 @@ impl Node {
             workers: mailboxes.clone(),
             traffic: traffic.clone(),
             metrics: Arc::clone(&metrics),
-            identities: Arc::clone(&policy.identities),
+            rendering: RenderSettings::of(&policy),
             meshes,
-            ucs: policy.enhanced.ucs,
             in_flight: config.in_flight,
             data: config.data.clone(),
             record: RwLock::default(),
@@ -397,7 +399,15 @@ impl Node {
                 Some(store)
             }
         };
+        let ldap = match &config.directory.source {
+            Some(config::directory::Source::Ldap(ldap)) => Some(&**ldap),
+            _ => None,
+        };
+        let blustar_login = BlustarLogin::start(&config.blustar, ldap, &config.realm, &mailboxes)
+            .map_err(StartError::Users)?;
         let shared = Arc::new(Shared {
+            blustar_login,
+            peers: Peers::default(),
             contact_store,
             policy,
             identity: who,
@@ -851,6 +861,8 @@ impl Config {
             enhanced: self.enhanced_settings(),
             pidf_publish: self.standard.pidf_publish,
             identities: Arc::new(self.standard.linked.iter().map(identities).collect()),
+            profiles: dialect::profile::Profiles::of(&self.profiles),
+            blustar_namespace: self.blustar.namespace.as_str().into(),
         }
     }
 

@@ -145,6 +145,10 @@ pub struct Attributes {
     pub surname: Names,
     pub mail: Names,
     pub aliases: Names,
+    /// Telephone numbers that a user is found by.
+    pub tel: Names,
+    /// The name that a user signs in by.
+    pub login: Names,
     pub title: Names,
     pub company: Names,
     pub department: Names,
@@ -179,6 +183,8 @@ impl Default for Attributes {
             surname: Names::of(&["sn"]),
             mail: Names::of(&["mail"]),
             aliases: Names::of(&["proxyAddresses", "mailAlternateAddress"]),
+            tel: Names::of(&["telephoneNumber"]),
+            login: Names::of(&["sAMAccountName", "uid"]),
             title: Names::of(&["title"]),
             company: Names::of(&["company", "o"]),
             department: Names::of(&["department", "departmentNumber", "ou"]),
@@ -213,6 +219,8 @@ impl Attributes {
             &self.surname,
             &self.mail,
             &self.aliases,
+            &self.tel,
+            &self.login,
             &self.title,
             &self.company,
             &self.department,

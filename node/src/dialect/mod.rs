@@ -5,8 +5,11 @@
 //! nothing here sends anything.
 
 pub mod answer;
+pub mod blustar;
 pub mod enhanced;
+mod lists;
 pub mod policy;
+pub mod profile;
 pub mod refusal;
 pub mod register;
 pub mod simple;
@@ -21,7 +24,7 @@ use shard::presence::endpoint_id::EndpointId;
 use shard::presence::publication::EntityTag;
 use shard::slot::Slot;
 use shard::subscription::dialog::{Away, Format, LocalTag, Package};
-use shard::subscription::watch::{Action, Resource, Scope, Wish};
+use shard::subscription::watch::{Action, Origin, Resource, Scope, Wish};
 use shard::time::Timestamp;
 use transport::flow::Flow;
 use transport::sip::uri::{Scheme, Uri};
@@ -43,7 +46,7 @@ pub const ALLOW: &str = "OPTIONS, REGISTER, PUBLISH, SUBSCRIBE, NOTIFY, SERVICE"
 pub const ALLOW_EVENTS: &str = "presence,vnd-microsoft-roaming-contacts,vnd-microsoft-roaming-self,vnd-microsoft-provisioning-v2";
 
 /// The option tags that a Require may hold: Path (RFC 3327) is understood and stored.
-const SUPPORTED: [&str; 1] = ["path"];
+const SUPPORTED: [&str; 3] = ["path", lists::OPTION_TAG, "eventlist"];
 
 /// What the caller knows and a dialect may not ask for itself.
 #[derive(Debug)]
@@ -62,6 +65,8 @@ pub struct Circumstances<'c> {
     pub map: &'c PoolMap,
     /// Whether what the request says of its source network is believed (contradiction C-63).
     pub trusted: bool,
+    /// How the one who asks is spoken to.
+    pub profile: &'c profile::Profile,
     /// Who is a user of this deployment.
     pub users: &'c dyn Users,
     /// Which endpoint registered over this connection, and when by its shard's clock.
@@ -90,6 +95,8 @@ pub struct Scratch {
     target: Vec<u8>,
     path: String,
     names: Vec<String>,
+    /// Entries of a list: as they were written, whose they are, where their state is.
+    entries: Vec<(String, String, Origin)>,
 }
 
 /// What a request comes to.
@@ -199,7 +206,7 @@ impl Poll {
     #[must_use]
     pub fn of(slot: Slot, home: &str, watcher: &str, format: Format, extras: &Extras<'_>) -> Poll {
         let wish = match &extras.wish {
-            Wish::Document | Wish::Same => PollWish::Document,
+            Wish::Document | Wish::Same | Wish::List { .. } => PollWish::Document,
             Wish::Own(scope) => PollWish::Own(*scope),
             Wish::Contacts(ucs) => PollWish::Contacts(*ucs),
             Wish::Categories(actions) => PollWish::Categories(

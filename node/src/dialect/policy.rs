@@ -11,6 +11,7 @@ use transport::sip::uri::{Scheme, Uri};
 use super::Answer;
 use super::answer::Row;
 use super::enhanced::Settings;
+use super::profile::Profiles;
 use super::refusal;
 use crate::config::PidfPublish;
 use crate::config::Subnet;
@@ -41,6 +42,17 @@ impl Interval {
                 Err(Answer::of(refusal::TOO_BRIEF).with("Min-Expires", self.min_s.to_string()))
             }
             Some(seconds) => Ok(seconds.min(self.max_s)),
+        }
+    }
+
+    /// The same, with nothing longer than this.
+    #[must_use]
+    pub fn up_to(self, max_s: Option<u32>) -> Interval {
+        let max_s = max_s.map_or(self.max_s, |max_s| max_s.min(self.max_s));
+        Interval {
+            min_s: self.min_s.min(max_s),
+            max_s,
+            default_s: self.default_s.min(max_s),
         }
     }
 
@@ -91,6 +103,10 @@ pub struct Policy {
     pub pidf_publish: PidfPublish,
     /// Users with more than one identity.
     pub identities: Arc<Identities>,
+    /// Who is spoken to in which way.
+    pub profiles: Profiles,
+    /// The spelling of BluStar's namespace that clients are shown.
+    pub blustar_namespace: Arc<str>,
 }
 
 /// The identities of those who have many, by canonical address.
@@ -146,6 +162,8 @@ impl Default for Policy {
             enhanced: Settings::default(),
             pidf_publish: PidfPublish::Accept,
             identities: Arc::default(),
+            profiles: Profiles::default(),
+            blustar_namespace: shard::document::blustar::NAMESPACE.into(),
         }
     }
 }

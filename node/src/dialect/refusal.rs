@@ -105,6 +105,14 @@ pub const FOREIGN_NOT_FOUND: Row = row(StatusCode::NOT_FOUND, "Not Found");
 pub const METHOD_NOT_ALLOWED: Row = row(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed");
 /// 406: none of the documents we have is accepted.
 pub const NOT_ACCEPTABLE: Row = row(StatusCode::NOT_ACCEPTABLE, "Not Acceptable");
+/// 421: a list is told as RFC 4662 has it, and the client does not say that it reads that.
+pub const EVENTLIST_REQUIRED: Row = row(StatusCode::EXTENSION_REQUIRED, "Extension Required");
+/// 400: a subscription to a list without one.
+pub const NO_LIST: Row = row(StatusCode::BAD_REQUEST, "No List");
+/// 400: BluStar's PUBLISH says how long it lives.
+pub const EXPIRES_MANDATORY: Row = row(StatusCode::BAD_REQUEST, "Expires Is Mandatory");
+/// 400: BluStar's PUBLISH says which client it is.
+pub const CONTACT_MANDATORY: Row = row(StatusCode::BAD_REQUEST, "Contact Is Mandatory");
 /// 415
 pub const UNSUPPORTED_TYPE: Row = row(StatusCode::UNSUPPORTED_MEDIA_TYPE, "Unsupported Media Type");
 /// 420

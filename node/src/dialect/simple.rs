@@ -14,12 +14,12 @@ use transport::sip::header::MediaType;
 use transport::sip::write::Reply;
 use transport::sip::{Name, Request, StatusCode};
 
-use crate::config::PidfPublish;
+use crate::config::{Dialect, PidfPublish};
 
 use super::enhanced::diagnostics;
 use super::{
-    Answer, Aside, Circumstances, Fetch, Grace, Poll, Scratch, Translated, address, enhanced,
-    foreign_address, package, refusal,
+    Answer, Aside, Circumstances, Fetch, Grace, Poll, Scratch, Translated, address, blustar,
+    enhanced, foreign_address, lists, package, refusal,
 };
 
 /// The document we take and give.
@@ -47,8 +47,11 @@ pub(super) fn publish<'s>(
     scratch: &'s mut Scratch,
 ) -> Result<Translated<'s>, Answer> {
     let policy = circumstances.policy;
-    if is_ignored(request, policy) {
+    if is_ignored(request, circumstances) {
         return Ok(Translated::Ignored);
+    }
+    if blustar::speaks(circumstances) {
+        return blustar::publish(request, circumstances, scratch);
     }
     address(request.uri(), policy, &mut scratch.presentity)?;
     known(&scratch.presentity, circumstances)?;
@@ -57,7 +60,7 @@ pub(super) fn publish<'s>(
     let presentity = scratch.presentity.as_str();
     let slot = Slot::of(presentity);
 
-    let rest = interval_and_body(request, policy, if_match, &mut scratch.content);
+    let rest = interval_and_body(request, circumstances, if_match, &mut scratch.content);
     let (expires_s, content) = match (rest, if_match) {
         (Ok(rest), _) => rest,
         (Err(otherwise), Some(tag)) => {
@@ -82,7 +85,13 @@ pub(super) fn publish<'s>(
         if_match,
         content: content.then_some(scratch.content.as_slice()),
         expires_s,
-        tag_policy: TagPolicy::Renew,
+        //= AUDIOCODES p. 321
+        //# each refresh is answered with a new tag
+        tag_policy: if circumstances.profile.stable_tags {
+            TagPolicy::Keep
+        } else {
+            TagPolicy::Renew
+        },
         bearing: if content {
             pidf::bearing(&scratch.content)
         } else {
@@ -102,13 +111,13 @@ pub(super) fn publish<'s>(
 //# publication in PIDF is not supported and not answered, where the operator wants it so
 //= MS-PRES 2.2.2.9
 //# publication in MSRTC format, by who should know better, is not answered
-fn is_ignored(request: &Request, policy: &super::Policy) -> bool {
+fn is_ignored(request: &Request, circumstances: &Circumstances<'_>) -> bool {
     let media = request.header(Name::ContentType).map(MediaType::parse);
     let is = |essence: &str| {
         media.is_some_and(|media: MediaType<'_>| media.essence.eq_ignore_ascii_case(essence))
     };
-    let strict = policy.pidf_publish == PidfPublish::Ignore;
-    strict && is(PIDF) || (strict || is_theirs(request)) && is(MSRTC)
+    let strict = circumstances.policy.pidf_publish == PidfPublish::Ignore;
+    strict && is(PIDF) || (strict || is_theirs(circumstances)) && is(MSRTC)
 }
 
 /// The one entity-tag of SIP-If-Match.
@@ -131,14 +140,15 @@ fn if_match(request: &Request) -> Result<Option<EntityTag>, Answer> {
 /// The granted interval, and whether there is a body, which is then in `content` in stored form.
 fn interval_and_body(
     request: &Request,
-    policy: &super::Policy,
+    circumstances: &Circumstances<'_>,
     if_match: Option<EntityTag>,
     content: &mut Vec<u8>,
 ) -> Result<(u32, bool), Answer> {
     let asked = request
         .expires()
         .map_err(|error| Answer::of_parse(&error))?;
-    let expires_s = policy.publication.grant(asked)?;
+    let interval = circumstances.policy.publication;
+    let expires_s = circumstances.profile.publication(interval).grant(asked)?;
     if request.body().is_empty() {
         return match if_match {
             Some(_) => Ok((expires_s, false)),
@@ -175,6 +185,12 @@ pub(super) fn subscribe<'s>(
     if enhanced::is_for_categories(request) {
         return enhanced::subscribe_categories(request, circumstances, scratch);
     }
+    if blustar::takes(request, circumstances) {
+        return blustar::subscribe(request, circumstances, scratch);
+    }
+    if lists::is_one(request) {
+        return lists::subscribe(request, circumstances, scratch);
+    }
     match request.to_tag() {
         Some(tag) => resubscribe(request, tag, circumstances, scratch),
         None => first_subscribe(request, circumstances, scratch),
@@ -195,7 +211,8 @@ fn first_subscribe<'s>(
     let asked = request
         .expires()
         .map_err(|error| Answer::of_parse(&error))?;
-    let expires_s = policy.subscription.grant_subscription(asked)?;
+    let interval = circumstances.profile.subscription(policy.subscription);
+    let expires_s = interval.grant_subscription(asked)?;
 
     let format = dressed(format, request, circumstances);
     let extras = extras(request, format, Wish::Document, circumstances);
@@ -288,10 +305,9 @@ fn resubscribe<'s>(
     let asked = request
         .expires()
         .map_err(|error| Answer::of_parse(&error))?;
-    let expires_s = circumstances
-        .policy
-        .subscription
-        .grant_subscription(asked)?;
+    let interval = circumstances.policy.subscription;
+    let interval = circumstances.profile.subscription(interval);
+    let expires_s = interval.grant_subscription(asked)?;
     write_target(request, circumstances, &mut scratch.target)?;
     let slot = local_tag.slot();
     //= MS-PRES 3.7.5.5
@@ -345,18 +361,23 @@ pub(super) fn accepted(request: &Request) -> Result<Format, Answer> {
 /// PIDF as the watcher's own servers print it, where it comes from such (contradictions C-06 and C-69).
 fn dressed(format: Format, request: &Request, circumstances: &Circumstances<'_>) -> Format {
     let foreign = enhanced::network(request, circumstances) != Network::SameEnterprise;
-    if format == Format::Pidf && (is_theirs(request) || foreign) {
-        Format::MsPidf
-    } else {
-        format
+    //= RFC 3856 6.7
+    //# whoever asks for a pres: URI is told of one (contradiction C-13)
+    let pres = circumstances.profile.dialect == Dialect::Comsipl
+        || request
+            .uri()
+            .get(..5)
+            .is_some_and(|scheme| scheme.eq_ignore_ascii_case("pres:"));
+    match format {
+        Format::Pidf if is_theirs(circumstances) || foreign => Format::MsPidf,
+        Format::Pidf if pres => Format::Pres,
+        _ => format,
     }
 }
 
 /// Whether a request is of one of Microsoft's clients or servers.
-fn is_theirs(request: &Request) -> bool {
-    const OWN: [&str; 5] = ["UCCP/", "UCCAPI/", "OC/", "LCC/", "RTC/"];
-    let agent = request.header(Name::UserAgent).unwrap_or_default();
-    OWN.iter().any(|name| agent.contains(name))
+fn is_theirs(circumstances: &Circumstances<'_>) -> bool {
+    circumstances.profile.dialect == Dialect::Ms
 }
 
 pub(super) fn write_target(
@@ -379,11 +400,27 @@ pub(super) fn write_target(
 //= RFC 3903 6
 //# the 200 names the granted interval and the new entity-tag
 #[must_use]
-pub fn published(request: &Request, to_tag: &str, tag: EntityTag, expires_s: u32) -> Bytes {
-    Reply::new(request, StatusCode::OK, Some(to_tag))
-        .header("SIP-ETag", tag)
-        .header("Expires", expires_s)
-        .finish()
+pub fn published(
+    request: &Request,
+    to_tag: &str,
+    tag: EntityTag,
+    expires_s: u32,
+    contact: Option<&str>,
+) -> Bytes {
+    let mut reply = Reply::new(request, StatusCode::OK, Some(to_tag));
+    if let Some(contact) = contact {
+        reply = reply.header("Contact", format_args!("<{contact}>"));
+    }
+    // Forwarding has a tag of its own, but its clients know one tag for everything.
+    let theirs = request
+        .values(Name::SipIfMatch)
+        .next()
+        .filter(|_| blustar::forwards(request));
+    let reply = match theirs {
+        Some(theirs) => reply.header("SIP-ETag", theirs),
+        None => reply.header("SIP-ETag", tag),
+    };
+    reply.header("Expires", expires_s).finish()
 }
 
 /// 200 to a SUBSCRIBE; the NOTIFY follows.
@@ -400,8 +437,15 @@ pub fn subscribed(
     let local_tag = local_tag.to_string();
     let mut reply = Reply::new(request, StatusCode::OK, Some(&local_tag))
         .record_route(request)
-        .header("Contact", format_args!("<{contact}>"))
-        .header("Expires", expires_s);
+        .header("Contact", format_args!("<{contact}>"));
+    if lists::is_one(request) && lists::knows_eventlist(request) {
+        //= RFC 4662 4.2
+        //# the answer to who subscribes to a list requires eventlist
+        reply = reply.header("Require", "eventlist");
+    }
+    // A fetch of a list lives for a moment, which is more than was asked for.
+    let asked = request.expires().ok().flatten().unwrap_or(expires_s);
+    let mut reply = reply.header("Expires", expires_s.min(asked));
     //= MS-SIP 3.5
     //# who is told by BENOTIFY is told so first
     if enhanced::delivery(request, flow) == Delivery::Benotify {

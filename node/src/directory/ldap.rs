@@ -29,6 +29,47 @@ pub(super) struct Server {
     pub(super) domains: Vec<String>,
 }
 
+/// Whether somebody of this name has this password, as the server says. Blocks; the password goes nowhere else.
+///
+/// # Errors
+/// Why the server cannot be asked.
+//= BLUSTAR 2.10
+//# the directory says whether the credentials are good
+pub fn proves(settings: &Ldap, name: &str, password: &str) -> Result<bool, ReadError> {
+    // RFC 4513 5.1.2: a server says yes to a name without a password, and means nobody by it.
+    if name.is_empty() || password.is_empty() {
+        return Ok(false);
+    }
+    let unreachable = |why: LdapError| ReadError::Unreachable {
+        url: settings.url.clone(),
+        why: why.to_string(),
+    };
+    let server = Server {
+        settings: settings.clone(),
+        domains: Vec::new(),
+    };
+    let mut connection = server.connect().map_err(|error| match error {
+        Ok(read) => read,
+        Err(ldap) => unreachable(ldap),
+    })?;
+    let bound = connection
+        .with_timeout(ANSWER)
+        .simple_bind(name, password)
+        .map_err(unreachable)?;
+    let _ = connection.unbind();
+    /// What RFC 4511 A.1 calls invalidCredentials, noSuchObject, invalidDNSyntax, inappropriateAuthentication.
+    const NO: [u32; 4] = [49, 32, 34, 48];
+    match bound.rc {
+        0 => Ok(true),
+        rc if NO.contains(&rc) => Ok(false),
+        _ => Err(ReadError::Refused {
+            url: settings.url.clone(),
+            dn: name.to_owned(),
+            why: bound.to_string(),
+        }),
+    }
+}
+
 /// Whether the files that the settings name can be used.
 pub(super) fn check(settings: &Ldap) -> Result<(), ReadError> {
     if let Some((_, path)) = &settings.bind {
@@ -263,6 +304,13 @@ fn user_of(values: &Values<'_>, attributes: &Attributes) -> User {
             .flat_map(|name| values.all(name))
             .cloned()
             .collect(),
+        tel: attributes
+            .tel
+            .iter()
+            .flat_map(|name| values.all(name))
+            .cloned()
+            .collect(),
+        login: first(&attributes.login),
         title: first(&attributes.title),
         company: first(&attributes.company),
         department: first(&attributes.department),

@@ -28,6 +28,8 @@ use crate::config;
 use crate::config::directory::Source;
 use index::Index;
 
+pub use ldap::proves;
+
 /// Users of one deployment. A million in memory, with their indices, are some 2 GB.
 const USERS_MAX: usize = 1_000_000;
 
@@ -42,6 +44,10 @@ const SEARCH_MS: u64 = 250;
 pub trait Users: fmt::Debug + Send + Sync {
     /// Whether somebody of this canonical address, in a domain of ours, is.
     fn knows(&self, address: &str) -> bool;
+    /// Who has this telephone number; separators do not count.
+    fn by_number(&self, number: &str) -> ByNumber;
+    /// The name that a user of this canonical address signs in by, if it is known.
+    fn login(&self, address: &str) -> Option<String>;
     /// What is known of a user, whose From has this display name.
     fn profile(&self, address: &str, display_name: &str) -> Profile;
     /// Who is found.
@@ -51,6 +57,45 @@ pub trait Users: fmt::Debug + Send + Sync {
     fn search(&self, search: &Search<'_>, limit: usize) -> Result<Found, Fault>;
 }
 
+/// Who has a telephone number.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ByNumber {
+    /// The user of this canonical address.
+    User(String),
+    /// Nobody, or more than one.
+    Nobody,
+    /// There is no directory, and a number is an address of its own.
+    Unasked,
+}
+
+/// What is known of somebody whose credentials were checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Proof {
+    /// A user of the directory, by the name it signs in by.
+    User(String),
+    /// A controller of mobile clients, which speaks for all of them.
+    Controller,
+    /// The credentials are wrong.
+    Wrong,
+    /// The directory cannot be asked.
+    Unknown,
+}
+
+impl Proof {
+    /// Whether who was proven may speak for an address: where the directory says by which name its user signs
+    /// in, that is the name.
+    #[must_use]
+    pub fn may_speak(&self, address: &str, users: &dyn Users) -> bool {
+        match self {
+            Proof::Controller => true,
+            Proof::User(user) => users
+                .login(address)
+                .is_none_or(|login| login.eq_ignore_ascii_case(user)),
+            Proof::Wrong | Proof::Unknown => false,
+        }
+    }
+}
+
 /// Every address of our domains is a user, and known by the name it gives.
 #[derive(Clone, Copy, Debug)]
 pub struct Everybody;
@@ -58,6 +103,14 @@ pub struct Everybody;
 impl Users for Everybody {
     fn knows(&self, _address: &str) -> bool {
         true
+    }
+
+    fn by_number(&self, _number: &str) -> ByNumber {
+        ByNumber::Unasked
+    }
+
+    fn login(&self, _address: &str) -> Option<String> {
+        None
     }
 
     /// Contradiction C-64: the display name last seen in From, else the user part.
@@ -103,6 +156,13 @@ pub struct User {
     /// Other addresses to be found by; they are no users of their own.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub aliases: Vec<String>,
+    /// Telephone numbers that the user is found by: `200`, `+1 555 0100`. Those at the desk and of its lines
+    /// where there are none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub tel: Vec<String>,
+    /// The name that the user signs in by.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub login: String,
     /// What the person is.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub title: String,
@@ -306,6 +366,24 @@ impl User {
         }
     }
 
+    /// The numbers that this user is found by, without separators.
+    //= BLUSTAR 2.1
+    //# an entry tel:200 is looked for as 200 in the column of telephone numbers
+    fn numbers(&self) -> Vec<String> {
+        let lines = || self.lines.iter().map(|line| line.uri.as_str());
+        let mut numbers: Vec<String> = match &self.tel[..] {
+            [] => std::iter::once(self.phones.work.as_str())
+                .chain(lines())
+                .map(number_of)
+                .collect(),
+            own => own.iter().map(|number| number_of(number)).collect(),
+        };
+        numbers.retain(|number| !number.is_empty());
+        numbers.sort_unstable();
+        numbers.dedup();
+        numbers
+    }
+
     /// As an answer to a search shows this user.
     fn row(&self) -> Row<'_> {
         Row {
@@ -321,6 +399,19 @@ impl User {
             email: &self.mail,
         }
     }
+}
+
+/// A telephone number without its scheme, its parameters and its separators.
+fn number_of(text: &str) -> String {
+    let text = text.trim();
+    let number = text.strip_prefix("tel:").unwrap_or(text);
+    let number = number.split(';').next().unwrap_or_default();
+    let separator = |c: &char| !(c.is_whitespace() || "-.()/".contains(*c));
+    number
+        .chars()
+        .filter(separator)
+        .flat_map(char::to_lowercase)
+        .collect()
 }
 
 impl UserLine {
@@ -405,6 +496,8 @@ pub struct Snapshot {
     /// Enabled users, by name.
     users: Vec<User>,
     by_address: HashMap<Box<str>, u32>,
+    /// Telephone numbers; `None` for one that several users have.
+    by_number: HashMap<Box<str>, Option<u32>>,
     index: Index,
     disabled: usize,
 }
@@ -425,7 +518,17 @@ impl Snapshot {
             .zip(&users)
             .map(|(number, user)| (user.address.as_str().into(), number))
             .collect();
+        let mut by_number: HashMap<Box<str>, Option<u32>> = HashMap::new();
+        for (place, user) in (0..).zip(&users) {
+            for number in user.numbers() {
+                by_number
+                    .entry(number.into())
+                    .and_modify(|held| *held = None)
+                    .or_insert(Some(place));
+            }
+        }
         Snapshot {
+            by_number,
             index: Index::of(&users),
             by_address,
             disabled: all - users.len(),
@@ -602,6 +705,21 @@ impl Users for Directory {
     fn knows(&self, address: &str) -> bool {
         let current = self.current.read().unwrap_or_else(PoisonError::into_inner);
         address.starts_with("tel:") || current.user(address).is_some()
+    }
+
+    fn by_number(&self, number: &str) -> ByNumber {
+        let current = self.current.read().unwrap_or_else(PoisonError::into_inner);
+        let place = current.by_number.get(number_of(number).as_str());
+        let user = place.and_then(|place| current.users.get((*place)? as usize));
+        user.map_or(ByNumber::Nobody, |user| {
+            ByNumber::User(user.address.clone())
+        })
+    }
+
+    fn login(&self, address: &str) -> Option<String> {
+        let current = self.current.read().unwrap_or_else(PoisonError::into_inner);
+        let login = &current.user(address)?.login;
+        (!login.is_empty()).then(|| login.clone())
     }
 
     fn profile(&self, address: &str, display_name: &str) -> Profile {

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use bytes::{Bytes, BytesMut};
+use shard::document::lists;
 use shard::machine::effect::{Notice, SubscriptionState};
 use shard::subscription::dialog::{Delivery, EndReason, Format};
 use transport::dialog::{DialogRoute, Target, write_request};
@@ -23,6 +24,37 @@ pub fn write(
     route: &DialogRoute<'_>,
     target: &Target<'_>,
     document: &[u8],
+) -> Bytes {
+    if notice.format == Format::Rlmi && !document.is_empty() {
+        return write_list(via, notice, route, target, document);
+    }
+    let content_type = content_type(notice.format);
+    write_body(via, notice, route, target, (content_type, document))
+}
+
+/// A notification of a list: its version is one less than its CSeq, so that both grow by one and begin where
+/// the RFCs have them begin.
+//= RFC 4662 5.2
+//# the version of the list grows by one with each notification in the dialog
+fn write_list(
+    via: &str,
+    notice: &Notice,
+    route: &DialogRoute<'_>,
+    target: &Target<'_>,
+    composed: &[u8],
+) -> Bytes {
+    let uri = NameAddr::parse(route.local).map_or("", |local| local.uri);
+    let version = notice.cseq.saturating_sub(1);
+    let (content_type, body) = lists::finish(composed, uri, version).unwrap_or_default();
+    write_body(via, notice, route, target, (&content_type, &body))
+}
+
+fn write_body(
+    via: &str,
+    notice: &Notice,
+    route: &DialogRoute<'_>,
+    target: &Target<'_>,
+    (content_type, document): (&str, &[u8]),
 ) -> Bytes {
     let Notice {
         cseq,
@@ -55,6 +87,11 @@ pub fn write(
     match state {
         SubscriptionState::Active { expires_s } => {
             let _ = write!(out, "\r\nSubscription-State: active;expires={expires_s}");
+            //= BLUSTAR 4.4
+            //# a NOTIFY has Expires, too
+            if format == Format::Blustar {
+                let _ = write!(out, "\r\nExpires: {expires_s}");
+            }
         }
         SubscriptionState::Terminated(_) if !is_standard(format) => {
             //= MS-SIP 3.5
@@ -75,7 +112,12 @@ pub fn write(
             );
         }
     }
-    if matches!(format, Format::Categories | Format::RoamingSelf) {
+    //= RFC 4662 4.3
+    //# a NOTIFY of a list requires eventlist
+    if matches!(
+        format,
+        Format::Categories | Format::RoamingSelf | Format::Rlmi
+    ) {
         out.extend_from_slice(b"\r\nRequire: eventlist");
     }
     if let Some(domain) = abroad(format, route) {
@@ -86,7 +128,7 @@ pub fn write(
     }
     if !document.is_empty() {
         out.extend_from_slice(b"\r\nContent-Type: ");
-        out.extend_from_slice(content_type(format).as_bytes());
+        out.extend_from_slice(content_type.as_bytes());
     }
     let _ = write!(out, "\r\nContent-Length: {}\r\n\r\n", document.len());
     out.extend_from_slice(document);
@@ -107,7 +149,10 @@ fn abroad<'r>(format: Format, route: &DialogRoute<'r>) -> Option<&'r str> {
 
 /// Whether watchers of this format know the reasons of RFC 6665.
 fn is_standard(format: Format) -> bool {
-    matches!(format, Format::Pidf)
+    matches!(
+        format,
+        Format::Pidf | Format::Pres | Format::Rlmi | Format::Blustar
+    )
 }
 
 fn reason_text(reason: EndReason) -> &'static str {

@@ -21,9 +21,9 @@ use shard::subscription::view::View;
 use transport::dialog::Target;
 use transport::io::Mailbox;
 
-use super::render::Rendering;
+use super::render::{RenderSettings, Rendering};
 use super::traffic::{Replies, Traffic};
-use crate::dialect::policy::Identities;
+use crate::directory::Proof;
 use crate::observe::metrics::Metrics;
 use crate::peer::NodeNumber;
 use crate::raft::proposer::{Failed, ProposeError};
@@ -49,6 +49,13 @@ pub enum Mail {
         tickets: Vec<Ticket>,
         /// Why.
         error: ProposeError,
+    },
+    /// What the directory says of credentials.
+    Proven {
+        /// Of which request.
+        number: u64,
+        /// What.
+        proof: Proof,
     },
     /// The node stops: nothing new is taken.
     Drain,
@@ -173,29 +180,25 @@ pub struct Outbox {
     workers: Workers,
     traffic: Traffic,
     metrics: Arc<Metrics>,
-    identities: Arc<Identities>,
-    ucs: bool,
+    settings: RenderSettings,
     deeds: Vec<Vec<Deed>>,
     replies: BTreeMap<NodeNumber, Replies>,
 }
 
 impl Outbox {
-    /// An outbox that delivers to `workers`, and over `traffic` to those of other nodes; `ucs` where
-    /// contacts may be moved to a mail server.
+    /// An outbox that delivers to `workers`, and over `traffic` to those of other nodes.
     #[must_use]
     pub fn new(
         workers: Workers,
         traffic: Traffic,
         metrics: Arc<Metrics>,
-        identities: Arc<Identities>,
-        ucs: bool,
+        settings: RenderSettings,
     ) -> Outbox {
         Outbox {
             workers,
             traffic,
             metrics,
-            identities,
-            ucs,
+            settings,
             deeds: Vec::new(),
             replies: BTreeMap::new(),
         }
@@ -204,7 +207,7 @@ impl Outbox {
     /// Sorts a view's notices by the node, and there by the worker, that owns each watcher's flow.
     fn spread(&mut self, view: Arc<View>, notices: Vec<Notice>) {
         self.metrics.fan_out(notices.len());
-        let rendering = Arc::new(Rendering::new(view, &self.identities, self.ucs));
+        let rendering = Arc::new(Rendering::new(view, &self.settings));
         if self.deeds.len() == 1 && self.traffic.is_alone() {
             self.deeds[0].push(Deed::Notify { rendering, notices });
             return;

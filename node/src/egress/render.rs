@@ -11,11 +11,45 @@ use shard::subscription::dialog::Format;
 use shard::subscription::view::View;
 use shard::time::Timestamp;
 
-use crate::dialect::enhanced::answer;
-use crate::dialect::policy::Identities;
+use crate::dialect::enhanced::answer::{self, Composing};
+use crate::dialect::policy::{Identities, Policy};
 
 /// Formats there are, with room for their numbers.
-const FORMATS: usize = Format::Registration as usize + 1;
+const FORMATS: usize = Format::Pres as usize + 1;
+
+/// What the operator decided about documents.
+#[derive(Clone, Debug)]
+pub struct RenderSettings {
+    /// The identities of everybody who has many.
+    pub identities: Arc<Identities>,
+    /// Whether contacts may be moved to a mail server.
+    pub ucs: bool,
+    /// The spelling of BluStar's namespace.
+    pub namespace: Arc<str>,
+}
+
+/// For what was rendered elsewhere: nothing is composed with these.
+impl Default for RenderSettings {
+    fn default() -> RenderSettings {
+        RenderSettings {
+            identities: Arc::default(),
+            ucs: false,
+            namespace: Arc::default(),
+        }
+    }
+}
+
+impl RenderSettings {
+    /// As the policy has them.
+    #[must_use]
+    pub fn of(policy: &Policy) -> RenderSettings {
+        RenderSettings {
+            identities: Arc::clone(&policy.identities),
+            ucs: policy.enhanced.ucs,
+            namespace: Arc::clone(&policy.blustar_namespace),
+        }
+    }
+}
 
 /// A view and the documents made of it so far; on a node that is only told, the documents alone.
 #[derive(Debug)]
@@ -23,21 +57,19 @@ pub struct Rendering {
     view: Option<Arc<View>>,
     taken_at: Timestamp,
     linked: Option<Arc<Linked>>,
-    /// Whether contacts may be moved to a mail server.
-    ucs: bool,
+    settings: RenderSettings,
     documents: [OnceLock<Bytes>; FORMATS],
 }
 
 impl Rendering {
-    /// Nothing rendered yet; `identities` are those of everybody who has many, `ucs` where contacts may be
-    /// moved to a mail server.
+    /// Nothing rendered yet.
     #[must_use]
-    pub fn new(view: Arc<View>, identities: &Identities, ucs: bool) -> Rendering {
+    pub fn new(view: Arc<View>, settings: &RenderSettings) -> Rendering {
         Rendering {
             taken_at: view.taken_at,
-            linked: identities.get(view.presentity.as_str()).cloned(),
+            linked: settings.identities.get(view.presentity.as_str()).cloned(),
             view: Some(view),
-            ucs,
+            settings: settings.clone(),
             documents: Default::default(),
         }
     }
@@ -48,7 +80,7 @@ impl Rendering {
         let rendering = Rendering {
             view: None,
             linked: None,
-            ucs: false,
+            settings: RenderSettings::default(),
             taken_at,
             documents: Default::default(),
         };
@@ -70,8 +102,12 @@ impl Rendering {
             // Most documents are smaller; a larger one grows once or twice.
             let mut document = Vec::with_capacity(1_024);
             if let Some(view) = &self.view {
-                let linked = self.linked.as_deref();
-                answer::compose(view, format, self.ucs, linked, &mut document);
+                let how = Composing {
+                    ucs: self.settings.ucs,
+                    linked: self.linked.as_deref(),
+                    namespace: &self.settings.namespace,
+                };
+                answer::compose(view, format, how, &mut document);
             }
             Bytes::from(document)
         })

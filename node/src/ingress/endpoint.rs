@@ -34,25 +34,30 @@ use transport::transaction::Millis;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::admission::{LEADERLESS_S, Pace, retry_after_s};
+use super::blustar_login::{BlustarLogin, Step};
 use super::chance::Chance;
 use super::courier::{Courier, Errand as Carried, ParcelKey, Ways};
 use super::errand::Errands;
 use super::identity::{Identity, Verdict};
 use super::ntlm::Opaque;
 use super::overtaken::Overtaken;
+use super::peers::Peers;
 use super::route::{Leader, RouteTable, Routes};
 use super::waiting::{Look, Waiting, WaitingRoom, What};
+use crate::config::Dialect;
 use crate::contact_store::ContactStore;
+use crate::dialect::blustar;
 use crate::dialect::enhanced::answer::{self, Here};
 use crate::dialect::enhanced::endpoint as enhanced_endpoint;
+use crate::dialect::profile::Profile;
 use crate::dialect::{
     self, Answer, Aside, Circumstances, Grace, Identified, Policy, PollStep, Scratch, Translated,
     refusal, register, simple,
 };
-use crate::directory::Users;
+use crate::directory::{Proof, Users};
 use crate::egress::notify;
 use crate::egress::outbox::{Deed, Mail, Workers};
-use crate::egress::render::Rendering;
+use crate::egress::render::{RenderSettings, Rendering};
 use crate::egress::traffic::Traffic;
 use crate::observe::metrics::Metrics;
 use crate::peer::NodeNumber;
@@ -68,6 +73,15 @@ const GRACE_MS: u64 = 5_000;
 
 /// Challenges remembered by a worker, to know a client that does not understand them. 8 bytes each.
 const CHALLENGED_MAX: usize = 16_384;
+
+/// How long the directory may take to look at credentials: the client sends its request again meanwhile.
+const PROOF_MS: u64 = 10_000;
+
+/// Peers that a worker remembers to have heard; 8 bytes each.
+const HEARD_MAX: usize = 4_096;
+
+/// Dialogs remembered by one connection: those of all mobile clients behind one controller. Others expire.
+const DIALOGS_MAX: usize = 20_000;
 
 /// How soon a proposal that found no leader is tried again.
 const RETRY_MS: u64 = 50;
@@ -95,6 +109,10 @@ pub struct Shared {
     pub workers: Workers,
     /// Who moves contacts to a mail server, where there is one.
     pub contact_store: Option<ContactStore>,
+    /// Where BluStar's clients sign in, if they do.
+    pub blustar_login: Option<BlustarLogin>,
+    /// Who is spoken to in which way.
+    pub peers: Peers,
     /// What an operator sees.
     pub metrics: Arc<Metrics>,
 }
@@ -132,7 +150,23 @@ pub struct Endpoint {
     lost: VecDeque<(Millis, Lost)>,
     /// Requests that were answered with a challenge, by a hash.
     challenged: HashSet<u64>,
+    /// Peers that this worker has heard, by a hash.
+    heard: HashSet<u64>,
+    /// Requests of BluStar's clients whose credentials the directory looks at.
+    proving: VecDeque<(Millis, u64, Incoming)>,
+    /// BluStar's dialogs by the connection that they were made over.
+    listening: HashMap<u64, Vec<LostDialog>>,
+    /// Those whose connection is gone, and when they are given up.
+    lost_dialogs: VecDeque<(Millis, LostDialog)>,
     draining: bool,
+}
+
+/// A dialog, as far as it is needed to end it when its connection is lost.
+#[derive(Debug)]
+struct LostDialog {
+    slot: Slot,
+    dialog: DialogKey,
+    target: Vec<u8>,
 }
 
 /// An endpoint, as far as it is needed to end it when its connection is lost.
@@ -200,6 +234,10 @@ impl Endpoint {
             connected: HashMap::new(),
             lost: VecDeque::new(),
             challenged: HashSet::new(),
+            heard: HashSet::new(),
+            proving: VecDeque::new(),
+            listening: HashMap::new(),
+            lost_dialogs: VecDeque::new(),
             draining: false,
             shared,
         }
@@ -475,6 +513,174 @@ impl Endpoint {
         self.connected.insert(flow.number, lost);
     }
 
+    /// Remembers over which connection a BluStar client's dialog was made.
+    fn listen(
+        &mut self,
+        request: &Request,
+        flow: &Flow,
+        local_tag: &str,
+        slot: Slot,
+        lives: bool,
+        wire: &mut Wire,
+    ) {
+        let dialog = DialogKey::of(request.call_id(), local_tag, request.from_tag());
+        let dialogs = self.listening.entry(flow.number).or_default();
+        dialogs.retain(|known| known.dialog != dialog);
+        let contact = self.contacts.of(wire.local_of(flow), flow.transport);
+        let mut target = Vec::new();
+        let node = self.shared.traffic.me();
+        let written = Target::write_from(request, flow, node, contact, &mut target);
+        if lives && written.is_ok() && dialogs.len() < DIALOGS_MAX {
+            dialogs.push(LostDialog {
+                slot,
+                dialog,
+                target,
+            });
+        }
+        if dialogs.is_empty() {
+            self.listening.remove(&flow.number);
+        }
+    }
+
+    /// Proposes the end of a dialog whose connection was lost, and which was not refreshed over another one.
+    //= BLUSTAR 2.3
+    //# the subscriptions of a client that is gone without a word are released
+    fn lose_dialog(&mut self, lost: &LostDialog) {
+        let shard = self.routes.shard_of(lost.slot);
+        let key = RequestKey(u128::from(self.chance.draw()) << 64 | u128::from(self.chance.draw()));
+        let command = Command::LoseDialog {
+            slot: lost.slot,
+            dialog: lost.dialog,
+            target: &lost.target,
+        };
+        self.run_errand(shard, key, command);
+    }
+
+    /// Says, once, how somebody is spoken to.
+    fn hear(&mut self, incoming: &Incoming, profile: &Profile) {
+        if profile.dialect == Dialect::Rfc && !profile.configured {
+            return;
+        }
+        let agent = incoming.request.header(Name::UserAgent).unwrap_or_default();
+        let peer = incoming.flow.peer.ip();
+        let hash = xxh3_64(format!("{} {peer} {agent}", profile.name).as_bytes());
+        if self.heard.len() >= HEARD_MAX {
+            self.heard.clear();
+        }
+        if self.heard.insert(hash) {
+            self.shared.peers.hear(profile, peer, agent);
+        }
+    }
+
+    /// 401 in BluStar's way, and in the other ways that there are (contradiction C-09).
+    //= BLUSTAR 2.10
+    //# the 401 carries the key in X-BSS-auth
+    fn challenge_blustar(&mut self, incoming: &Incoming, key: String, wire: &mut Wire) {
+        self.shared.metrics.rejected("blustar-unproven");
+        let Incoming {
+            request,
+            flow,
+            transaction,
+            local,
+        } = incoming;
+        let (reliable, now_ms) = (flow.transport.is_reliable(), wire.wall_ms());
+        let challenges = self.shared.identity.challenges(reliable, now_ms, false);
+        let contact = self.contacts.of(*local, flow.transport);
+        let mut answer = dialect::unauthorized(challenges)
+            .with("Contact", format!("<{contact}>"))
+            .with("X-BSS-auth", key);
+        if let Ok(Some(expires)) = request.expires() {
+            answer = answer.with("Expires", expires.to_string());
+        }
+        self.answer(*transaction, request, None, &answer, wire);
+    }
+
+    /// The directory has looked at the credentials of a request that waits.
+    //= BLUSTAR 2.10
+    //# good credentials open the service, bad ones get 401 again
+    fn proven(&mut self, number: u64, proof: &Proof, wire: &mut Wire) {
+        let place = self
+            .proving
+            .iter()
+            .position(|(_, known, _)| *known == number);
+        let Some((_, _, incoming)) = place.and_then(|place| self.proving.remove(place)) else {
+            return;
+        };
+        let shared = Arc::clone(&self.shared);
+        let identified = match proof {
+            Proof::Wrong => {
+                if let Some(login) = &shared.blustar_login {
+                    let key = login.challenge(&incoming.request, &incoming.flow, &mut self.chance);
+                    self.challenge_blustar(&incoming, key, wire);
+                }
+                return;
+            }
+            Proof::Unknown => Err(Endpoint::unavailable(LEADERLESS_S)),
+            Proof::User(_) | Proof::Controller => {
+                let address = blustar::speaks_for(&incoming.request, &*shared.users);
+                let may = address.is_some_and(|address| proof.may_speak(&address, &*shared.users));
+                may.then_some(())
+                    .ok_or_else(|| Answer::of(refusal::NOT_YOURS))
+            }
+        };
+        self.take(incoming, None, identified, wire);
+    }
+
+    /// A request whose sender is known as far as it has to be.
+    fn take(
+        &mut self,
+        incoming: Incoming,
+        association: Option<Opaque>,
+        identified: Result<(), Answer>,
+        wire: &mut Wire,
+    ) {
+        let mut scratch = std::mem::take(&mut self.scratch);
+        let considered = identified
+            .map_err(Unserved::from)
+            .and_then(|()| self.consider(&incoming, None, &mut scratch, wire));
+        self.scratch = scratch;
+        let Incoming {
+            request,
+            flow,
+            transaction,
+            ..
+        } = incoming;
+        match considered {
+            Err(Unserved::Answered(answer)) => {
+                self.answer(transaction, &request, association, &answer, wire)
+            }
+            Err(Unserved::Ignored) => {
+                self.shared.metrics.dropped("ignored");
+                wire.ignore(transaction);
+            }
+            Ok((shard, what, aside)) => {
+                let asks = !matches!(what, What::Outcome { .. });
+                let since = wire.now();
+                if self.waiting.is_empty() {
+                    wire.wake_at(Millis(since.0 + BUDGET_MS));
+                }
+                let ticket = self.waiting.enter(Waiting {
+                    transaction,
+                    request,
+                    flow,
+                    shard,
+                    admitted: shard,
+                    routes: self.routes_version,
+                    since,
+                    next: Millis::default(),
+                    what,
+                    aside,
+                    association,
+                });
+                if asks {
+                    self.ask(ticket, wire);
+                } else if self.batches[shard].is_full() {
+                    self.submit(shard, wire);
+                }
+            }
+        }
+    }
+
     /// Hands what was gathered for a shard to its log.
     fn submit(&mut self, shard: usize, wire: &mut Wire) {
         let gathering = &mut self.batches[shard];
@@ -626,6 +832,11 @@ impl Endpoint {
             chance: self.chance.draw(),
             map: self.routes.map(),
             trusted,
+            profile: self
+                .shared
+                .policy
+                .profiles
+                .choose(request, &incoming.flow, incoming.local),
             users: &*self.shared.users,
             registered: self
                 .connected
@@ -817,6 +1028,20 @@ impl Endpoint {
         }
         let chance = self.chance.draw();
         let to_tag = format!("r{chance:016x}");
+        if let Outcome::Subscribed {
+            local_tag,
+            expires_s,
+        } = outcome
+            && flow.transport.is_reliable()
+        {
+            let local = wire.local_of(&flow);
+            let profile = self.shared.policy.profiles.choose(&request, &flow, local);
+            if profile.dialect == Dialect::Blustar {
+                let ours = local_tag.to_string();
+                let tag = request.to_tag().unwrap_or(&ours);
+                self.listen(&request, &flow, tag, local_tag.slot(), *expires_s > 0, wire);
+            }
+        }
         let here = Here {
             contact: self.contacts.of(wire.local_of(&flow), flow.transport),
             chance,
@@ -825,7 +1050,12 @@ impl Endpoint {
         let mut status = 200;
         let response = match outcome {
             Outcome::Published { tag, expires_s } => {
-                simple::published(&request, &to_tag, *tag, *expires_s)
+                let local = wire.local_of(&flow);
+                let profile = self.shared.policy.profiles.choose(&request, &flow, local);
+                //= BLUSTAR 4.3
+                //# the answer to a PUBLISH names the server in Contact
+                let contact = (profile.dialect == Dialect::Blustar).then_some(here.contact);
+                simple::published(&request, &to_tag, *tag, *expires_s, contact)
             }
             Outcome::Subscribed {
                 local_tag,
@@ -1115,8 +1345,8 @@ impl Endpoint {
             route: look.route.into(),
             target: look.target.into(),
         };
-        let policy = &self.shared.policy;
-        let rendering = Rendering::new(view, &policy.identities, policy.enhanced.ucs);
+        let settings = RenderSettings::of(&self.shared.policy);
+        let rendering = Rendering::new(view, &settings);
         self.notify(&rendering, &notice, wire);
     }
 
@@ -1168,7 +1398,9 @@ impl Endpoint {
         }
         // A document is the whole state; what other formats tell may be a part of it.
         let complete = match notice.format {
-            Format::Pidf | Format::MsPidf | Format::Msrtc => Complete::Yes,
+            Format::Pidf | Format::MsPidf | Format::Msrtc | Format::Pres => Complete::Yes,
+            // One dialog, and a document for each member of its list.
+            Format::Blustar | Format::Rlmi => Complete::No,
             Format::Categories
             | Format::RoamingSelf
             | Format::RoamingContacts
@@ -1232,52 +1464,38 @@ impl TransactionUser for Endpoint {
 
     fn on_request(&mut self, incoming: Incoming, wire: &mut Wire) {
         self.look_at_the_map();
-        let (association, identified) = self.identify(&incoming, wire);
-        let mut scratch = std::mem::take(&mut self.scratch);
-        let considered = identified
-            .map_err(Unserved::from)
-            .and_then(|()| self.consider(&incoming, None, &mut scratch, wire));
-        self.scratch = scratch;
-        let Incoming {
-            request,
-            flow,
-            transaction,
-            ..
-        } = incoming;
-        match considered {
-            Err(Unserved::Answered(answer)) => {
-                self.answer(transaction, &request, association, &answer, wire)
-            }
-            Err(Unserved::Ignored) => {
-                self.shared.metrics.dropped("ignored");
-                wire.ignore(transaction);
-            }
-            Ok((shard, what, aside)) => {
-                let asks = !matches!(what, What::Outcome { .. });
-                let since = wire.now();
-                if self.waiting.is_empty() {
-                    wire.wake_at(Millis(since.0 + BUDGET_MS));
+        let shared = Arc::clone(&self.shared);
+        let (request, flow) = (&incoming.request, &incoming.flow);
+        let profile = shared.policy.profiles.choose(request, flow, incoming.local);
+        self.hear(&incoming, profile);
+        // Contradiction C-09: who answers another challenge is looked at as everybody else.
+        let digests = request
+            .header(Name::Authorization)
+            .is_some_and(|line| line.to_ascii_lowercase().starts_with("digest "));
+        let login = shared.blustar_login.as_ref();
+        if let Some(login) = login.filter(|_| shared.identity.is_open() || !digests) {
+            let worker = usize::from(self.worker);
+            match login.step(request, profile, flow, worker, &mut self.chance) {
+                Step::NotAsked => {}
+                Step::Challenge(key) => return self.challenge_blustar(&incoming, key, wire),
+                Step::Asked(number) => {
+                    let at = Millis(wire.now().0 + PROOF_MS);
+                    self.proving.push_back((at, number, incoming));
+                    return wire.wake_at(at);
                 }
-                let ticket = self.waiting.enter(Waiting {
-                    transaction,
-                    request,
-                    flow,
-                    shard,
-                    admitted: shard,
-                    routes: self.routes_version,
-                    since,
-                    next: Millis::default(),
-                    what,
-                    aside,
-                    association,
-                });
-                if asks {
-                    self.ask(ticket, wire);
-                } else if self.batches[shard].is_full() {
-                    self.submit(shard, wire);
+                Step::Busy => {
+                    let later = Err(Endpoint::unavailable(LEADERLESS_S));
+                    return self.take(incoming, None, later, wire);
                 }
             }
         }
+        let trusted = profile.publishes_for_others && *request.method() == Method::Publish;
+        let (association, identified) = if trusted {
+            (None, Ok(()))
+        } else {
+            self.identify(&incoming, wire)
+        };
+        self.take(incoming, association, identified, wire);
     }
 
     fn on_ended(&mut self, context: Context, ended: Ended, _wire: &mut Wire) {
@@ -1336,6 +1554,7 @@ impl TransactionUser for Endpoint {
                     .into_iter()
                     .for_each(|ticket| self.give_up(ticket, wire)),
             },
+            Mail::Proven { number, proof } => self.proven(number, &proof, wire),
             Mail::Drain => self.draining = true,
         }
     }
@@ -1344,9 +1563,14 @@ impl TransactionUser for Endpoint {
     //# an endpoint whose connection is gone is as good as expired, after a while
     fn on_closed(&mut self, flow: Flow, wire: &mut Wire) {
         // A plain telephone's dialog outlives its connection: it comes back and refreshes, or it expires.
+        let at = Millis(wire.now().0 + GRACE_MS);
         if let Some(lost) = self.connected.remove(&flow.number) {
-            let at = Millis(wire.now().0 + GRACE_MS);
             self.lost.push_back((at, lost));
+            wire.wake_at(at);
+        }
+        if let Some(lost) = self.listening.remove(&flow.number) {
+            self.lost_dialogs
+                .extend(lost.into_iter().map(|lost| (at, lost)));
             wire.wake_at(at);
         }
     }
@@ -1367,6 +1591,27 @@ impl TransactionUser for Endpoint {
             }
         }
         if let Some((at, _)) = self.lost.front() {
+            wire.wake_at(*at);
+        }
+        while self.lost_dialogs.front().is_some_and(|(at, _)| *at <= now) {
+            if let Some((_, lost)) = self.lost_dialogs.pop_front() {
+                self.lose_dialog(&lost);
+            }
+        }
+        if let Some((at, _)) = self.lost_dialogs.front() {
+            wire.wake_at(*at);
+        }
+        while self.proving.front().is_some_and(|(at, ..)| *at <= now) {
+            if let Some((_, _, incoming)) = self.proving.pop_front() {
+                self.take(
+                    incoming,
+                    None,
+                    Err(Endpoint::unavailable(LEADERLESS_S)),
+                    wire,
+                );
+            }
+        }
+        if let Some((at, ..)) = self.proving.front() {
             wire.wake_at(*at);
         }
         for ticket in self.overtaken_abroad() {

@@ -1,6 +1,7 @@
 //! From the wire to the log: who asks, what it means, where it belongs, whether there is room.
 
 pub mod admission;
+pub mod blustar_login;
 pub mod chance;
 pub mod courier;
 pub mod digest;
@@ -10,6 +11,7 @@ pub mod errand;
 pub mod identity;
 pub mod ntlm;
 pub mod overtaken;
+pub mod peers;
 pub mod route;
 pub mod signing;
 pub mod users;

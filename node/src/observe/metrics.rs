@@ -35,12 +35,13 @@ const STATUSES: [u16; 20] = [
 const CLASSES: usize = 7;
 
 /// Why work was refused or left: a closed list, so that it can be a label.
-const REASONS: [&str; 7] = [
+const REASONS: [&str; 8] = [
     "overload",
     "no-outcome",
     "watcher-gone",
     "illegible-route",
     "ignored",
+    "blustar-unproven",
     "challenge-ignored",
     "overtaken",
 ];

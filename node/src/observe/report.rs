@@ -82,6 +82,8 @@ pub struct PoolReport {
     pub disk: DiskReport,
     /// What keeps the node from being ready.
     pub waiting_for: Vec<String>,
+    /// Who is spoken to in which way, the first that fits being the one that counts.
+    pub profiles: Vec<ProfileReport>,
 }
 
 /// A replica that begins anew once its group has let it go.
@@ -126,6 +128,19 @@ pub struct FreezeReport {
     pub median_ms: Option<f64>,
     /// Of the last of them.
     pub worst_ms: Option<f64>,
+}
+
+/// A way of speaking to peers, and who is spoken to so.
+#[derive(Clone, Debug, Serialize)]
+pub struct ProfileReport {
+    /// What the operator calls it.
+    pub profile: String,
+    /// Which dialect it is.
+    pub dialect: &'static str,
+    /// Which habits are honoured.
+    pub habits: Vec<String>,
+    /// Who has spoken so far: address and User-Agent.
+    pub peers: Vec<String>,
 }
 
 /// One node of the pool.

@@ -4,6 +4,7 @@ mod admin;
 mod authentication;
 mod bodies;
 mod certificates;
+mod desk;
 mod directory;
 mod durability;
 mod enhanced;

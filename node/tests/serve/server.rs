@@ -15,6 +15,7 @@ pub struct Server {
     guard: Child,
     pub udp: SocketAddr,
     pub tcp: SocketAddr,
+    pub tls: Option<SocketAddr>,
     pub admin: SocketAddr,
 }
 
@@ -81,6 +82,7 @@ impl Server {
             guard: guard(&child),
             udp: find("udp:"),
             tcp: find("tcp:"),
+            tls: line.contains("tls:").then(|| find("tls:")),
             admin: find("admin http://"),
             child,
         })

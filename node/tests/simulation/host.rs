@@ -15,11 +15,13 @@ use node::dialect::enhanced::Settings;
 use node::dialect::policy::Interval;
 use node::directory::Everybody;
 use node::egress::outbox::Workers;
+use node::egress::render::RenderSettings;
 use node::egress::traffic::Traffic;
 use node::hosting::{Hosted, Hosting};
 use node::ingress::door::Door;
 use node::ingress::endpoint::{Endpoint, Shared};
 use node::ingress::identity::Identity;
+use node::ingress::peers::Peers;
 use node::ingress::route::RouteTable;
 use node::mover::{Desk, Mover};
 use node::observe::metrics::Metrics;
@@ -623,8 +625,7 @@ impl Wiring {
             workers: workers.clone(),
             traffic: traffic.clone(),
             metrics: Arc::clone(&metrics),
-            identities: Arc::clone(&policy.identities),
-            ucs: false,
+            rendering: RenderSettings::of(&policy),
             meshes,
             in_flight: 4_096,
             data: self.data,
@@ -656,6 +657,8 @@ impl Wiring {
             policy,
             identity: Identity::open(),
             users: Arc::new(Everybody),
+            blustar_login: None,
+            peers: Peers::default(),
             routes: known,
             traffic,
             workers,

@@ -3,12 +3,14 @@
 //! | content type | file |
 //! | --- | --- |
 //! | `application/pidf+xml` | `pidf.rs`, of enhanced presence `legacy.rs` |
+//! | the same in the words of BluStar (the aa: namespace) | `blustar.rs` |
 //! | `text/xml+msrtc.pidf` | `legacy.rs` |
 //! | `application/msrtc-category-publish+xml` | `publish.rs` |
 //! | `application/msrtc-event-categories+xml` | `categories.rs` |
 //! | `application/vnd-microsoft-roaming-self+xml` | `roaming_self.rs` |
 //! | `application/msrtc-adrl-categorylist+xml` | `batch_subscribe.rs` |
-//! | `application/rlmi+xml` | `rlmi.rs` |
+//! | `application/rlmi+xml` | of Microsoft `rlmi.rs`, of RFC 4662 `lists.rs` |
+//! | `application/resource-lists+xml` | `lists.rs` |
 //! | `application/msrtc-setcontainermembers+xml` | `containers.rs` |
 //! | `application/msrtc-presence-setsubscriber+xml` | `subscribers.rs` |
 //! | `application/msrtc-setDelegate+xml` | `delegates.rs` |
@@ -17,12 +19,14 @@
 //! | `application/vnd-microsoft-roaming-provisioning-v2+xml` | `provisioning.rs` |
 
 pub mod batch_subscribe;
+pub mod blustar;
 pub mod categories;
 pub mod contacts;
 pub mod containers;
 pub mod delegates;
 pub mod fault;
 pub mod legacy;
+pub mod lists;
 pub mod pidf;
 pub mod provisioning;
 pub mod publish;

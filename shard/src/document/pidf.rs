@@ -18,8 +18,8 @@
 //! 1. every **tuple** of every live publication; an id that stands already gets the publication's
 //!    number behind it;
 //! 2. the **notes** of the newest publication that has any;
-//! 3. the **person** of the newest publication that has one: a gateway that says `on-the-phone` later
-//!    than the desk phone said `available` wins, and when it withdraws, the desk phone's shows again;
+//! 3. the **person** of the newest publication that says it is on the phone, as gateways do on behalf of a
+//!    user; else of the newest that has one. When the gateway withdraws, the desk phone's shows again;
 //! 4. each **device** once, as its newest publication has it;
 //! 5. the **extensions** of the newest publication that has any.
 //!
@@ -30,6 +30,7 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use super::DocumentError;
+use super::blustar;
 use super::legacy;
 use super::rpid::{self, RPID};
 use super::stored::{self, Kind};
@@ -38,12 +39,13 @@ use crate::presence::publication::Content;
 use crate::subscription::view::{Seen, View};
 use crate::xml::{Document, Element, escape, is_ncname};
 
-const PIDF: &str = "urn:ietf:params:xml:ns:pidf";
-const DATA_MODEL: &str = "urn:ietf:params:xml:ns:pidf:data-model";
+pub(super) const PIDF: &str = "urn:ietf:params:xml:ns:pidf";
+pub(super) const DATA_MODEL: &str = "urn:ietf:params:xml:ns:pidf:data-model";
 const CIPID: &str = "urn:ietf:params:xml:ns:pidf:cipid";
 
 /// What the root of every document that we write declares.
-const AMBIENT: [(&str, &str); 4] = [("", PIDF), ("dm", DATA_MODEL), ("rpid", RPID), ("c", CIPID)];
+pub(super) const AMBIENT: [(&str, &str); 4] =
+    [("", PIDF), ("dm", DATA_MODEL), ("rpid", RPID), ("c", CIPID)];
 
 const BEGIN: &[u8] = b"<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n\
     <presence xmlns=\"urn:ietf:params:xml:ns:pidf\" \
@@ -54,7 +56,7 @@ const BEGIN: &[u8] = b"<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n\
 /// What a body that [`parse`] has read means to enhanced watchers (contradictions C-04 and C-60).
 #[must_use]
 pub fn bearing(stored: &[u8]) -> Bearing {
-    let mut bearing = Bearing::default();
+    let (mut bearing, mut status) = (Bearing::default(), false);
     for item in stored::items(stored) {
         match item.kind {
             // As `Reading::tuple` wrote it.
@@ -84,8 +86,12 @@ pub fn bearing(stored: &[u8]) -> Bearing {
                     bearing.device = Device::Idle;
                 }
             }
+            Kind::Status | Kind::Line => status = true,
             _ => {}
         }
+    }
+    if status {
+        blustar::bear(stored, &mut bearing);
     }
     bearing
 }
@@ -117,6 +123,29 @@ fn names(xml: &str) -> impl Iterator<Item = &str> {
 /// # Errors
 /// [`DocumentError`] for anything that is not a well-formed presence document within the limits.
 pub fn parse(body: &[u8]) -> Result<Vec<u8>, DocumentError> {
+    read(body, Strictness::Lenient)
+}
+
+/// The same of a BluStar client, whose document says which status it has, and its notes in which language.
+///
+/// # Errors
+/// [`DocumentError`].
+//= BLUSTAR 4.3
+//# a note names its language, and a document the status
+pub fn parse_blustar(body: &[u8]) -> Result<Vec<u8>, DocumentError> {
+    read(body, Strictness::Blustar)
+}
+
+/// What is demanded of a document besides being one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Strictness {
+    /// Nothing: what is not understood is left out.
+    Lenient,
+    /// What BluStar clients must say.
+    Blustar,
+}
+
+fn read(body: &[u8], strictness: Strictness) -> Result<Vec<u8>, DocumentError> {
     let document = Document::parse(body)?;
     let root = document.root();
     if !root.is(PIDF, "presence") {
@@ -137,9 +166,13 @@ pub fn parse(body: &[u8]) -> Result<Vec<u8>, DocumentError> {
             }),
             (DATA_MODEL, "person") => {
                 has_person = true;
+                blustar::read_person(&document, child, strictness, &mut reading.out)?;
                 reading.person(child);
             }
-            (DATA_MODEL, "device") => reading.device(child),
+            (DATA_MODEL, "device") => {
+                blustar::read_device(child, &mut reading.out);
+                reading.device(child);
+            }
             //= RFC 3863 4.2.5
             //# elements of other namespaces are extensions; of its own there are no others
             (PIDF | DATA_MODEL | "", _) => {}
@@ -147,6 +180,10 @@ pub fn parse(body: &[u8]) -> Result<Vec<u8>, DocumentError> {
                 child.write_standalone(&AMBIENT, out)
             }),
         }
+    }
+    let says = |kind| stored::items(&reading.out).any(|item| item.kind == kind);
+    if strictness == Strictness::Blustar && !says(Kind::Status) {
+        return Err(document.error_at(root, "a document that says no aa:status"));
     }
     if !has_person && !reading.activities.is_empty() {
         let id = reading.fresh_id(None, "p");
@@ -277,13 +314,15 @@ impl Reading<'_, '_> {
 
     /// The same with a deviceID, without which a device is nothing.
     fn device(&mut self, device: Element<'_, '_>) {
-        let Some(device_id) = device
+        let named = device
             .children()
             .find(|child| child.is(DATA_MODEL, "deviceID"))
-        else {
+            .map(Element::text);
+        // BluStar has the telephone's URI in the id instead (contradiction C-06).
+        let by_line = || device.attribute("id").filter(|id| id.starts_with("tel:"));
+        let Some(device_id) = named.or_else(by_line) else {
             return;
         };
-        let device_id = device_id.text();
         let id = self.fresh_id(device.attribute("id").as_deref(), "d");
         stored::push(Kind::Device, &id, &device_id, &mut self.out, |out| {
             write_extensions(device, out);
@@ -384,10 +423,11 @@ pub fn compose(view: &View, out: &mut Vec<u8>) {
     let contents: &[Arc<Content>] = match &view.seen {
         Seen::Publications(contents) => contents,
         Seen::Legacy(legacy) => return legacy::compose_pidf(&view.presentity, legacy, out),
+        Seen::Rendered(document) => return out.extend_from_slice(document),
         _ => &[],
     };
-    let mut newest: SmallVec<[&Arc<Content>; 4]> = contents.iter().collect();
-    newest.sort_by_key(|content| std::cmp::Reverse((content.published_at, content.number)));
+    let mut newest = newest_first(contents);
+    newest.retain(|content| !content.bearing.forwards);
     out.extend_from_slice(BEGIN);
     if !view.presentity.as_str().starts_with("tel:") {
         out.extend_from_slice(b"sip:");
@@ -406,12 +446,24 @@ pub fn compose(view: &View, out: &mut Vec<u8>) {
         }
     }
     of_newest(&newest, Kind::Note, out);
-    let person = newest.iter().find_map(|content| {
+    //= AUDIOCODES p. 321
+    //# what a gateway says of a call shows as long as it lives, whatever the user's own clients said
+    let on_the_phone = newest
+        .iter()
+        .filter(|content| content.bearing.doing == Doing::OnThePhone);
+    let person = on_the_phone.chain(&newest).find_map(|content| {
         let person = stored::items(&content.stored).find(|item| item.kind == Kind::Person)?;
-        Some((person, content.number))
+        Some((person, *content))
     });
-    if let Some((person, number)) = person {
-        write_with_id("<dm:person id=\"", person, number, &mut ids, out);
+    if let Some((person, content)) = person {
+        if let Some(id) = write_begin("<dm:person id=\"", person.id, content.number, &mut ids, out)
+        {
+            ids.plain.push(id);
+        }
+        if content.says(Kind::Status) {
+            blustar::write_activities(&newest, view.taken_at, out);
+        }
+        out.extend_from_slice(person.xml.as_bytes());
     }
     let mut devices: SmallVec<[&str; 4]> = SmallVec::new();
     for content in &newest {
@@ -426,10 +478,37 @@ pub fn compose(view: &View, out: &mut Vec<u8>) {
     out.extend_from_slice(b"</presence>\n");
 }
 
+/// The same for watchers who asked for a `pres:` URI, and are told of one.
+//= RFC 3856 6.7
+//# the document is about the presentity that was asked for
+pub fn compose_pres(view: &View, out: &mut Vec<u8>) {
+    const SIP: &[u8] = b" entity=\"sip:";
+    let begin = out.len();
+    compose(view, out);
+    let found = out[begin..].windows(SIP.len()).position(|text| text == SIP);
+    if let Some(place) = found {
+        let scheme = begin + place + SIP.len() - 4;
+        out.splice(scheme..scheme + 4, *b"pres:");
+    }
+}
+
+/// Publications, newest first.
+pub(super) fn newest_first(contents: &[Arc<Content>]) -> SmallVec<[&Content; 4]> {
+    let mut newest: SmallVec<[&Content; 4]> = contents.iter().map(|content| &**content).collect();
+    newest.sort_by_key(|content| std::cmp::Reverse((content.published_at, content.number)));
+    newest
+}
+
+impl Content {
+    /// Whether it has anything of this kind.
+    fn says(&self, kind: Kind) -> bool {
+        stored::items(&self.stored).any(|item| item.kind == kind)
+    }
+}
+
 /// The elements of a kind that the newest publication with any has.
-fn of_newest(newest: &[&Arc<Content>], kind: Kind, out: &mut Vec<u8>) {
-    let of = |content: &Content| stored::items(&content.stored).any(|item| item.kind == kind);
-    if let Some(content) = newest.iter().find(|content| of(content)) {
+fn of_newest(newest: &[&Content], kind: Kind, out: &mut Vec<u8>) {
+    if let Some(content) = newest.iter().find(|content| content.says(kind)) {
         for item in stored::items(&content.stored).filter(|item| item.kind == kind) {
             out.extend_from_slice(item.xml.as_bytes());
         }
@@ -450,20 +529,35 @@ fn write_with_id<'a>(
     ids: &mut Ids<'a>,
     out: &mut Vec<u8>,
 ) {
+    if let Some(id) = write_begin(begin, item.id, number, ids, out) {
+        ids.plain.push(id);
+    }
+    out.extend_from_slice(item.xml.as_bytes());
+}
+
+/// Writes an element up to the end of its start tag, with an id that stands nowhere else; gives the id back
+/// if it could stay as it is.
+fn write_begin<'a>(
+    begin: &str,
+    id: &'a str,
+    number: u32,
+    ids: &mut Ids<'_>,
+    out: &mut Vec<u8>,
+) -> Option<&'a str> {
     out.extend_from_slice(begin.as_bytes());
     let taken =
         |ids: &Ids<'_>, id: &str| ids.plain.contains(&id) || ids.made.iter().any(|made| made == id);
-    if taken(ids, item.id) {
-        let mut id = format!("{}-{number}", item.id);
-        while taken(ids, &id) {
-            id.push('x');
-        }
+    let free = !taken(ids, id);
+    if free {
         out.extend_from_slice(id.as_bytes());
-        ids.made.push(id);
     } else {
-        out.extend_from_slice(item.id.as_bytes());
-        ids.plain.push(item.id);
+        let mut made = format!("{id}-{number}");
+        while taken(ids, &made) {
+            made.push('x');
+        }
+        out.extend_from_slice(made.as_bytes());
+        ids.made.push(made);
     }
     out.extend_from_slice(b"\">");
-    out.extend_from_slice(item.xml.as_bytes());
+    free.then_some(id)
 }

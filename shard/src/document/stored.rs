@@ -20,6 +20,18 @@ pub(super) enum Kind {
     Device = 4,
     /// An element of another namespace.
     Extension = 5,
+    /// What a BluStar client says: the id is its status, the key its free text, the rest its time.
+    Status = 6,
+    /// An appointment: the id is its state; the key is begin, end and time; the rest its elements.
+    Calendar = 7,
+    /// Another presence system: the id is its status; the key is time and free text; the rest its elements.
+    External = 8,
+    /// A telephone line: the id is its number, the key its state, the rest where it is forwarded to.
+    Line = 9,
+    /// What a communication system says: its elements.
+    A400 = 10,
+    /// Where calls go: the id is the URI.
+    Forward = 11,
 }
 
 /// One element.
@@ -87,6 +99,12 @@ fn item(bytes: &[u8]) -> Option<(Item<'_>, &[u8])> {
         Kind::Person,
         Kind::Device,
         Kind::Extension,
+        Kind::Status,
+        Kind::Calendar,
+        Kind::External,
+        Kind::Line,
+        Kind::A400,
+        Kind::Forward,
     ]
     .into_iter()
     .find(|known| *known as u8 == *kind)?;

@@ -450,7 +450,13 @@ impl Machine {
                 self.move_slot(*slot, *number, *step);
                 Ok(Outcome::Done)
             }
-            part => self.change_part(part),
+            part => {
+                let fresh = self.fresh_tag(part.home(), position);
+                match self.change_list(part, fresh) {
+                    Some(done) => done,
+                    None => self.change_part(part),
+                }
+            }
         }
     }
 
@@ -481,16 +487,8 @@ impl Machine {
 
     fn publish(&mut self, position: u16, publish: &Publish<'_>) -> Result<Outcome, Refusal> {
         let now = self.now;
+        let fresh = self.fresh_tag(Some(Slot::of(publish.presentity)), position);
         let notices = &mut self.notices;
-        let fresh = EntityTag {
-            salt: self
-                .moves
-                .salt_for(publish.presentity)
-                .or(self.salt)
-                .unwrap_or_default(),
-            index: self.applied,
-            position,
-        };
         self.store
             .change(publish.presentity, |presentity, watchers| {
                 let mut changes = Changes::default();
@@ -508,6 +506,16 @@ impl Machine {
                     expires_s: published.expires_s,
                 })
             })
+    }
+
+    /// The tag of what a request of this entry makes.
+    fn fresh_tag(&self, home: Option<Slot>, position: u16) -> EntityTag {
+        let of_slot = home.and_then(|slot| self.moves.salt_for(slot));
+        EntityTag {
+            salt: of_slot.or(self.salt).unwrap_or_default(),
+            index: self.applied,
+            position,
+        }
     }
 
     fn subscribe(&mut self, subscribe: &Subscribe<'_>) -> Result<Outcome, Refusal> {
@@ -587,7 +595,7 @@ impl Machine {
         //= RFC 3261 12.2.2
         //# a request inside a dialog that does not exist fails
         let local_tag = refreshed.ok_or(Refusal::UnknownDialog)??;
-        let theirs = |dialog: &Dialog| dialog.package != Package::Presence;
+        let theirs = |dialog: &Dialog| !matches!(dialog.package, Package::Presence | Package::List);
         if expires_s == 0 && self.store.dialog(slot, key).is_some_and(theirs) {
             // An enhanced client ends its dialog without being told that it did (MS-PRES 4.4.4).
             self.store.remove_dialog(slot, key);
@@ -596,6 +604,8 @@ impl Machine {
         } else {
             // It may have begun before its publisher's own client was there.
             self.enlist(slot, key, "");
+            self.enlist_members(slot, key, "");
+            self.renew_relays(slot, key);
         }
         Ok(Outcome::Subscribed {
             local_tag,
@@ -611,6 +621,7 @@ impl Machine {
         reason: EndReason,
     ) -> Option<()> {
         let dialog = self.store.remove_dialog(slot, key)?;
+        self.client_gone(&dialog);
         // Whoever asked for a relay knows when it ends.
         if reason.is_told() && dialog.delivery != Delivery::Relay {
             self.notices.gone(key, dialog, reason, self.now);

@@ -88,6 +88,7 @@ mod publish {
     pub(super) const HAS_TAG: u8 = 1;
     pub(super) const HAS_CONTENT: u8 = 2;
     pub(super) const KEEPS_TAG: u8 = 4;
+    pub(super) const REPLACES: u8 = 8;
 }
 
 /// Why an entry cannot be read: a newer release wrote it, or it is damaged.
@@ -274,7 +275,8 @@ fn encode_publish(publish: &Publish<'_>, out: &mut BytesMut) {
     out.put_u8(
         flag(publish.if_match.is_some(), publish::HAS_TAG)
             | flag(publish.content.is_some(), publish::HAS_CONTENT)
-            | flag(publish.tag_policy == TagPolicy::Keep, publish::KEEPS_TAG),
+            | flag(publish.tag_policy == TagPolicy::Keep, publish::KEEPS_TAG)
+            | flag(publish.tag_policy == TagPolicy::Replace, publish::REPLACES),
     );
     out.put_u32_le(publish.expires_s);
     if let Some(tag) = publish.if_match {
@@ -285,8 +287,7 @@ fn encode_publish(publish: &Publish<'_>, out: &mut BytesMut) {
     if let Some(content) = publish.content {
         put_slice(content, out);
     }
-    out.put_u8(publish.bearing.device as u8);
-    out.put_u8(publish.bearing.doing as u8);
+    out.put_slice(&publish.bearing.numbers());
 }
 
 fn encode_subscribe(subscribe: &Subscribe<'_>, out: &mut BytesMut) {
@@ -526,7 +527,7 @@ fn publication<'a>(cursor: &mut Cursor<'a>) -> Result<Publish<'a>, Unreadable> {
     let presentity = cursor.text()?;
     let package = package(cursor)?;
     let flags = cursor.u8()?;
-    if flags > publish::HAS_TAG | publish::HAS_CONTENT | publish::KEEPS_TAG {
+    if flags > publish::HAS_TAG | publish::HAS_CONTENT | publish::KEEPS_TAG | publish::REPLACES {
         return cursor.wrong("known flags before here");
     }
     let is = |flag: u8| flags & flag != 0;
@@ -553,6 +554,8 @@ fn publication<'a>(cursor: &mut Cursor<'a>) -> Result<Publish<'a>, Unreadable> {
     })?;
     let tag_policy = if is(publish::KEEPS_TAG) {
         TagPolicy::Keep
+    } else if is(publish::REPLACES) {
+        TagPolicy::Replace
     } else {
         TagPolicy::Renew
     };

@@ -13,6 +13,8 @@
 //! 15 introduce          presentity watcher network:u8 display_name context
 //! 16 contacts arrived   presentity delta_num:u32
 //! 17 mirror contacts    presentity delta_num:u32 change* home:u8 contacts_max:u32
+//! 32 sign off           presentity [tag] client:u64
+//! 33 lose dialog        slot:u16 dialog:u128 target
 //! 24 endpoint gone      watcher endpoint:16 at:u64
 //! 25 relay watch        presentity sink generation:u64 watcher network:u8 display_name [context] format:u8
 //!                       category* expires:u32 watchers_max:u32
@@ -24,6 +26,7 @@
 //!           [abroad]]
 //! abroad := [registered_at:u64] (address [context] (0 hinted | 1 watch category* | 2 unwatch category*))*
 //! wish   := 0 document | 1 own scope:u8 | 2 contacts ucs:u8 | 3 categories action* | 4 same
+//!         | 5 list [client:u64] (uri address origin:u8)*
 //! action := subscribe:u8 (address [context])* category*
 //! ```
 
@@ -41,8 +44,9 @@ use crate::presence::container::{ContainerChange, MemberChange};
 use crate::presence::delegate::DelegateAct;
 use crate::presence::instance::{Deed, Publication, Wished};
 use crate::presence::limits::WATCHERS_MAX;
+use crate::slot::Slot;
 use crate::subscription::dialog::{Away, Delivery, DialogKey, EndpointId, Format};
-use crate::subscription::watch::{Action, Resource, Scope, Wish};
+use crate::subscription::watch::{Action, ClientId, Entry, Origin, Resource, Scope, Wish};
 use crate::time::Timestamp;
 
 const PUBLISH_INSTANCES: u8 = 6;
@@ -57,6 +61,8 @@ const END_ENDPOINT: u8 = 14;
 const INTRODUCE: u8 = 15;
 const CONTACTS_ARRIVED: u8 = 16;
 const MIRROR_CONTACTS: u8 = 17;
+const SIGN_OFF: u8 = 32;
+const LOSE_DIALOG: u8 = 33;
 const ENDPOINT_GONE: u8 = 24;
 const RELAY_WATCH: u8 = 25;
 const RELAY_END: u8 = 26;
@@ -78,6 +84,8 @@ pub(super) fn number_of(command: &Command<'_>) -> u8 {
         Command::Introduce { .. } => INTRODUCE,
         Command::ContactsArrived { .. } => CONTACTS_ARRIVED,
         Command::MirrorContacts { .. } => MIRROR_CONTACTS,
+        Command::SignOff { .. } => SIGN_OFF,
+        Command::LoseDialog { .. } => LOSE_DIALOG,
         Command::EndpointGone { .. } => ENDPOINT_GONE,
         Command::RelayWatch(_) => RELAY_WATCH,
         Command::RelayEnd { .. } => RELAY_END,
@@ -217,6 +225,24 @@ pub(super) fn put(command: &Command<'_>, out: &mut BytesMut) {
             put_list(changes.iter(), out, values::put_contact_change);
             put_flag(*home, out);
             out.put_u32_le(*contacts_max);
+        }
+        Command::SignOff {
+            presentity,
+            if_match,
+            client,
+        } => {
+            put_text(presentity, out);
+            put_option(*if_match, out, values::put_tag);
+            out.put_u64_le(client.0);
+        }
+        Command::LoseDialog {
+            slot,
+            dialog,
+            target,
+        } => {
+            out.put_u16_le(slot.number());
+            out.put_u128_le(dialog.0);
+            put_slice(target, out);
         }
         Command::EndpointGone {
             watcher,
@@ -388,6 +414,19 @@ pub(super) fn read<'a>(number: u8, cursor: &mut Cursor<'a>) -> Result<Command<'a
             home: flag(cursor)?,
             contacts_max: cursor.u32()?,
         },
+        SIGN_OFF => Command::SignOff {
+            presentity: cursor.text()?,
+            if_match: option(cursor, values::tag)?,
+            client: ClientId(cursor.u64()?),
+        },
+        LOSE_DIALOG => Command::LoseDialog {
+            slot: match Slot::new(cursor.u16()?) {
+                Some(slot) => slot,
+                None => return cursor.wrong("a slot's number"),
+            },
+            dialog: DialogKey(cursor.u128()?),
+            target: cursor.slice()?,
+        },
         ENDPOINT_GONE => Command::EndpointGone {
             watcher: cursor.text()?,
             endpoint: EndpointId(cursor.u128()?.to_le_bytes()),
@@ -543,6 +582,15 @@ pub(super) fn put_wish(wish: &Wish<'_>, out: &mut BytesMut) {
             });
         }
         Wish::Same => out.put_u8(4),
+        Wish::List { client, entries } => {
+            out.put_u8(5);
+            put_option(client.as_ref(), out, |client, out| out.put_u64_le(client.0));
+            put_list(entries.iter(), out, |entry, out| {
+                put_text(entry.uri, out);
+                put_text(entry.address, out);
+                out.put_u8(entry.origin as u8);
+            });
+        }
     }
 }
 
@@ -593,6 +641,16 @@ pub(super) fn wish<'a>(cursor: &mut Cursor<'a>) -> Result<Wish<'a>, Unreadable> 
             })
         })?),
         4 => Wish::Same,
+        5 => Wish::List {
+            client: option(cursor, Cursor::u64)?.map(ClientId),
+            entries: list(cursor, 9, |cursor| {
+                Ok(Entry {
+                    uri: cursor.text()?,
+                    address: cursor.text()?,
+                    origin: numbered(cursor, "an origin", Origin::from_number)?,
+                })
+            })?,
+        },
         _ => return cursor.wrong("a wish's number before here"),
     })
 }

@@ -12,6 +12,9 @@ use crate::presence::container::{ContainerChange, Network};
 use crate::presence::delegate::{Delegate, DelegateAct};
 use crate::presence::enhanced::Profile;
 
+use crate::presence::publication::EntityTag;
+use crate::subscription::watch::ClientId;
+
 pub use crate::category::mwi::Waiting;
 pub use crate::presence::endpoint::{Binding, Bindings, Register};
 pub use crate::presence::instance::PublishInstances;
@@ -227,6 +230,24 @@ pub enum Command<'a> {
         /// What.
         profile: Profile,
     },
+    /// PUBLISH with a lifetime of zero by a BluStar client: it is gone, and with the last one its user.
+    SignOff {
+        /// Whose.
+        presentity: &'a str,
+        /// The tag that it knows.
+        if_match: Option<EntityTag>,
+        /// Which client.
+        client: ClientId,
+    },
+    /// A client's connection is lost, and its dialog was not refreshed over another one.
+    LoseDialog {
+        /// Where the dialog lives.
+        slot: Slot,
+        /// Which dialog.
+        dialog: DialogKey,
+        /// Its target as it was: one that was refreshed since has another.
+        target: &'a [u8],
+    },
     /// What a mail system says of a user's voice mail (MS-PRES 3.2.5.7).
     SetWaiting {
         /// Of whom.
@@ -255,9 +276,9 @@ impl Command<'_> {
             Command::Publish(publish) => Slot::of(publish.presentity),
             Command::Subscribe(subscribe) => Slot::of(subscribe.presentity),
             Command::PublishInstances(publish) => Slot::of(publish.presentity),
-            Command::Resubscribe(Resubscribe { slot, .. }) | Command::EndDialog { slot, .. } => {
-                *slot
-            }
+            Command::Resubscribe(Resubscribe { slot, .. })
+            | Command::EndDialog { slot, .. }
+            | Command::LoseDialog { slot, .. } => *slot,
             Command::SetMembers { presentity, .. }
             | Command::Acknowledge { presentity, .. }
             | Command::SetDelegate { presentity, .. }
@@ -266,6 +287,7 @@ impl Command<'_> {
             | Command::ContactsArrived { presentity, .. }
             | Command::MirrorContacts { presentity, .. }
             | Command::EndEndpoint { presentity, .. }
+            | Command::SignOff { presentity, .. }
             | Command::Introduce { presentity, .. }
             | Command::SetProfile { presentity, .. }
             | Command::SetWaiting { presentity, .. } => Slot::of(presentity),

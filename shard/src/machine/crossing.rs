@@ -383,8 +383,7 @@ fn put_view(view: &View, out: &mut Vec<u8>) {
                 put_slice(&content.stored, out);
                 out.put_u64_le(content.published_at.0);
                 out.put_u32_le(content.number);
-                out.put_u8(content.bearing.device as u8);
-                out.put_u8(content.bearing.doing as u8);
+                out.put_slice(&content.bearing.numbers());
             });
         }
         Seen::Legacy(legacy) => {
@@ -421,10 +420,28 @@ fn put_view(view: &View, out: &mut Vec<u8>) {
             put_flag(*ucs, out);
         }
         Seen::Nothing => out.put_u8(7),
+        Seen::Unknown => out.put_u8(8),
+        Seen::Rendered(document) => {
+            out.put_u8(9);
+            put_slice(document, out);
+        }
+        Seen::List { full, members } => {
+            out.put_u8(10);
+            put_flag(*full, out);
+            put_list(members.iter(), out, |(uri, view), out| {
+                put_text(uri, out);
+                put_view(view, out);
+            });
+        }
     }
 }
 
 fn view(cursor: &mut Cursor<'_>) -> Read<Arc<View>> {
+    view_of(cursor, true)
+}
+
+/// A view; one in a list is no list, so nothing that a peer sends goes deeper than that.
+fn view_of(cursor: &mut Cursor<'_>, may_be_list: bool) -> Read<Arc<View>> {
     Ok(Arc::new(View {
         presentity: aor(cursor)?,
         package: package(cursor)?,
@@ -451,6 +468,15 @@ fn view(cursor: &mut Cursor<'_>) -> Read<Arc<View>> {
                 ucs: flag(cursor)?,
             },
             7 => Seen::Nothing,
+            8 => Seen::Unknown,
+            9 => Seen::Rendered(cursor.slice()?.into()),
+            10 if may_be_list => Seen::List {
+                full: flag(cursor)?,
+                members: list(cursor, 26, |cursor| {
+                    let uri = cursor.text()?.into();
+                    Ok((uri, view_of(cursor, false)?))
+                })?,
+            },
             _ => return cursor.wrong("what is seen"),
         },
     }))

@@ -447,6 +447,7 @@ impl Machine {
                 | (Wish::Own(_), Some(Watch::Own { .. }))
                 | (Wish::Contacts(_), Some(Watch::Contacts { .. }))
                 | (Wish::Categories(_), Some(Watch::Batch(_)))
+                | (Wish::List { .. }, Some(Watch::List(_)))
                 | (Wish::Document, None)
         );
         if !fits {
@@ -530,6 +531,10 @@ impl Machine {
                 for action in actions {
                     self.follow_action(slot, key, action, &watcher, extras);
                 }
+            }
+            Wish::List { entries, .. } => {
+                self.follow_list(slot, key, entries, extras);
+                self.enlist_members(slot, key, extras.display_name);
             }
             Wish::Document => self.enlist(slot, key, extras.display_name),
             Wish::Own(_) | Wish::Contacts(_) | Wish::Same => {}
@@ -780,6 +785,8 @@ impl Machine {
                 self.store
                     .change_dialog(slot, key, |dialog| dialog.resolved = resolved);
             }
+            // A list is told in notifications of its own.
+            Some(Watch::List(_)) => {}
             Some(Watch::Batch(batch)) => {
                 for address in asked_of(extras, batch.members.keys()) {
                     if let Some(known) = self.piggyback_relay(slot, key, &address) {
@@ -877,7 +884,7 @@ impl Machine {
             .watched(home)
             .map_or(&nobody, |watched| &watched.presentity);
         match wish {
-            Wish::Document | Wish::Same => {
+            Wish::Document | Wish::Same | Wish::List { .. } => {
                 shown
                     .views
                     .push(Arc::new(self.document(home, watcher, format).0));
@@ -949,6 +956,9 @@ fn told(rejected: Rejected) -> Result<Outcome, Refusal> {
 //# a batch over the limits is rejected
 fn check_size(extras: &Extras<'_>) -> Result<(), Refusal> {
     use crate::presence::limits::{BATCH_CATEGORIES_MAX, BATCH_RESOURCES_MAX};
+    if let Wish::List { entries, .. } = &extras.wish {
+        return Machine::check_list(entries);
+    }
     let Wish::Categories(actions) = &extras.wish else {
         return Ok(());
     };

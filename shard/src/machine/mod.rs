@@ -10,6 +10,7 @@ mod digest;
 pub mod effect;
 mod enhanced;
 mod expiry;
+mod lists;
 pub mod moves;
 mod notices;
 pub mod outcome;

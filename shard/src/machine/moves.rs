@@ -439,11 +439,8 @@ impl Moves {
     }
 
     /// The salt of tags that are given for an address, where it is not the shard's own.
-    pub(super) fn salt_for(&self, address: &str) -> Option<u32> {
-        if self.is_unknown() {
-            return None;
-        }
-        self.marks.get(&Slot::of(address))?.salt
+    pub(super) fn salt_for(&self, slot: Slot) -> Option<u32> {
+        self.marks.get(&slot)?.salt
     }
 
     fn of_move(&mut self, slot: Slot, number: u64) -> Option<&mut Mark> {
@@ -563,12 +560,11 @@ impl Moves {
     }
 }
 
-/// Whether a batch that lives in one slot watches somebody on the other side of the cut that takes `slot` away.
+/// Whether a batch or a list that lives in one slot watches somebody on the other side of the cut that takes `slot` away.
 pub(super) fn is_cut(home: Slot, watch: Option<&Watch>, slot: Slot) -> bool {
-    let batch = watch.and_then(Watch::batch);
     // Who is relayed may live anywhere.
-    batch.is_some_and(|batch| {
-        let mut members = batch.members.iter().filter(|(_, m)| m.relay.is_none());
-        members.any(|(member, _)| (member.slot() == slot) != (home == slot))
+    watch.is_some_and(|watch| {
+        let mut members = watch.members();
+        members.any(|member| (member.slot() == slot) != (home == slot))
     })
 }

@@ -208,6 +208,7 @@ impl Notices {
             telling.own(&group);
             telling.contacts(&group);
             telling.batches(&group);
+            telling.lists(&group);
             telling.relayed(&group);
             let worn_out = telling.worn_out;
             drop(watched);
@@ -220,14 +221,14 @@ impl Notices {
 
 /// All that is due about one presentity.
 #[derive(Default)]
-struct Group {
-    everyone: bool,
+pub(super) struct Group {
+    pub(super) everyone: bool,
     /// What standard publications show changed, or rules no more what is seen.
-    standard: bool,
-    changes: Changes,
-    some: Vec<DialogKey>,
+    pub(super) standard: bool,
+    pub(super) changes: Changes,
+    pub(super) some: Vec<DialogKey>,
     members: Vec<(Slot, DialogKey)>,
-    relayed: Vec<(Slot, DialogKey, Vec<Category>)>,
+    pub(super) relayed: Vec<(Slot, DialogKey, Vec<Category>)>,
     shown: Vec<(DialogKey, u32)>,
     gone: Vec<Gone>,
     signed_out: Vec<Notice>,
@@ -273,14 +274,14 @@ impl Group {
 }
 
 /// Who sees the same, and the notices they get.
-struct Classes<K>(Vec<(K, Vec<Notice>)>);
+pub(super) struct Classes<K>(pub(super) Vec<(K, Vec<Notice>)>);
 
 impl<K: PartialEq> Classes<K> {
-    fn new() -> Classes<K> {
+    pub(super) fn new() -> Classes<K> {
         Classes(Vec::new())
     }
 
-    fn add(&mut self, class: K, notice: Notice) {
+    pub(super) fn add(&mut self, class: K, notice: Notice) {
         match self.0.iter_mut().find(|(known, _)| *known == class) {
             Some((_, notices)) => notices.push(notice),
             None => self.0.push((class, vec![notice])),
@@ -289,18 +290,18 @@ impl<K: PartialEq> Classes<K> {
 }
 
 /// One presentity's watchers being told.
-struct Telling<'t> {
-    presentity: &'t Aor,
-    watched: Option<&'t Watched>,
-    store: &'t mut Store,
-    now: Timestamp,
+pub(super) struct Telling<'t> {
+    pub(super) presentity: &'t Aor,
+    pub(super) watched: Option<&'t Watched>,
+    pub(super) store: &'t mut Store,
+    pub(super) now: Timestamp,
     history: &'t mut History,
     effects: &'t mut Vec<Effect>,
-    worn_out: Vec<(Slot, DialogKey)>,
+    pub(super) worn_out: Vec<(Slot, DialogKey)>,
 }
 
 /// The notice that a living dialog gets now.
-fn notice(
+pub(super) fn notice(
     key: DialogKey,
     dialog: &mut Dialog,
     now: Timestamp,
@@ -329,7 +330,7 @@ fn knows_ucs(dialog: &Dialog) -> bool {
 }
 
 impl Telling<'_> {
-    fn say(&mut self, view: View, notices: Vec<Notice>) {
+    pub(super) fn say(&mut self, view: View, notices: Vec<Notice>) {
         if !notices.is_empty() {
             self.history.notify(&view, &notices);
             self.effects.push(Effect::Notify {
@@ -352,6 +353,7 @@ impl Telling<'_> {
             Package::Categories,
             Package::RoamingSelf,
             Package::RoamingContacts,
+            Package::List,
         ] {
             let migrated = SubscriptionState::Terminated(EndReason::Migrated);
             let moved = group.gone.extract_if(.., |gone| {

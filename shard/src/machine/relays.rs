@@ -127,7 +127,12 @@ impl Machine {
     pub(super) fn relay_watch(&mut self, watch: &RelayWatch<'_>) -> Outcome {
         let package = match watch.format {
             Format::Categories => Package::Categories,
-            Format::Pidf | Format::MsPidf | Format::Msrtc => Package::Presence,
+            Format::Pidf
+            | Format::MsPidf
+            | Format::Msrtc
+            | Format::Pres
+            | Format::Blustar
+            | Format::Rlmi => Package::Presence,
             // One's own data crosses nowhere.
             Format::RoamingSelf | Format::RoamingContacts | Format::Registration => {
                 return Outcome::Ended;
@@ -255,6 +260,10 @@ impl Machine {
     pub(super) fn relayed(&mut self, told: &Relayed<'_>) -> Outcome {
         let address = Aor::from_canonical(told.presentity);
         let Sink { slot, dialog: key } = told.sink;
+        let dialog = self.store.dialog(slot, key);
+        if dialog.is_some_and(|dialog| dialog.package == Package::List) {
+            return self.list_relayed(told, &address);
+        }
         let mut refused = false;
         let changed = self.store.change_dialog(slot, key, |dialog| {
             let batch = dialog.watch.as_deref_mut().and_then(Watch::batch_mut)?;
@@ -354,7 +363,9 @@ impl Machine {
     /// Half of the life of a dialog's watches in other shards is over: they are renewed, and mended if
     /// anything was lost.
     pub(super) fn renew_relays(&mut self, slot: Slot, key: DialogKey) {
-        self.ask_relays(slot, key, &BTreeMap::new(), "", WATCHERS_MAX as u32);
+        let watchers_max = WATCHERS_MAX as u32;
+        self.ask_relays(slot, key, &BTreeMap::new(), "", watchers_max);
+        self.ask_for_members(slot, key, "", watchers_max);
     }
 
     fn ask_relays(

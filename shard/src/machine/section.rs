@@ -28,7 +28,9 @@ use crate::presence::subscriber::Subscribers;
 use crate::slot::{Aor, Slot};
 use crate::subscription::dialog::{Delivery, Dialog, DialogKey, Format, LocalTag, Package};
 use crate::subscription::relay::Standing;
-use crate::subscription::watch::{Batch, BatchMember, Scope, Watch};
+use crate::subscription::watch::{
+    Batch, BatchMember, ClientId, List, ListMember, Origin, Scope, Watch,
+};
 use crate::time::Timestamp;
 
 // What each thing takes at least, all its texts being empty: a count of more than fits is damage.
@@ -59,8 +61,7 @@ pub(super) fn encode_slot(slot: Slot, table: &SlotTable, out: &mut Vec<u8>) {
             out.put_u64_le(publication.content.published_at.0);
             put_slice(&publication.content.stored, out);
             out.put_u64_le(publication.first_at.0);
-            out.put_u8(publication.content.bearing.device as u8);
-            out.put_u8(publication.content.bearing.doing as u8);
+            out.put_slice(&publication.content.bearing.numbers());
         }
         encode_endpoints(presentity.endpoints.iter().as_slice(), out);
         out.put_u32_le(watched.watchers().len() as u32);
@@ -289,6 +290,12 @@ fn encode_dialog(dialog: &Dialog, out: &mut Vec<u8>) {
     out.put_u64_le(dialog.since.0);
 }
 
+fn put_standing(relay: &Standing, out: &mut Vec<u8>) {
+    out.put_u64_le(relay.generation);
+    out.put_u32_le(relay.revision);
+    values::put_option(relay.view.as_deref(), out, put_slice);
+}
+
 fn put_watch(watch: &Watch, out: &mut Vec<u8>) {
     match watch {
         Watch::Own { scope, endpoint } => {
@@ -311,13 +318,22 @@ fn put_watch(watch: &Watch, out: &mut Vec<u8>) {
                     values::put_category(category, out);
                     values::put_option(*seen, out, |container, out| out.put_u16_le(container));
                 });
-                values::put_option(member.relay.as_deref(), out, |relay, out| {
-                    out.put_u64_le(relay.generation);
-                    out.put_u32_le(relay.revision);
-                    values::put_option(relay.view.as_deref(), out, put_slice);
-                });
+                values::put_option(member.relay.as_deref(), out, put_standing);
             });
             out.put_u64_le(batch.renew_at.0);
+        }
+        Watch::List(list) => {
+            out.put_u8(4);
+            values::put_option(list.client, out, |client, out| out.put_u64_le(client.0));
+            values::put_list(list.members.iter(), out, |(address, member), out| {
+                values::put_text(address.as_str(), out);
+                values::put_text(&member.uri, out);
+                out.put_u8(member.origin as u8);
+                out.put_u32_le(member.place);
+                values::put_option(member.seen, out, |container, out| out.put_u16_le(container));
+                values::put_option(member.relay.as_deref(), out, put_standing);
+            });
+            out.put_u64_le(list.renew_at.0);
         }
     }
 }
@@ -373,6 +389,25 @@ fn watch(cursor: &mut Cursor<'_>, version: u16) -> Result<Watch, Unreadable> {
                 batch.renew_at = Timestamp(cursor.u64()?);
             }
             Watch::Batch(batch)
+        }
+        4 => {
+            let client = values::option(cursor, Cursor::u64)?.map(ClientId);
+            let members = values::list(cursor, 14, |cursor| {
+                let address = Aor::from_canonical(cursor.text()?);
+                let member = ListMember {
+                    uri: cursor.text()?.into(),
+                    origin: values::numbered(cursor, "an origin", Origin::from_number)?,
+                    place: cursor.u32()?,
+                    seen: values::option(cursor, Cursor::u16)?,
+                    relay: values::option(cursor, standing)?,
+                };
+                Ok((address, member))
+            })?;
+            Watch::List(List {
+                client,
+                members: members.into_iter().collect(),
+                renew_at: Timestamp(cursor.u64()?),
+            })
         }
         _ => return cursor.wrong("a watch's number"),
     })

@@ -16,7 +16,6 @@ use crate::presence::package::Package;
 use crate::presence::presentity::Presentity;
 use crate::slot::{self, Aor, SLOTS, Slot};
 use crate::subscription::dialog::{Dialog, DialogKey, EndpointId};
-use crate::subscription::watch::Watch;
 use crate::time::Timestamp;
 
 /// A dialog in the queue of deadlines: 18 bytes, where the plain types would take 32.
@@ -322,10 +321,9 @@ impl Store {
         let mut joins = Vec::new();
         for table in &self.slots.0 {
             for (key, held) in &table.dialogs {
-                if let Some(batch) = held.dialog.watch.as_deref().and_then(Watch::batch) {
+                if let Some(watch) = held.dialog.watch.as_deref() {
                     let slot = held.dialog.slot();
-                    let here = batch.members.iter().filter(|(_, m)| m.relay.is_none());
-                    joins.extend(here.map(|(aor, _)| (aor.clone(), (slot, *key))));
+                    joins.extend(watch.members().map(|aor| (aor.clone(), (slot, *key))));
                 }
             }
         }
@@ -338,15 +336,13 @@ impl Store {
     /// watches in other shards hears of it.
     pub(super) fn remove_dialog(&mut self, slot: Slot, key: DialogKey) -> Option<Dialog> {
         let dialog = self.take_dialog(slot, key)?;
-        if let Some(batch) = dialog.watch.as_deref().and_then(Watch::batch) {
-            for (address, member) in &batch.members {
-                match &member.relay {
-                    None => self.leave_batch(address, (slot, key)),
-                    Some(relay) => {
-                        let sink = Sink { slot, dialog: key };
-                        self.end_relay(address, sink, relay.generation);
-                    }
-                }
+        if let Some(watch) = dialog.watch.as_deref() {
+            for address in watch.members() {
+                self.leave_batch(address, (slot, key));
+            }
+            for (address, generation) in watch.relayed() {
+                let sink = Sink { slot, dialog: key };
+                self.end_relay(address, sink, generation);
             }
         }
         Some(dialog)
@@ -586,11 +582,8 @@ impl Store {
     /// The slots of all whom the batched dialogs of a slot watch, but through relays.
     pub(super) fn batch_members(&self, slot: Slot) -> impl Iterator<Item = Slot> + '_ {
         let held = self.table(slot).dialogs.values();
-        let batches = held.filter_map(|held| held.dialog.watch.as_deref()?.batch());
-        batches.flat_map(|batch| {
-            let here = batch.members.iter().filter(|(_, m)| m.relay.is_none());
-            here.map(|(member, _)| member.slot())
-        })
+        let watches = held.filter_map(|held| held.dialog.watch.as_deref());
+        watches.flat_map(|watch| watch.members().map(Aor::slot))
     }
 
     /// Nothing ends before this instant; see [`Deadlines::first`].

@@ -23,6 +23,7 @@ use crate::presence::delegate::Delegate;
 use crate::presence::endpoint_id::EndpointId;
 use crate::presence::enhanced::Profile;
 use crate::presence::instance::{Body, Instance, Lifetime};
+use crate::presence::publication::EntityTag;
 use crate::presence::subscriber::Subscriber;
 use crate::slot::Aor;
 use crate::time::Timestamp;
@@ -31,6 +32,20 @@ type Read<T> = Result<T, Unreadable>;
 
 pub(super) fn put_text(text: &str, out: &mut impl BufMut) {
     put_slice(text.as_bytes(), out);
+}
+
+pub(super) fn put_tag(tag: EntityTag, out: &mut impl BufMut) {
+    out.put_u32_le(tag.salt);
+    out.put_u64_le(tag.index);
+    out.put_u16_le(tag.position);
+}
+
+pub(super) fn tag(cursor: &mut Cursor<'_>) -> Read<EntityTag> {
+    Ok(EntityTag {
+        salt: cursor.u32()?,
+        index: cursor.u64()?,
+        position: cursor.u16()?,
+    })
 }
 
 fn text(cursor: &mut Cursor<'_>) -> Read<Box<str>> {

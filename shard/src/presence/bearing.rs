@@ -38,19 +38,30 @@ pub enum Doing {
     Presentation = 4,
 }
 
-/// Both.
+/// Both, and whose publication it is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Bearing {
     /// The device.
     pub device: Device,
     /// The person.
     pub doing: Doing,
+    /// Whether all BluStar clients of a user share this publication: it says which status they have.
+    pub shared: bool,
+    /// Whether it says where the user's calls go, of which there is one place.
+    pub forwards: bool,
 }
+
+/// In the byte of the device: a publication that BluStar clients share.
+const SHARED: u8 = 0x80;
+/// In the same byte: where calls go.
+const FORWARDS: u8 = 0x40;
 
 impl Bearing {
     /// The bearing with these numbers in the log.
     #[must_use]
     pub fn from_numbers(device: u8, doing: u8) -> Option<Bearing> {
+        let (shared, forwards) = (device & SHARED != 0, device & FORWARDS != 0);
+        let device = device & !(SHARED | FORWARDS);
         let device = [Device::Absent, Device::Online, Device::Idle, Device::Away]
             .into_iter()
             .find(|known| *known as u8 == device)?;
@@ -63,7 +74,20 @@ impl Bearing {
         ]
         .into_iter()
         .find(|known| *known as u8 == doing)?;
-        Some(Bearing { device, doing })
+        Some(Bearing {
+            device,
+            doing,
+            shared,
+            forwards,
+        })
+    }
+
+    /// Its numbers in the log.
+    #[must_use]
+    pub fn numbers(self) -> [u8; 2] {
+        let shared = if self.shared { SHARED } else { 0 };
+        let forwards = if self.forwards { FORWARDS } else { 0 };
+        [self.device as u8 | shared | forwards, self.doing as u8]
     }
 
     /// The state of its device, as if an endpoint had published it.

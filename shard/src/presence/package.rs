@@ -12,6 +12,8 @@ pub enum Package {
     RoamingSelf = 3,
     /// `vnd-microsoft-roaming-contacts` (MS-SIP 3.7).
     RoamingContacts = 4,
+    /// `presence` of any number of presentities, each with its document (RFC 4662, RFC 5367, BluStar).
+    List = 5,
 }
 
 impl Package {
@@ -23,6 +25,7 @@ impl Package {
             Package::Categories,
             Package::RoamingSelf,
             Package::RoamingContacts,
+            Package::List,
         ]
         .into_iter()
         .find(|package| *package as u8 == number)
@@ -32,7 +35,7 @@ impl Package {
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
-            Package::Presence | Package::Categories => "presence",
+            Package::Presence | Package::Categories | Package::List => "presence",
             Package::RoamingSelf => "vnd-microsoft-roaming-self",
             Package::RoamingContacts => "vnd-microsoft-roaming-contacts",
         }

@@ -218,6 +218,14 @@ impl Presentity {
         Ok(published)
     }
 
+    /// The last BluStar client is gone: what they shared ends.
+    pub fn sign_out(&mut self, now: Timestamp, index: u64, changes: &mut Changes) {
+        if self.publications.sign_out() {
+            self.revision = index;
+            self.recompute(Package::Presence, now, changes);
+        }
+    }
+
     /// Standard publications take part in what is computed for enhanced watchers.
     fn recompute(&mut self, package: Package, now: Timestamp, changes: &mut Changes) {
         if package == Package::Presence {

@@ -26,6 +26,13 @@ pub struct EntityTag {
 }
 
 impl EntityTag {
+    /// A tag that a client presents and that was never ours: no log begins with index 0.
+    pub const FOREIGN: EntityTag = EntityTag {
+        salt: 0,
+        index: 0,
+        position: 0,
+    };
+
     /// Reads what [`fmt::Display`] wrote; `None` for a tag that was never ours.
     #[must_use]
     pub fn parse(text: &str) -> Option<EntityTag> {
@@ -87,8 +94,11 @@ fn put_hex(number: u64, width: u32, out: &mut SmallVec<[u8; 32]>) {
 pub enum TagPolicy {
     /// RFC 3903, AudioCodes: each success gives a new tag.
     Renew,
-    /// BluStar: a refresh answers with the tag it was given.
+    /// BluStar: the tag stays as long as the publication lives. All clients of a user share one
+    /// publication, and one that does not know its tag is told it, and nothing else happens.
     Keep,
+    /// BluStar's forwarding: there is one, and whoever publishes replaces it, with whatever tag.
+    Replace,
 }
 
 /// What one publication says, decided at the ingress; shared by every view that shows it.
@@ -177,6 +187,8 @@ pub struct Publications {
 enum Step<'a> {
     Create(&'a [u8]),
     CreateAndForget,
+    /// Tells who does not know it what there is.
+    Tell(usize),
     Refresh(usize),
     Modify(usize, &'a [u8]),
     Remove(usize),
@@ -228,7 +240,8 @@ impl Publications {
         now: Timestamp,
     ) -> Result<Published, Refusal> {
         let expires_at = now.plus_s(request.expires_s);
-        let mut tag = fresh;
+        let keeps = request.tag_policy == TagPolicy::Keep;
+        let (mut tag, mut expires_s) = (fresh, request.expires_s);
         let visible = match self.decide(request)? {
             //= RFC 3903 4.2
             //# without a tag, a publication of its own is made beside the others
@@ -247,11 +260,21 @@ impl Publications {
                 true
             }
             Step::CreateAndForget => false,
+            //= BLUSTAR 2.4
+            //# the first PUBLISH of a client that starts is ignored, so that no wrong state spreads
+            Step::Tell(at) => {
+                let publication = &self.held[at].1;
+                tag = publication.tag;
+                expires_s = expires_s.min(publication.expires_at.seconds_after(now));
+                false
+            }
             Step::Refresh(at) => {
                 let publication = &mut self.held[at].1;
                 //= RFC 3903 4.3
                 //# a refresh extends the life, leaves the state as it is, and gives a new tag
-                if request.tag_policy == TagPolicy::Keep {
+                //= BLUSTAR 2.8
+                //# a refresh answers with the tag that there is
+                if keeps {
                     tag = publication.tag;
                 }
                 publication.tag = tag;
@@ -264,6 +287,11 @@ impl Publications {
                 let publication = &mut self.held[at].1;
                 let number = publication.content.number;
                 let content = Content::store(stored, request.bearing, now, number);
+                //= BLUSTAR 2.4
+                //# the first PUBLISH makes the tag, and all others get it again
+                if keeps {
+                    tag = publication.tag;
+                }
                 *publication = Publication {
                     tag,
                     expires_at,
@@ -281,13 +309,56 @@ impl Publications {
         };
         Ok(Published {
             tag,
-            expires_s: request.expires_s,
+            expires_s,
             visible,
         })
     }
 
+    /// The place of the publication that all BluStar clients share.
+    fn shared(&self, package: Package) -> Option<usize> {
+        let is_it =
+            |(of, held): &(Package, Publication)| *of == package && held.content.bearing.shared;
+        self.held.iter().position(is_it)
+    }
+
+    /// Ends what BluStar clients published, because none of them is there any more; tells whether there was
+    /// anything.
+    //= BLUSTAR 2.3
+    //# without a client the user is signed out
+    pub fn sign_out(&mut self) -> bool {
+        let before = self.held.len();
+        self.held.retain(|(_, held)| !held.content.bearing.shared);
+        self.held.len() < before
+    }
+
+    /// The tag of what BluStar clients share, and the seconds that it lives.
+    #[must_use]
+    pub fn shared_tag(&self, now: Timestamp) -> Option<(EntityTag, u32)> {
+        let held = &self.held[self.shared(Package::Presence)?].1;
+        Some((held.tag, held.expires_at.seconds_after(now)))
+    }
+
     fn decide<'a>(&self, request: &Publish<'a>) -> Result<Step<'a>, Refusal> {
-        let Some(presented) = request.if_match else {
+        let known = |presented: EntityTag| {
+            self.held
+                .iter()
+                .position(|(package, held)| *package == request.package && held.tag == presented)
+        };
+        let at = match request.tag_policy {
+            //= BLUSTAR 4.3
+            //# a forwarding takes the place of the one before
+            TagPolicy::Replace => self.held.iter().position(|(package, held)| {
+                *package == request.package && held.content.bearing.forwards
+            }),
+            TagPolicy::Renew | TagPolicy::Keep => request.if_match.and_then(known),
+        };
+        let shares = request.tag_policy == TagPolicy::Keep && request.bearing.shared;
+        let replaces = request.tag_policy == TagPolicy::Replace;
+        if at.is_none() && (request.if_match.is_none() || shares || replaces) {
+            // Contradiction C-03: whoever does not know the tag of what lives is told it, and changes nothing.
+            if let Some(at) = self.shared(request.package).filter(|_| shares) {
+                return Ok(Step::Tell(at));
+            }
             return match request.content {
                 // Neither a tag nor a body: the dialect answers 400 before it comes here.
                 None => Err(Refusal::NoMatch),
@@ -303,14 +374,10 @@ impl Publications {
                     fitting(stored).map(Step::Create)
                 }
             };
-        };
+        }
         //= RFC 3903 6
         //# a tag that names no stored state fails the request, and nothing changes
-        let at = self
-            .held
-            .iter()
-            .position(|(package, held)| *package == request.package && held.tag == presented)
-            .ok_or(Refusal::NoMatch)?;
+        let at = at.ok_or(Refusal::NoMatch)?;
         match request.content {
             _ if request.expires_s == 0 => Ok(Step::Remove(at)),
             None => Ok(Step::Refresh(at)),
@@ -510,25 +577,128 @@ mod tests {
         }
     }
 
+    //= BLUSTAR 2.4
+    //= type=test
+    //= BLUSTAR 2.8
+    //= type=test
+    // proves: BLU-2.4-01 BLU-2.4-03
     #[test]
-    fn a_dialect_may_keep_the_tag_of_a_refresh() {
-        for (name, content, expected) in [
-            ("refresh", None, tag(1)),
-            ("modify", Some(b"b".as_slice()), tag(2)),
+    fn blustar_clients_share_a_publication_and_its_tag() {
+        let shared = Bearing {
+            shared: true,
+            ..Bearing::default()
+        };
+        let keep = |if_match, content, expires_s| Publish {
+            tag_policy: TagPolicy::Keep,
+            bearing: shared,
+            ..publish(if_match, content, expires_s)
+        };
+        let foreign = Publish {
+            if_match: Some(EntityTag::FOREIGN),
+            ..keep(None, Some(b"b"), 60)
+        };
+        let (a, b) = (Some(b"a".as_slice()), Some(b"b".as_slice()));
+        // What was there, the request, and: the tag, the seconds, whether it shows, what is said then.
+        for (name, there, request, expected, said) in [
+            ("first", false, keep(None, a, 60), Ok((tag(2), 60, true)), a),
+            (
+                "refresh",
+                true,
+                keep(Some(1), None, 90),
+                Ok((tag(1), 90, false)),
+                a,
+            ),
+            (
+                "modify",
+                true,
+                keep(Some(1), b, 60),
+                Ok((tag(1), 60, true)),
+                b,
+            ),
+            (
+                "first of a second client",
+                true,
+                keep(None, b, 60),
+                Ok((tag(1), 50, false)),
+                a,
+            ),
+            (
+                "shorter than what lives",
+                true,
+                keep(None, b, 30),
+                Ok((tag(1), 30, false)),
+                a,
+            ),
+            (
+                "a tag of another life",
+                true,
+                foreign.clone(),
+                Ok((tag(1), 50, false)),
+                a,
+            ),
+            (
+                "the same, and nothing lives",
+                false,
+                foreign,
+                Ok((tag(2), 60, true)),
+                b,
+            ),
+            (
+                "refresh of nothing",
+                false,
+                keep(Some(9), None, 60),
+                Err(Refusal::NoMatch),
+                None,
+            ),
+            (
+                "remove",
+                true,
+                keep(Some(1), None, 0),
+                Ok((tag(1), 0, true)),
+                None,
+            ),
         ] {
             let mut publications = Publications::default();
-            let first = publications.publish(&publish(None, Some(b"a"), 60), tag(1), NOW);
-            assert_eq!(first.map(|p| p.tag), Ok(tag(1)), "{name}");
-            let keep = Publish {
-                tag_policy: TagPolicy::Keep,
-                ..publish(Some(1), content, 60)
-            };
-            assert_eq!(
-                publications.publish(&keep, tag(2), NOW).map(|p| p.tag),
-                Ok(expected),
-                "{name}"
-            );
+            if there {
+                let first = publications.publish(&keep(None, a, 60), tag(1), NOW);
+                assert_eq!(first.map(|p| p.tag), Ok(tag(1)), "{name}");
+            }
+            let later = NOW.plus_s(10);
+            let done = publications.publish(&request, tag(2), later);
+            let done = done.map(|p| (p.tag, p.expires_s, p.visible));
+            // What is removed has no tag any more, and whichever is told matters to nobody.
+            let done = done.map(|(t, s, v)| if s == 0 { (tag(1), s, v) } else { (t, s, v) });
+            assert_eq!(done, expected, "{name}");
+            let held: Vec<_> = publications
+                .iter()
+                .map(|(_, held)| &*held.content.stored)
+                .collect();
+            assert_eq!(held, said.into_iter().collect::<Vec<_>>(), "{name}");
         }
+    }
+
+    //= BLUSTAR 2.3
+    //= type=test
+    #[test]
+    fn signing_out_ends_what_blustar_clients_said_and_nothing_else() {
+        let mut publications = Publications::default();
+        for (number, shared) in [(1, false), (2, true), (3, false)] {
+            let bearing = Bearing {
+                shared,
+                ..Bearing::default()
+            };
+            let request = Publish {
+                bearing,
+                ..publish(None, Some(b"a"), 60)
+            };
+            assert!(publications.publish(&request, tag(number), NOW).is_ok());
+        }
+        assert_eq!(publications.shared_tag(NOW), Some((tag(2), 60)));
+        assert!(publications.sign_out());
+        let left: Vec<_> = publications.iter().map(|(_, held)| held.tag).collect();
+        assert_eq!(left, [tag(1), tag(3)]);
+        assert!(!publications.sign_out());
+        assert_eq!(publications.shared_tag(NOW), None);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use crate::category::Category;
 use crate::presence::container::{Network, Watcher};
 use crate::presence::refusal::Refusal;
 use crate::slot::{Aor, Slot};
-use crate::subscription::watch::{Watch, Wish};
+use crate::subscription::watch::{ClientId, Watch, Wish};
 use crate::time::Timestamp;
 
 pub use crate::presence::endpoint_id::EndpointId;
@@ -123,6 +123,12 @@ pub enum Format {
     MsPidf = 6,
     /// `text/registration-event` (MS-SIPREGE 3.2): the end of a registration.
     Registration = 7,
+    /// `multipart/related` with `application/rlmi+xml` and a PIDF document for each resource (RFC 4662).
+    Rlmi = 8,
+    /// `application/pidf+xml` as BluStar clients read it.
+    Blustar = 9,
+    /// `application/pidf+xml` about a `pres:` URI.
+    Pres = 10,
 }
 
 impl Format {
@@ -137,6 +143,9 @@ impl Format {
             Format::RoamingContacts,
             Format::MsPidf,
             Format::Registration,
+            Format::Rlmi,
+            Format::Blustar,
+            Format::Pres,
         ]
         .into_iter()
         .find(|format| *format as u8 == number)
@@ -395,8 +404,10 @@ impl Dialog {
     /// When something is to be done with it: it ends, or its relays are renewed.
     #[must_use]
     pub fn due_at(&self) -> Timestamp {
-        let batch = self.watch.as_deref().and_then(Watch::batch);
-        batch.map_or(self.expires_at, |batch| self.expires_at.min(batch.renew_at))
+        let watch = self.watch.as_deref();
+        watch.map_or(self.expires_at, |watch| {
+            self.expires_at.min(watch.renew_at())
+        })
     }
 
     /// The slot it lives in.
@@ -412,6 +423,12 @@ impl Dialog {
             address: self.watcher.as_str(),
             network: self.network,
         }
+    }
+
+    /// The client of its user whose dialog it is, if such clients are counted.
+    #[must_use]
+    pub fn client(&self) -> Option<ClientId> {
+        self.watch.as_deref()?.list()?.client
     }
 
     /// The endpoint that it belongs to.

@@ -66,6 +66,17 @@ pub enum Seen {
     },
     /// Nothing: the end of a dialog.
     Nothing,
+    /// Somebody whom the directory does not know.
+    Unknown,
+    /// A document that was composed elsewhere.
+    Rendered(Arc<[u8]>),
+    /// Members of a list, each by the URI that the watcher knows it by.
+    List {
+        /// Whether these are all there are.
+        full: bool,
+        /// What is seen of each.
+        members: Vec<(Box<str>, Arc<View>)>,
+    },
 }
 
 /// Enhanced presence in the terms of standard formats.
@@ -128,6 +139,31 @@ impl View {
             revision: 0,
             taken_at: now,
             seen: Seen::Publications(SmallVec::new()),
+        }
+    }
+
+    /// Somebody whom the directory does not know.
+    #[must_use]
+    pub fn unknown(presentity: Aor, now: Timestamp) -> View {
+        View {
+            seen: Seen::Unknown,
+            ..View::of_nothing(presentity, Package::Presence, now)
+        }
+    }
+
+    /// Members of the list of `home`.
+    #[must_use]
+    pub fn list(
+        home: Aor,
+        revision: u64,
+        full: bool,
+        members: Vec<(Box<str>, Arc<View>)>,
+        now: Timestamp,
+    ) -> View {
+        View {
+            revision,
+            seen: Seen::List { full, members },
+            ..View::of_nothing(home, Package::List, now)
         }
     }
 

@@ -73,8 +73,52 @@ pub enum Wish<'a> {
     Contacts(bool),
     /// Categories of others.
     Categories(Vec<Action<'a>>),
+    /// The documents of many.
+    List {
+        /// The client of the user who watches, if such clients are counted.
+        client: Option<ClientId>,
+        /// Whose.
+        entries: Vec<Entry<'a>>,
+    },
     /// What was asked for before.
     Same,
+}
+
+/// One client of a user: a hash of who it is and where it is reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ClientId(pub u64);
+
+/// Where the state of a list's member is. The numbers are the log's, for ever.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Origin {
+    /// In this shard.
+    Here = 0,
+    /// In another shard.
+    Elsewhere = 1,
+    /// Nowhere: the directory does not know it, or it is of a domain that is not ours.
+    Nowhere = 2,
+}
+
+impl Origin {
+    /// The origin with this number in the log.
+    #[must_use]
+    pub fn from_number(number: u8) -> Option<Origin> {
+        [Origin::Here, Origin::Elsewhere, Origin::Nowhere]
+            .into_iter()
+            .find(|origin| *origin as u8 == number)
+    }
+}
+
+/// One entry of a list.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Entry<'a> {
+    /// As the watcher wrote it.
+    pub uri: &'a str,
+    /// Whose it is: a canonical address.
+    pub address: &'a str,
+    /// Where its state is.
+    pub origin: Origin,
 }
 
 /// One action of a batch.
@@ -116,6 +160,8 @@ pub enum Watch {
     },
     /// Categories of others.
     Batch(Batch),
+    /// Documents of others.
+    List(List),
 }
 
 impl Watch {
@@ -137,6 +183,60 @@ impl Watch {
                 endpoint,
                 ..Batch::default()
             })),
+            Wish::List { client, .. } => Some(Watch::List(List {
+                client: *client,
+                ..List::default()
+            })),
+        }
+    }
+
+    /// Whom of this shard it watches as one of many.
+    pub fn members(&self) -> impl Iterator<Item = &Aor> {
+        let batch = self.batch().into_iter();
+        let batch = batch.flat_map(|batch| &batch.members);
+        let here = batch.filter(|(_, member)| member.relay.is_none());
+        let list = self.list().into_iter().flat_map(List::joined);
+        here.map(|(address, _)| address).chain(list)
+    }
+
+    /// Whom of other shards it watches, and with which number it last asked.
+    pub fn relayed(&self) -> impl Iterator<Item = (&Aor, u64)> {
+        let batch = self.batch().into_iter();
+        let batch = batch
+            .flat_map(|batch| &batch.members)
+            .map(|(address, member)| (address, &member.relay));
+        let list = self.list().into_iter();
+        let list = list
+            .flat_map(|list| &list.members)
+            .map(|(address, member)| (address, &member.relay));
+        let relayed = batch.chain(list);
+        relayed.filter_map(|(address, relay)| Some((address, relay.as_deref()?.generation)))
+    }
+
+    /// When the watches of its members in other shards are renewed; the end of time when it has none.
+    #[must_use]
+    pub fn renew_at(&self) -> Timestamp {
+        match self {
+            Watch::Batch(batch) => batch.renew_at,
+            Watch::List(list) => list.renew_at,
+            Watch::Own { .. } | Watch::Contacts { .. } => NEVER,
+        }
+    }
+
+    /// Its members, if it is a list.
+    #[must_use]
+    pub fn list(&self) -> Option<&List> {
+        match self {
+            Watch::List(list) => Some(list),
+            Watch::Own { .. } | Watch::Contacts { .. } | Watch::Batch(_) => None,
+        }
+    }
+
+    /// The same, to be changed.
+    pub fn list_mut(&mut self) -> Option<&mut List> {
+        match self {
+            Watch::List(list) => Some(list),
+            Watch::Own { .. } | Watch::Contacts { .. } | Watch::Batch(_) => None,
         }
     }
 
@@ -146,6 +246,7 @@ impl Watch {
         match self {
             Watch::Own { endpoint, .. } | Watch::Contacts { endpoint, .. } => *endpoint,
             Watch::Batch(batch) => batch.endpoint,
+            Watch::List(_) => None,
         }
     }
 
@@ -154,7 +255,7 @@ impl Watch {
     pub fn batch(&self) -> Option<&Batch> {
         match self {
             Watch::Batch(batch) => Some(batch),
-            Watch::Own { .. } | Watch::Contacts { .. } => None,
+            Watch::Own { .. } | Watch::Contacts { .. } | Watch::List(_) => None,
         }
     }
 
@@ -162,9 +263,54 @@ impl Watch {
     pub fn batch_mut(&mut self) -> Option<&mut Batch> {
         match self {
             Watch::Batch(batch) => Some(batch),
-            Watch::Own { .. } | Watch::Contacts { .. } => None,
+            Watch::Own { .. } | Watch::Contacts { .. } | Watch::List(_) => None,
         }
     }
+}
+
+/// Documents of any number of presentities, watched in one dialog (RFC 4662, BluStar 4.2).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct List {
+    /// The client of the user with whose address the dialog lives, if such clients are counted: with the
+    /// last of them the user is signed out.
+    pub client: Option<ClientId>,
+    /// Whom it watches.
+    pub members: BTreeMap<Aor, ListMember>,
+    /// When the watches of its members in other shards are renewed; the end of time when it has none.
+    pub renew_at: Timestamp,
+}
+
+impl Default for List {
+    fn default() -> List {
+        List {
+            client: None,
+            members: BTreeMap::new(),
+            renew_at: NEVER,
+        }
+    }
+}
+
+impl List {
+    /// Those of its members whose state is in this shard.
+    pub fn joined(&self) -> impl Iterator<Item = &Aor> {
+        let here = |(_, member): &(&Aor, &ListMember)| member.origin == Origin::Here;
+        self.members.iter().filter(here).map(|(address, _)| address)
+    }
+}
+
+/// One presentity in a list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListMember {
+    /// As the watcher wrote it.
+    pub uri: Box<str>,
+    /// Where its state is.
+    pub origin: Origin,
+    /// Its place in the list.
+    pub place: u32,
+    /// The container that the watcher saw last.
+    pub seen: Option<u16>,
+    /// What is known of it, where it lives in another shard.
+    pub relay: Option<Box<Standing>>,
 }
 
 /// Categories of any number of presentities, watched in one dialog (MS-PRES 3.4).

@@ -1,6 +1,7 @@
 //! Conformance: a test per clause, on the machine as a whole. Commands pass through the log's codec,
 //! as they do in a pool.
 
+mod lists;
 mod moves;
 mod ms_pres_entries;
 mod ms_pres_subscribers;

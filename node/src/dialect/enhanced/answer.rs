@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use shard::document::legacy::Linked;
 use shard::document::rlmi::{self, Rejection};
-use shard::document::{categories, contacts, fault, legacy, pidf, roaming_self};
+use shard::document::{blustar, categories, contacts, fault, legacy, lists, pidf, roaming_self};
 use shard::machine::effect::Shown;
 use shard::presence::container::Conflict;
 use shard::subscription::dialog::Format;
@@ -28,11 +28,24 @@ pub struct Here<'h> {
     pub ucs: bool,
 }
 
+impl Here<'_> {
+    /// For what rides in an answer, which is nothing of BluStar's.
+    fn composing(&self) -> Composing<'static> {
+        Composing {
+            ucs: self.ucs,
+            linked: None,
+            namespace: blustar::NAMESPACE,
+        }
+    }
+}
+
 /// The content type of a format.
 #[must_use]
 pub fn content_type(format: Format) -> &'static str {
     match format {
-        Format::Pidf | Format::MsPidf => "application/pidf+xml",
+        Format::Pidf | Format::MsPidf | Format::Blustar | Format::Pres => "application/pidf+xml",
+        // Its boundary is known when it is written, see `egress/notify.rs`.
+        Format::Rlmi => "multipart/related",
         Format::Msrtc => "text/xml+msrtc.pidf",
         Format::Categories => "application/msrtc-event-categories+xml",
         Format::RoamingSelf => ROAMING_SELF,
@@ -43,9 +56,28 @@ pub fn content_type(format: Format) -> &'static str {
 
 const ROAMING_SELF: &str = "application/vnd-microsoft-roaming-self+xml";
 
-/// Appends the document that shows `view` in `format`; `ucs` where contacts may be moved to a mail server.
-pub fn compose(view: &View, format: Format, ucs: bool, linked: Option<&Linked>, out: &mut Vec<u8>) {
+/// What a document depends on besides what is seen.
+#[derive(Clone, Copy, Debug)]
+pub struct Composing<'c> {
+    /// Whether contacts may be moved to a mail server.
+    pub ucs: bool,
+    /// The other identities of whom it is about.
+    pub linked: Option<&'c Linked>,
+    /// The spelling of BluStar's namespace.
+    pub namespace: &'c str,
+}
+
+/// Appends the document that shows `view` in `format`.
+pub fn compose(view: &View, format: Format, how: Composing<'_>, out: &mut Vec<u8>) {
+    let Composing {
+        ucs,
+        linked,
+        namespace,
+    } = how;
     match format {
+        Format::Blustar => blustar::compose(view, namespace, out),
+        Format::Rlmi => lists::compose(view, out),
+        Format::Pres => pidf::compose_pres(view, out),
         Format::Pidf => pidf::compose(view, out),
         Format::MsPidf => legacy::compose_ms_pidf(view, linked, out),
         Format::Msrtc => legacy::compose_msrtc(view, out),
@@ -111,7 +143,7 @@ pub fn subscribed(
         (_, Some(view)) => {
             let format = format_of(request, view);
             let mut document = Vec::new();
-            compose(view, format, here.ucs, None, &mut document);
+            compose(view, format, here.composing(), &mut document);
             reply.body(content_type(format), &document)
         }
         (_, None) => reply.finish(),
@@ -124,9 +156,12 @@ fn format_of(request: &Request, view: &View) -> Format {
         Seen::Own(_) => Format::RoamingSelf,
         Seen::Contacts { .. } | Seen::ContactStep { .. } => Format::RoamingContacts,
         Seen::Categories(_) => Format::Categories,
-        Seen::Publications(_) | Seen::Legacy(_) | Seen::Nothing => {
-            crate::dialect::simple::accepted(request).unwrap_or(Format::Pidf)
-        }
+        Seen::Publications(_)
+        | Seen::Legacy(_)
+        | Seen::Nothing
+        | Seen::Unknown
+        | Seen::Rendered(_)
+        | Seen::List { .. } => crate::dialect::simple::accepted(request).unwrap_or(Format::Pidf),
     }
 }
 

@@ -513,7 +513,7 @@ mod tests {
 
     use super::*;
     use crate::dialect::{Policy, translate};
-    use crate::directory::{Found, Users};
+    use crate::directory::{ByNumber, Found, Users};
     use crate::pool::map::{Change, PoolMap};
     use shard::document::search::{Fault, Search};
 
@@ -524,6 +524,14 @@ mod tests {
     impl Users for Few {
         fn knows(&self, address: &str) -> bool {
             ["alice@contoso.com", "bob@contoso.com"].contains(&address)
+        }
+
+        fn by_number(&self, _number: &str) -> ByNumber {
+            ByNumber::Unasked
+        }
+
+        fn login(&self, _address: &str) -> Option<String> {
+            None
         }
 
         fn profile(&self, _address: &str, _display_name: &str) -> Profile {
@@ -593,6 +601,7 @@ mod tests {
             chance: 7,
             map: &map,
             trusted: true,
+            profile: &crate::dialect::profile::Profile::of(crate::config::Dialect::Rfc),
             users: &Few,
             registered: None,
         };

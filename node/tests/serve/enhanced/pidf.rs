@@ -451,6 +451,7 @@ fn a_strict_server_ignores_publications_of_other_formats() {
 
 /// Contradictions C-04, C-60, C-61 and C-62: a telephone's publication takes part in the state of an
 /// enhanced publisher, and watchers of every format see what comes of it.
+// proves: ADC-07
 #[test]
 fn a_telephone_takes_part_in_enhanced_presence() {
     let mut bob = present(shared(), &somebody("bob"));

@@ -572,6 +572,8 @@ impl Author {
             Some(Watch::Own { scope, .. }) if self.chance.percent(50) => Wanted::Own(*scope),
             Some(Watch::Own { .. }) => Wanted::Own(Scope(1 + self.chance.below(15) as u8)),
             Some(Watch::Contacts { .. }) => Wanted::Contacts,
+            // Nobody opens one here: `conformance/lists.rs` has them.
+            Some(Watch::List(_)) => Wanted::Same,
             Some(Watch::Batch(_)) if self.chance.percent(40) => Wanted::Same,
             Some(Watch::Batch(_)) => {
                 let mut acts = self.actions();

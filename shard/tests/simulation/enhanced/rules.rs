@@ -187,7 +187,7 @@ impl Heard {
                 }
                 self.contacts = Some(delta.to);
             }
-            Seen::Nothing => {}
+            Seen::Nothing | Seen::Unknown | Seen::Rendered(_) | Seen::List { .. } => {}
         }
         Ok(())
     }
@@ -519,6 +519,7 @@ impl Rules {
                 }
                 self.document_is_of_the_container(heard, home, view, machine)
             }
+            Some(Watch::List(_)) => Ok(()),
             Some(Watch::Batch(batch)) => {
                 for (address, member) in &batch.members {
                     for (category, _) in &member.categories {
