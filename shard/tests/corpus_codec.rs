@@ -447,7 +447,8 @@ fn a_golden_snapshot_in_the_middle_of_a_move_is_read_for_ever() {
     let bytes = fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     let restored = Machine::restore(&mut &bytes[..]).expect("an old snapshot is read");
     assert_eq!(restored.counts(), machine.counts());
-    assert_eq!(machine.counts().dialogs, 0, "what is frozen is not counted");
+    let all = golden_machine(3).counts().dialogs;
+    assert!(machine.counts().dialogs < all, "what is frozen is not counted");
     let standings = |machine: &Machine| machine.standings().collect::<Vec<_>>();
     assert_eq!(standings(&restored), standings(&machine));
     for number in [slot().number(), slot().number() + 1] {
