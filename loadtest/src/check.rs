@@ -17,6 +17,13 @@ impl Faults {
         self.named.entry(name).or_insert_with(|| (0, example)).0 += 1;
     }
 
+    /// Each by its name, with its count and its first example.
+    pub fn each(&self) -> impl Iterator<Item = (&'static str, u64, &str)> {
+        self.named
+            .iter()
+            .map(|(name, (count, example))| (*name, *count, example.as_str()))
+    }
+
     /// `Ok` when there are none; else what there is.
     pub fn verdict(&self) -> Result<(), String> {
         if self.named.is_empty() {

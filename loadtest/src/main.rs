@@ -2,6 +2,7 @@
 
 mod agent;
 mod check;
+mod linear;
 mod message;
 mod procstat;
 mod scenario;
@@ -95,6 +96,10 @@ enum Scenario {
         #[arg(long, value_name = "N", default_value_t = 500)]
         users: u32,
     },
+    /// Publishers, watchers and fetchers of a pool, who follow the client's rules through its faults;
+    /// checks that nothing acknowledged is lost, made twice or read stale. Marks and the end come as
+    /// lines of JSON on the standard input: {"shard_of":[N]}, {"mark":NAME,"at_us":T,"shards":[N]}, {"stop":true}
+    Faults(scenario::faults::Options),
 }
 
 fn main() -> ExitCode {
@@ -117,6 +122,7 @@ fn main() -> ExitCode {
             kills,
             users,
         } => scenario::survive::run(&server, &data, port, kills, users),
+        Scenario::Faults(options) => scenario::faults::run(&options),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -94,7 +94,7 @@ pub fn write(common: &Common, agent: Agent, ask: &Ask, cseq: u32, out: &mut Stri
 }
 
 /// A document of some 490 bytes, as phones write them.
-fn document(domain: &str, number: u32, state: u64) -> String {
+pub fn document(domain: &str, number: u32, state: u64) -> String {
     let basic = if state.is_multiple_of(2) {
         "open"
     } else {

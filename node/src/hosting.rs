@@ -28,6 +28,9 @@ const LINGER: Duration = Duration::from_secs(20);
 /// Changes of placement at a time: each is of another shard, and the next ones wait until the map shows them.
 const PLACE_AT_ONCE: usize = 16;
 
+/// How long what was proposed may take to come back, before a hand-over is left for later.
+const REST: Duration = Duration::from_millis(500);
+
 /// Between two attempts to hand one group over.
 const HAND_OVER_EVERY: Duration = Duration::from_secs(5);
 
@@ -154,7 +157,11 @@ impl Hosting {
         let mut map = self.pool.watch();
         let mut memory = Memory::default();
         loop {
-            let _ = tokio::time::timeout(STEP, map.changed()).await;
+            let looked = tokio::time::timeout(STEP, map.changed()).await;
+            if let Ok(Err(_)) = looked {
+                // The group of the map has ended, and tells nothing any more.
+                tokio::time::sleep(STEP).await;
+            }
             let now = Arc::clone(&map.borrow_and_update());
             if now.is_made() {
                 self.step(&now, &table, &mut memory).await;
@@ -272,7 +279,7 @@ impl Hosting {
                 voters.contains(node) && self.traffic.reaches(*node) && group.core.is_current(*node)
             });
             if goes && let Some(heir) = heir {
-                if !tried {
+                if !tried && group.core.until_free().is_zero() {
                     memory.handed_over.insert(shard, Instant::now());
                     hand_over(shard, &group, heir).await;
                 }
@@ -292,6 +299,7 @@ impl Hosting {
                 && !tried
                 && self.traffic.reaches(preferred)
                 && group.core.is_current(preferred)
+                && group.core.until_free().is_zero()
             {
                 memory.handed_over.insert(shard, Instant::now());
                 hand_over(shard, &group, preferred).await;
@@ -379,6 +387,7 @@ impl Hosting {
                 .filter(|node| *node != self.node && self.traffic.reaches(*node))
                 .find(|node| group.core.is_current(*node));
             if let Some(heir) = heir {
+                tokio::time::sleep(group.core.until_free()).await;
                 hand_over(shard, &group, heir).await;
             }
         }
@@ -389,7 +398,11 @@ impl Hosting {
 async fn hand_over(shard: u16, group: &ShardGroup, to: NodeNumber) {
     let begin = Instant::now();
     group.proposer.hand_over(true);
-    let done = group.core.hand_over(to).await;
+    // An heir that lacks the last entry, which is still on its way into the log, would not be elected.
+    while !group.proposer.is_at_rest() && begin.elapsed() < REST {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let done = group.proposer.is_at_rest() && group.core.hand_over(to).await;
     group.proposer.hand_over(false);
     let took_ms = begin.elapsed().as_millis() as u64;
     tracing::info!(shard, to, done, took_ms, "leadership was handed over");

@@ -1,13 +1,19 @@
 //! A cursor over borrowed XML; fragments that stand alone; no DTDs.
 //!
-//! quick-xml finds the tags; this module adds what it does not check (one root, balanced ends, declared
-//! prefixes, legal names and characters), the limits, and the namespaces. Elements lie in one flat list
-//! in document order, each knowing where its subtree ends; texts are slices of the input.
+//! [`scan`] finds the tags; this module sees to the rest: one root, balanced ends, declared prefixes, legal
+//! names and characters, the limits, and the namespaces. Elements lie in one flat list in document order,
+//! each knowing where its subtree ends; texts are slices of the input.
+
+mod scan;
 
 use std::borrow::Cow;
 
+use memchr::memchr2;
 use quick_xml::Reader;
-use quick_xml::events::{BytesStart, Event};
+use quick_xml::events::Event;
+use smallvec::SmallVec;
+
+use scan::{Inside, QName, Scanner, Token};
 
 /// Elements inside elements.
 pub const DEPTH_MAX: usize = 32;
@@ -59,6 +65,13 @@ struct Node<'a> {
     attributes: (usize, usize),
 }
 
+impl<'a> Node<'a> {
+    /// Whether an end tag of this name, as it is written, ends it.
+    fn is_named(&self, name: QName<'a>) -> bool {
+        self.local == name.local && self.prefix == name.prefix
+    }
+}
+
 #[derive(Debug)]
 struct Attribute<'a> {
     prefix: &'a str,
@@ -101,8 +114,8 @@ impl<'a> Document<'a> {
                 attributes: Vec::with_capacity(16),
                 bindings: Vec::with_capacity(8),
             },
-            open: Vec::with_capacity(8),
-            scope: Vec::with_capacity(8),
+            open: SmallVec::new(),
+            scope: SmallVec::new(),
         };
         parser.document.bindings.push(Binding {
             prefix: "xml",
@@ -130,12 +143,6 @@ impl<'a> Document<'a> {
     pub fn error_at(&self, element: Element<'_, 'a>, what: &'static str) -> XmlError {
         at(self.text.as_bytes(), self.nodes[element.node].from, what)
     }
-
-    /// A slice of the text that quick-xml borrowed for a moment, for as long as the text lives.
-    fn own(&self, part: &str) -> &'a str {
-        let from = part.as_ptr() as usize - self.text.as_ptr() as usize;
-        &self.text[from..from + part.len()]
-    }
 }
 
 fn at(text: &[u8], position: usize, what: &'static str) -> XmlError {
@@ -160,69 +167,45 @@ type Fault = (usize, &'static str);
 struct Parser<'a> {
     document: Document<'a>,
     /// Open nodes, outermost first.
-    open: Vec<usize>,
+    open: SmallVec<[usize; 16]>,
     /// Declarations in scope, outermost first.
-    scope: Vec<usize>,
+    scope: SmallVec<[usize; 16]>,
 }
 
 impl<'a> Parser<'a> {
     fn run(&mut self) -> Result<(), Fault> {
         let text = self.document.text;
-        let mut reader = Reader::from_str(text);
-        reader.config_mut().check_comments = true;
-        reader.config_mut().check_end_names = true;
+        characters(text)?;
+        let mut scanner = Scanner::new(text);
         loop {
-            let from = reader.buffer_position() as usize;
-            let event = reader
-                .read_event()
-                .map_err(|_| (reader.error_position() as usize, "not well-formed"))?;
-            let to = reader.buffer_position() as usize;
-            match event {
-                Event::Start(start) => self.start(&start, from, to)?,
-                Event::Empty(start) => {
-                    self.start(&start, from, to)?;
-                    self.end(to, to);
+            let from = scanner.position();
+            match scanner.token()? {
+                Token::Start(name) => {
+                    let empty = self.start(name, from, &mut scanner)?;
+                    if empty {
+                        let to = scanner.position();
+                        self.end(to, to);
+                    }
                 }
-                Event::End(_) => self.end(from, to),
-                Event::Text(content) => self.text(&content, from)?,
-                Event::CData(content) => {
+                Token::End(name) => {
+                    let open = self.open.last().map(|node| &self.document.nodes[*node]);
+                    if !open.is_some_and(|open| open.is_named(name)) {
+                        return Err((from, "not well-formed"));
+                    }
+                    self.end(from, scanner.position());
+                }
+                Token::Text(content) => {
+                    if self.open.is_empty() && !content.trim_ascii().is_empty() {
+                        return Err((from, "text outside the root element"));
+                    }
+                }
+                Token::Characters => {
                     if self.open.is_empty() {
                         return Err((from, "text outside the root element"));
                     }
-                    characters(&content, from)?;
                 }
-                Event::GeneralRef(reference) => {
-                    if self.open.is_empty() {
-                        return Err((from, "text outside the root element"));
-                    }
-                    let legal = match reference.resolve_char_ref() {
-                        Ok(Some(character)) => is_character(character),
-                        Ok(None) => matches!(&*reference, "lt" | "gt" | "amp" | "quot" | "apos"),
-                        Err(_) => false,
-                    };
-                    if !legal {
-                        return Err((from, "an unknown entity"));
-                    }
-                }
-                Event::DocType(_) => return Err((from, "a DOCTYPE, which is refused")),
-                Event::Decl(declaration) => {
-                    if from != 0 {
-                        return Err((from, "an XML declaration that is not at the beginning"));
-                    }
-                    let encoding = declaration
-                        .encoding()
-                        .transpose()
-                        .map_err(|_| (from, "a bad XML declaration"))?;
-                    let known = ["utf-8", "us-ascii", "ascii"];
-                    if encoding.is_some_and(|name| {
-                        !known.iter().any(|known| name.eq_ignore_ascii_case(known))
-                    }) {
-                        return Err((from, "an encoding other than UTF-8"));
-                    }
-                }
-                Event::Comment(content) => characters(&content, from)?,
-                Event::PI(content) => characters(&content, from)?,
-                Event::Eof => break,
+                Token::Aside => {}
+                Token::Over => break,
             }
         }
         match (self.open.is_empty(), self.document.nodes.is_empty()) {
@@ -232,7 +215,13 @@ impl<'a> Parser<'a> {
         }
     }
 
-    fn start(&mut self, start: &BytesStart<'_>, from: usize, to: usize) -> Result<(), Fault> {
+    /// Takes a start tag; returns whether its element is empty.
+    fn start(
+        &mut self,
+        name: QName<'a>,
+        from: usize,
+        scanner: &mut Scanner<'a>,
+    ) -> Result<bool, Fault> {
         if self.open.is_empty() && !self.document.nodes.is_empty() {
             return Err((from, "a second root element"));
         }
@@ -244,27 +233,25 @@ impl<'a> Parser<'a> {
         }
         let node = self.document.nodes.len();
         let begin = self.document.attributes.len();
-        for attribute in start.attributes() {
-            let attribute = attribute.map_err(|_| (from, "a bad attribute"))?;
-            let key = self.document.own(attribute.key.0);
-            let Cow::Borrowed(value) = attribute.value else {
-                return Err((from, "a bad attribute"));
+        let empty = loop {
+            let (key, value) = match scanner.attribute().map_err(|(_, what)| (from, what))? {
+                Inside::Attribute(key, value) => (key, value),
+                Inside::Open => break false,
+                Inside::Empty => break true,
             };
-            let value = self.document.own(value);
-            if value.contains('<') || (value.contains('&') && unescape(value).is_none()) {
-                return Err((from, "a bad attribute value"));
-            }
-            characters(value, from)?;
-            match key.strip_prefix("xmlns") {
-                Some("") => self.bind("", value, node, from)?,
-                Some(prefix) if prefix.starts_with(':') => {
-                    self.bind(&prefix[1..], value, node, from)?
-                }
+            let QName { prefix, local } = key;
+            match (prefix, local) {
+                ("", "xmlns") => self.bind("", value, node, from)?,
+                ("xmlns", prefix) => self.bind(prefix, value, node, from)?,
                 _ => {
-                    let (prefix, local) = split(key).ok_or((from, "a bad attribute name"))?;
                     let place = self.document.attributes.len();
                     if place - begin >= ATTRIBUTES_MAX {
                         return Err((from, "too many attributes"));
+                    }
+                    let same =
+                        |known: &Attribute<'a>| known.local == local && known.prefix == prefix;
+                    if self.document.attributes[begin..].iter().any(same) {
+                        return Err((from, "a bad attribute"));
                     }
                     self.document.attributes.push(Attribute {
                         prefix,
@@ -274,21 +261,23 @@ impl<'a> Parser<'a> {
                     });
                 }
             }
-        }
-        let name = self.document.own(start.name().0);
-        let (prefix, local) = split(name).ok_or((from, "a bad element name"))?;
+        };
+        let QName { prefix, local } = name;
         let binding = self.resolve(prefix, from)?;
         let end = self.document.attributes.len();
+        let mut prefixed = 0;
         for place in begin..end {
             // An attribute without a prefix is in no namespace.
             if !self.document.attributes[place].prefix.is_empty() {
                 let binding = self.resolve(self.document.attributes[place].prefix, from)?;
                 self.document.attributes[place].binding = binding;
+                prefixed += 1;
             }
         }
-        if self.has_twins(begin, end) {
+        if prefixed > 1 && self.has_twins(begin, end) {
             return Err((from, "the same attribute twice"));
         }
+        let to = scanner.position();
         self.document.nodes.push(Node {
             from,
             to,
@@ -301,7 +290,7 @@ impl<'a> Parser<'a> {
             attributes: (begin, end),
         });
         self.open.push(node);
-        Ok(())
+        Ok(empty)
     }
 
     /// Whether two attributes have one name in one namespace through different prefixes.
@@ -335,8 +324,13 @@ impl<'a> Parser<'a> {
             return Err((from, "too many namespaces"));
         }
         let reserved = prefix == "xmlns" || (prefix == "xml") != (uri == XML);
-        if reserved || (!prefix.is_empty() && (uri.is_empty() || split(prefix).is_none())) {
+        if reserved || (!prefix.is_empty() && uri.is_empty()) {
             return Err((from, "a bad namespace declaration"));
+        }
+        let twin = |declared: &&Binding<'a>| declared.owner == Some(owner);
+        let mut declared = bindings.iter().rev().take_while(twin);
+        if declared.any(|declared| declared.prefix == prefix) {
+            return Err((from, "a bad attribute"));
         }
         self.scope.push(bindings.len());
         bindings.push(Binding {
@@ -362,7 +356,6 @@ impl<'a> Parser<'a> {
     }
 
     fn end(&mut self, from: usize, to: usize) {
-        // quick-xml has matched the names.
         let Some(node) = self.open.pop() else { return };
         let next = self.document.nodes.len();
         let closed = &mut self.document.nodes[node];
@@ -378,25 +371,22 @@ impl<'a> Parser<'a> {
             self.scope.pop();
         }
     }
-
-    fn text(&mut self, content: &str, from: usize) -> Result<(), Fault> {
-        if self.open.is_empty() && !content.bytes().all(|byte| byte.is_ascii_whitespace()) {
-            return Err((from, "text outside the root element"));
-        }
-        characters(content, from)
-    }
 }
 
 /// Every character is one that XML 1.0 allows (§2.2).
-fn characters(text: &str, from: usize) -> Result<(), Fault> {
-    // Only bytes below 0x20 and the two non-characters behind 0xEF are ever illegal.
-    let suspicious = |byte: &u8| *byte < 0x20 || *byte == 0xef;
-    if text.as_bytes().iter().any(suspicious)
+fn characters(text: &str) -> Result<(), Fault> {
+    // Only control characters and the two non-characters behind 0xEF are ever illegal. Without a way out of
+    // the loop it is done many bytes at a time.
+    let suspicious = |byte: u8| {
+        (byte < 0x20) & (byte != b'\t') & (byte != b'\n') & (byte != b'\r') | (byte == 0xef)
+    };
+    let any = text.bytes().fold(false, |any, byte| any | suspicious(byte));
+    if any
         && let Some((offset, _)) = text
             .char_indices()
             .find(|(_, character)| !is_character(*character))
     {
-        return Err((from + offset, "an illegal character"));
+        return Err((offset, "an illegal character"));
     }
     Ok(())
 }
@@ -405,24 +395,30 @@ fn is_character(character: char) -> bool {
     !matches!(character, '\0'..='\x08' | '\x0b' | '\x0c' | '\x0e'..='\x1f' | '\u{fffe}' | '\u{ffff}')
 }
 
-/// Prefix and local name, each an NCName.
-fn split(name: &str) -> Option<(&str, &str)> {
-    let (prefix, local) = match name.split_once(':') {
-        Some((prefix, local)) => (prefix, local),
-        None => ("", name),
-    };
-    let legal =
-        is_ncname(local) && (prefix.is_empty() && !name.starts_with(':') || is_ncname(prefix));
-    legal.then_some((prefix, local))
-}
-
 /// Whether `text` may be a name without a colon, such as an xs:ID.
 #[must_use]
 pub fn is_ncname(text: &str) -> bool {
-    let starts = |byte: u8| byte.is_ascii_alphabetic() || byte == b'_' || byte >= 0x80;
-    let goes_on = |byte: u8| starts(byte) || byte.is_ascii_digit() || byte == b'-' || byte == b'.';
-    text.bytes().next().is_some_and(starts) && text.bytes().all(goes_on)
+    let bytes = text.as_bytes();
+    bytes
+        .first()
+        .is_some_and(|first| NAME[usize::from(*first)] == BEGINS)
+        && bytes.iter().all(|byte| NAME[usize::from(*byte)] != 0)
 }
+
+/// What a byte is in a name: nothing, part of one, or the [`BEGINS`] of one as well.
+const NAME: [u8; 256] = {
+    let mut table = [BEGINS; 256];
+    let mut byte = 0u8;
+    while byte < 0x80 {
+        let begins = byte.is_ascii_alphabetic() || byte == b'_';
+        let goes_on = byte.is_ascii_digit() || byte == b'-' || byte == b'.';
+        table[byte as usize] = if begins { BEGINS } else { goes_on as u8 };
+        byte += 1;
+    }
+    table
+};
+
+const BEGINS: u8 = 2;
 
 /// A text with its references resolved; `None` when one is unknown.
 fn unescape(text: &str) -> Option<Cow<'_, str>> {
@@ -432,15 +428,19 @@ fn unescape(text: &str) -> Option<Cow<'_, str>> {
 
 /// Appends `text` with everything escaped that must be, in content and in attributes.
 pub fn escape(text: &str, out: &mut Vec<u8>) {
-    for byte in text.bytes() {
-        match byte {
-            b'<' => out.extend_from_slice(b"&lt;"),
-            b'>' => out.extend_from_slice(b"&gt;"),
-            b'&' => out.extend_from_slice(b"&amp;"),
-            b'"' => out.extend_from_slice(b"&quot;"),
-            other => out.push(other),
-        }
+    let mut rest = text.as_bytes();
+    let special = |byte: &u8| matches!(byte, b'<' | b'>' | b'&' | b'"');
+    while let Some(at) = rest.iter().position(special) {
+        out.extend_from_slice(&rest[..at]);
+        out.extend_from_slice(match rest[at] {
+            b'<' => b"&lt;",
+            b'>' => b"&gt;",
+            b'&' => b"&amp;",
+            _ => b"&quot;",
+        });
+        rest = &rest[at + 1..];
     }
+    out.extend_from_slice(rest);
 }
 
 impl<'d, 'a> Element<'d, 'a> {
@@ -514,8 +514,8 @@ impl<'d, 'a> Element<'d, 'a> {
     pub fn text(self) -> Cow<'a, str> {
         let node = self.node();
         let inner = &self.document.text[node.inner..node.inner_end];
-        let plain = node.next == self.node + 1 && !inner.contains("<");
-        if plain && !inner.contains('&') {
+        let plain = node.next == self.node + 1 && memchr2(b'<', b'&', inner.as_bytes()).is_none();
+        if plain {
             return Cow::Borrowed(inner.trim());
         }
         let mut reader = Reader::from_str(inner);

@@ -1,6 +1,7 @@
 //! The scenarios, one file each.
 
 pub mod churn;
+pub mod faults;
 pub mod fill;
 pub mod survive;
 

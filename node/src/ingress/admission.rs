@@ -1,4 +1,4 @@
-//! Overload is designed (house D12): a permit per request in flight, and the age of the oldest one.
+//! Overload is designed (house D12): a permit per request in flight, and how old they get.
 //!
 //! What is refused here was never logged: 503 with a Retry-After that spreads the clients' return.
 
@@ -6,12 +6,15 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::dialect::Grace;
 
-/// The age of the oldest waiting request at which new state is refused: T1, beyond which UDP clients
-/// repeat themselves and make it worse.
+/// The age of requests at their answer at which new state is refused: T1, beyond which UDP clients repeat
+/// themselves and make it worse.
 const AGE_NEW_MS: u64 = 500;
 
 /// The age at which refreshes are refused too.
 const AGE_REFRESH_MS: u64 = 1_500;
+
+/// A shard that has answered nobody for this long is not slow: it has no leader, or nothing to do.
+const GAP_MS: u64 = 250;
 
 /// The Retry-After when nobody leads: an election takes about one second.
 pub const LEADERLESS_S: u32 = 2;
@@ -35,10 +38,10 @@ impl Permits {
 
     /// Takes a permit, if there is room for a request of this grace. New state may fill three
     /// quarters, refreshes seven eighths, endings everything: what relieves us is let in last.
-    pub fn take(&self, grace: Grace, oldest_ms: u64) -> bool {
+    pub fn take(&self, grace: Grace, age_ms: u64) -> bool {
         let (room, patient) = match grace {
-            Grace::New => (self.most - self.most / 4, oldest_ms <= AGE_NEW_MS),
-            Grace::Refresh => (self.most - self.most / 8, oldest_ms <= AGE_REFRESH_MS),
+            Grace::New => (self.most - self.most / 4, age_ms <= AGE_NEW_MS),
+            Grace::Refresh => (self.most - self.most / 8, age_ms <= AGE_REFRESH_MS),
             Grace::End => (self.most, true),
         };
         if !patient {
@@ -62,6 +65,39 @@ impl Permits {
     #[must_use]
     pub fn taken(&self) -> usize {
         self.taken.load(Ordering::Relaxed)
+    }
+}
+
+/// How long the requests of one worker take in one shard: the age of the one it answered last.
+///
+/// The age of what waits would not do. While a shard has no leader everything waits, and that is not too
+/// much work: it is over in a second, and then all of it is done in milliseconds. So time without answers
+/// does not count, here or in any other shard; how much may wait meanwhile is for [`Permits`] to say.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Pace {
+    answered_ms: u64,
+    flowing_since_ms: u64,
+    age_ms: u64,
+}
+
+impl Pace {
+    /// A request that came at `since_ms` is answered.
+    pub fn answered(&mut self, since_ms: u64, now_ms: u64) {
+        if now_ms.saturating_sub(self.answered_ms) > GAP_MS {
+            self.flowing_since_ms = now_ms;
+        }
+        self.answered_ms = now_ms;
+        self.age_ms = now_ms.saturating_sub(since_ms.max(self.flowing_since_ms));
+    }
+
+    /// How old the next ones will be when they are answered, as far as can be told.
+    #[must_use]
+    pub fn age_ms(&self, now_ms: u64) -> u64 {
+        if now_ms.saturating_sub(self.answered_ms) > GAP_MS {
+            0
+        } else {
+            self.age_ms
+        }
     }
 }
 
@@ -89,6 +125,28 @@ mod tests {
         assert_eq!(permits.taken(), 7);
         assert!(!permits.take(Grace::New, 0));
         assert!(permits.take(Grace::End, 0));
+    }
+
+    #[test]
+    fn a_shard_without_a_leader_is_not_taken_for_a_slow_one() {
+        let mut pace = Pace::default();
+        // Slow: every answer 700 ms after its request, one each 10 ms.
+        for now in (10_000..12_000).step_by(10) {
+            pace.answered(now - 700, now);
+        }
+        assert_eq!(pace.age_ms(12_000), 700);
+        // No answer for a second, as in an election: nobody is refused meanwhile.
+        assert_eq!(pace.age_ms(12_400), 0);
+        // Then all that waited is answered at once, however old it is.
+        for since in (12_000..13_000).step_by(10) {
+            pace.answered(since, 13_005);
+        }
+        assert_eq!(pace.age_ms(13_005), 0);
+        // Who is slow from then on is found out again.
+        for now in (13_010..14_000).step_by(10) {
+            pace.answered(now - 600, now);
+        }
+        assert_eq!(pace.age_ms(14_000), 600);
     }
 
     #[test]

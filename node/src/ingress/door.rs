@@ -31,11 +31,7 @@ impl Door {
     /// Says that this node does not lead, and who does.
     fn refuse(&self, from: NodeNumber, shard: u16, tickets: &[Ticket]) {
         let routes = self.routes.current();
-        let leader = (usize::from(shard) < routes.count())
-            .then(|| routes.reach(usize::from(shard)).replica.as_ref())
-            .flatten()
-            .map(|replica| replica.proposer.leader())
-            .filter(|leader| *leader != 0);
+        let leader = routes.told_leader(usize::from(shard));
         self.traffic.refuse(from, leader, tickets);
     }
 
@@ -114,12 +110,14 @@ impl Receive for Door {
                 let Some(replica) = replica else {
                     return self.refuse(from, shard, &[ticket]);
                 };
-                let (traffic, proposer) = (self.traffic.clone(), replica.proposer.clone());
+                let traffic = self.traffic.clone();
+                let proposer = replica.proposer.clone();
                 let job = Job::Read(Box::new(move |machine| {
                     let Some(question) = crossing::decode_question(&question) else {
                         return;
                     };
                     let answer = machine.look_up(&question);
+                    // The process may have been stopped between the first look at the lease and this one.
                     if proposer.can_read() {
                         traffic.found(from, ticket, &answer);
                     } else {

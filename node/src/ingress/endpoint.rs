@@ -31,7 +31,7 @@ use transport::sip::{Method, Name, Request};
 use transport::transaction::Millis;
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::admission::{LEADERLESS_S, retry_after_s};
+use super::admission::{LEADERLESS_S, Pace, retry_after_s};
 use super::chance::Chance;
 use super::errand::Errands;
 use super::identity::{Identity, Verdict};
@@ -108,6 +108,10 @@ pub struct Endpoint {
     waiting: WaitingRoom,
     /// One per shard: what this turn brought.
     batches: Vec<Gathering>,
+    /// One per shard: how long requests take there.
+    paces: Vec<Pace>,
+    /// One per shard: who led it when this was last looked at; 0 for nobody.
+    led_by: Vec<NodeNumber>,
     /// Tickets to propose again, in the order of their time.
     again: VecDeque<(Millis, Ticket)>,
     /// Tickets that other nodes have, in the order of the time at which they are asked again.
@@ -164,6 +168,8 @@ impl Endpoint {
         let routes = shared.routes.current();
         let mut batches = Vec::new();
         batches.resize_with(routes.count(), Gathering::default);
+        let paces = vec![Pace::default(); routes.count()];
+        let led_by = vec![0; routes.count()];
         let since_1970 = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default();
@@ -176,6 +182,8 @@ impl Endpoint {
             scratch: Scratch::default(),
             waiting: WaitingRoom::new(shared.traffic.me(), number, first),
             batches,
+            paces,
+            led_by,
             again: VecDeque::new(),
             abroad: VecDeque::new(),
             moving: VecDeque::new(),
@@ -199,6 +207,8 @@ impl Endpoint {
             if self.batches.len() < self.routes.count() {
                 self.batches
                     .resize_with(self.routes.count(), Gathering::default);
+                self.paces.resize(self.routes.count(), Pace::default());
+                self.led_by.resize(self.routes.count(), 0);
             }
         }
     }
@@ -472,11 +482,43 @@ impl Endpoint {
         self.retry_later(tickets, wire);
     }
 
+    /// Tickets that another node has, of shards that somebody else leads by now. A link to a node that has
+    /// stopped may be up for seconds; what waits there is asked of the new leader as soon as there is one.
+    fn overtaken_abroad(&mut self) -> Vec<(Millis, Ticket)> {
+        if self.abroad.is_empty() {
+            return Vec::new();
+        }
+        let mut changed = Vec::new();
+        for (shard, led_by) in self.led_by.iter_mut().enumerate() {
+            let leader = match self.routes.leader(shard) {
+                Leader::Here(_) => self.shared.traffic.me(),
+                Leader::There(node) => node,
+                Leader::Nowhere => 0,
+            };
+            if std::mem::replace(led_by, leader) != leader && leader != 0 {
+                changed.push(shard);
+            }
+        }
+        if changed.is_empty() {
+            return Vec::new();
+        }
+        let (mut due, mut rest) = (Vec::new(), VecDeque::new());
+        for (at, ticket) in self.abroad.drain(..) {
+            match self.waiting.look(ticket) {
+                Some(waiting) if changed.contains(&waiting.shard) => due.push((at, ticket)),
+                Some(_) => rest.push_back((at, ticket)),
+                None => {}
+            }
+        }
+        self.abroad = rest;
+        due
+    }
+
     /// What another node has may be lost with it: it is asked again, under the same key.
     fn ask_again_later(&mut self, tickets: &[Ticket], wire: &mut Wire) {
         let at = Millis(wire.now().0 + ABROAD_MS);
         if self.abroad.is_empty() {
-            wire.wake_at(at);
+            wire.wake_at(Millis(wire.now().0 + RETRY_MS));
         }
         for ticket in tickets {
             if self.waiting.plan(*ticket, at) {
@@ -624,11 +666,13 @@ impl Endpoint {
         if again.is_some() {
             return Ok(shard);
         }
-        let oldest_ms = self
-            .waiting
-            .oldest()
-            .map_or(0, |(_, since)| wire.now().0 - since.0);
-        if self.routes.reach(shard).permits.take(grace, oldest_ms) {
+        let permits = &self.routes.reach(shard).permits;
+        // Where nobody waits, nobody is in the way.
+        let age_ms = match permits.taken() {
+            0 => 0,
+            _ => self.paces[shard].age_ms(wire.now().0),
+        };
+        if permits.take(grace, age_ms) {
             return Ok(shard);
         }
         self.shared.metrics.rejected("overload");
@@ -659,11 +703,11 @@ impl Endpoint {
                         return;
                     };
                     let answer = machine.look_up(&question);
+                    // The process may have been stopped between the first look at the lease and this one.
                     if proposer.can_read() {
                         workers.deliver(worker, Mail::Found { ticket, answer });
                     } else {
-                        let error = ProposeError::NotLeader { leader: None };
-                        workers.failed(&[ticket], &error);
+                        workers.failed(&[ticket], &ProposeError::NotLeader { leader: None });
                     }
                 }));
                 if replica.runner.submit(job).is_err() {
@@ -682,6 +726,13 @@ impl Endpoint {
         }
     }
 
+    /// The same for one whose shard has spoken.
+    fn leave_answered(&mut self, ticket: Ticket, now: Millis) -> Option<Waiting> {
+        let waiting = self.leave(ticket)?;
+        self.paces[waiting.shard].answered(waiting.since.0, now.0);
+        Some(waiting)
+    }
+
     /// Tells the one who waits.
     fn reply(&mut self, ticket: Ticket, outcome: &Outcome, shown: Option<&Shown>, wire: &mut Wire) {
         if *outcome == Outcome::Moving {
@@ -690,7 +741,7 @@ impl Endpoint {
         if Errands::is_one(ticket) {
             return self.errands.done(ticket);
         }
-        let Some(waiting) = self.leave(ticket) else {
+        let Some(waiting) = self.leave_answered(ticket, wire.now()) else {
             return;
         };
         let Waiting {
@@ -915,7 +966,7 @@ impl Endpoint {
             association,
             what: What::Doubt { otherwise, .. },
             ..
-        }) = self.leave(ticket)
+        }) = self.leave_answered(ticket, wire.now())
         else {
             return;
         };
@@ -937,7 +988,7 @@ impl Endpoint {
             association,
             what: What::Poll(_),
             ..
-        }) = self.leave(ticket)
+        }) = self.leave_answered(ticket, wire.now())
         else {
             return;
         };
@@ -969,7 +1020,7 @@ impl Endpoint {
             association,
             what: What::View(look),
             ..
-        }) = self.leave(ticket)
+        }) = self.leave_answered(ticket, wire.now())
         else {
             return;
         };
@@ -1234,13 +1285,16 @@ impl TransactionUser for Endpoint {
         if let Some((at, _)) = self.lost.front() {
             wire.wake_at(*at);
         }
-        let mut due = Vec::new();
+        let mut due = self.overtaken_abroad();
         for queue in [&mut self.again, &mut self.abroad] {
             let count = queue.partition_point(|(at, _)| *at <= now);
             due.extend(queue.drain(..count));
             if let Some((at, _)) = queue.front() {
                 wire.wake_at(*at);
             }
+        }
+        if !self.abroad.is_empty() {
+            wire.wake_at(Millis(now.0 + RETRY_MS));
         }
         for (at, ticket) in due {
             // One that came back meanwhile, or was sent again, is tried at another time.

@@ -101,14 +101,15 @@ impl Routes {
     #[must_use]
     pub fn leader(&self, shard: usize) -> Leader<'_> {
         let reach = &self.shards[shard];
-        if let Some(replica) = &reach.replica {
-            if replica.proposer.is_leading() {
-                return Leader::Here(replica);
-            }
-            let leader = replica.proposer.leader();
-            if leader != 0 && leader != self.me {
-                return Leader::There(leader);
-            }
+        if let Some(replica) = &reach.replica
+            && replica.proposer.is_leading()
+        {
+            return Leader::Here(replica);
+        }
+        if let Some(leader) = self.told_leader(shard)
+            && leader != self.me
+        {
+            return Leader::There(leader);
         }
         match reach.hint.load(Relaxed) {
             0 => Leader::Nowhere,
@@ -117,8 +118,18 @@ impl Routes {
         }
     }
 
-    /// Somebody says who leads a shard. Who has a replica knows better; who has none, and is told
-    /// nothing, asks the next holder.
+    /// Who leads a shard, as the replica here was told; `None` when nobody told it, or when it was let go
+    /// and only lingers: then it is told nothing any more, and what it knows is old.
+    #[must_use]
+    pub fn told_leader(&self, shard: usize) -> Option<NodeNumber> {
+        let reach = self.shards.get(shard)?;
+        let replica = reach.replica.as_ref()?;
+        let leader = replica.proposer.leader();
+        (leader != 0 && reach.holders.contains(&self.me)).then_some(leader)
+    }
+
+    /// Somebody says who leads a shard. Who has a replica that is to stay knows better; who has none, and is
+    /// told nothing, asks the next holder.
     pub fn hear(&self, shard: usize, leader: Option<NodeNumber>) {
         let reach = &self.shards[shard];
         if let Some(leader) = leader {

@@ -13,6 +13,7 @@ use shard::machine::Machine;
 use shard::machine::command::Leader;
 use shard::runner::{Runner, Sink};
 
+use super::election::{self, Pulse};
 use super::log::Log;
 use super::machine::{Body, ShardBody, StateMachine};
 use super::network::{self, Peers, Served};
@@ -39,11 +40,9 @@ const CAUGHT_UP_WITHIN: u64 = 256;
 /// How long a change of the members may take before it is tried again.
 const MEMBERS_PATIENCE: Duration = Duration::from_secs(5);
 
-/// How long the first half of a hand-over may take: until the other has all.
+/// How long each half of a hand-over may take: until the other has all, and until it leads.
 const HAND_OVER: Duration = Duration::from_millis(500);
 
-/// How long the second half may take: until the other leads. One vote too few costs it a lease.
-const FOLLOWED: Duration = Duration::from_millis(2_500);
 
 /// How a group is run.
 #[derive(Clone, Debug)]
@@ -60,13 +59,15 @@ pub struct Tuning {
     pub kept_entries: u64,
 }
 
-/// House D17: a dozen or two groups, a second to fail over.
+/// House D17: a dozen or two groups, a second to fail over. A leader is missed when it is not heard for the
+/// longest election time, which is openraft's lease: nobody votes before. The shortest one is how long a
+/// leader may answer questions after a quorum heard it; it must be less.
 impl Default for Tuning {
     fn default() -> Tuning {
         Tuning {
             heartbeat_ms: 100,
-            election_min_ms: 500,
-            election_max_ms: 1_000,
+            election_min_ms: 400,
+            election_max_ms: 600,
             snapshot_bytes: 64 << 20,
             kept_entries: 1_000,
         }
@@ -125,6 +126,7 @@ pub struct Core {
     node: NodeNumber,
     since_snapshot: Arc<AtomicU64>,
     handed: Arc<AtomicU64>,
+    pulse: Arc<Pulse>,
     tuning: Tuning,
     calls: Calls,
     served: Served,
@@ -152,6 +154,8 @@ impl Core {
             heartbeat_interval: tuning.heartbeat_ms,
             election_timeout_min: tuning.election_min_ms,
             election_timeout_max: tuning.election_max_ms,
+            // Who stands for election, and when, is decided in `election`.
+            enable_elect: false,
             snapshot_policy: SnapshotPolicy::Never,
             max_in_snapshot_log_to_keep: tuning.kept_entries,
             purge_batch_size: 256,
@@ -168,13 +172,17 @@ impl Core {
         let raft = Raft::new(node, Arc::new(config), peers, log.group(group), machine)
             .await
             .map_err(|error| failed(&error))?;
-        options.served.add(group, raft.clone());
+        let pulse = Arc::new(Pulse::new(Duration::from_millis(tuning.election_max_ms)));
+        options.served.add(group, raft.clone(), Arc::clone(&pulse));
+        let (calls, watched) = (options.calls.clone(), Arc::clone(&pulse));
+        tokio::spawn(election::run(raft.clone(), watched, calls, group, node));
         Ok(Core {
             raft,
             group,
             node,
             since_snapshot,
             handed,
+            pulse,
             tuning,
             calls: options.calls.clone(),
             served: options.served.clone(),
@@ -328,14 +336,20 @@ impl Core {
         true
     }
 
+    /// How long until leadership can be handed over: this node's own vote is bound for a while after it
+    /// was elected.
+    #[must_use]
+    pub fn until_free(&self) -> Duration {
+        self.pulse.until_free()
+    }
+
     /// Hands leadership over to a replica that has all there is; nothing may be proposed meanwhile.
     ///
     /// openraft 0.9 has no call for it, and its followers vote for nobody while they have heard the
     /// leader within the lease. The leader itself has no such scruple: its own vote was last touched
     /// when it was elected. So a candidate that has every entry gets two votes of three at once, its
-    /// own and the old leader's, which steps down by giving it. Where that is not enough, because there are
-    /// more voters, it is elected when their lease is over: until then this node does not stand itself.
-    /// `false` when it did not come about; then whoever is elected next leads.
+    /// own and the old leader's, which steps down by giving it. `false` when it did not come about; then
+    /// whoever is elected next leads.
     pub async fn hand_over(&self, to: NodeNumber) -> bool {
         let mut metrics = self.raft.metrics();
         let whole = async {
@@ -359,27 +373,18 @@ impl Core {
             tracing::warn!(group = %self.group, to, %error, "leadership stays");
             return false;
         }
-        self.raft.runtime_config().elect(false);
-        let gone = async {
-            while self.leads() {
+        // To have given the vote away is not enough: who stops now may take it along, unsent.
+        let follows = async {
+            while metrics.borrow_and_update().current_leader != Some(to) {
                 if metrics.changed().await.is_err() {
-                    return;
+                    return false;
                 }
             }
+            true
         };
-        let gone = tokio::time::timeout(HAND_OVER, gone).await.is_ok();
-        let followed = async {
-            let other =
-                |leader: Option<NodeNumber>| leader.is_some_and(|leader| leader != self.node);
-            while !other(metrics.borrow_and_update().current_leader) {
-                if metrics.changed().await.is_err() {
-                    return;
-                }
-            }
-        };
-        let done = gone && tokio::time::timeout(FOLLOWED, followed).await.is_ok();
-        self.raft.runtime_config().elect(true);
-        done
+        tokio::time::timeout(HAND_OVER, follows)
+            .await
+            .unwrap_or(false)
     }
 
     /// As an operator sees it; `applied` is the machine's own word.

@@ -3,6 +3,7 @@
 //! Every contact with openraft is in this folder and in `pool`, so that its next release is one
 //! folder's work (house D17).
 
+pub mod election;
 pub mod group;
 pub mod log;
 pub mod machine;

@@ -23,10 +23,11 @@ use openraft::raft::{
     AppendEntriesRequest, AppendEntriesResponse, InstallSnapshotRequest, InstallSnapshotResponse,
     VoteRequest, VoteResponse,
 };
-use openraft::{BasicNode, EntryPayload};
+use openraft::{BasicNode, EntryPayload, LogId};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::election::{self, Pulse};
 use super::group::Raft;
 use super::types::{GroupId, NodeNumber, Payload, TypeConfig};
 use crate::peer::call::{Answer, Answering, CallError, Calls};
@@ -36,6 +37,7 @@ const SNAPSHOT: u8 = 2;
 const VOTE: u8 = 3;
 const WRITE: u8 = 4;
 const TAKE_OVER: u8 = 5;
+const WOULD_VOTE: u8 = 6;
 
 /// Bytes of entries in one message. A follower that is far behind gets them in steps, so that a
 /// heartbeat never waits long behind them.
@@ -52,15 +54,15 @@ const WRITE_PATIENCE: Duration = Duration::from_secs(2);
 
 /// The groups of this node, for questions of others.
 #[derive(Clone, Default)]
-pub struct Served(Arc<RwLock<HashMap<GroupId, Raft>>>);
+pub struct Served(Arc<RwLock<HashMap<GroupId, (Raft, Arc<Pulse>)>>>);
 
 impl Served {
     /// Answers for a group from now on.
-    pub fn add(&self, group: GroupId, raft: Raft) {
+    pub fn add(&self, group: GroupId, raft: Raft, pulse: Arc<Pulse>) {
         self.0
             .write()
             .unwrap_or_else(PoisonError::into_inner)
-            .insert(group, raft);
+            .insert(group, (raft, pulse));
     }
 
     /// Answers for a group no longer.
@@ -71,7 +73,7 @@ impl Served {
             .remove(&group);
     }
 
-    fn get(&self, group: GroupId) -> Option<Raft> {
+    fn get(&self, group: GroupId) -> Option<(Raft, Arc<Pulse>)> {
         self.0
             .read()
             .unwrap_or_else(PoisonError::into_inner)
@@ -100,7 +102,7 @@ impl Answer for Served {
             }
             let group = GroupId(question.get_u32_le());
             let what = question.get_u8();
-            let Some(raft) = served.get(group) else {
+            let Some((raft, pulse)) = served.get(group) else {
                 return Bytes::new();
             };
             let illegible = |error: postcard::Error| {
@@ -109,18 +111,41 @@ impl Answer for Served {
             };
             match what {
                 APPEND => match postcard::from_bytes(&question) {
-                    Ok(rpc) => written(&raft.append_entries(rpc).await),
+                    Ok(rpc) => {
+                        let result = raft.append_entries(rpc).await;
+                        // Whoever is refused is no leader any more.
+                        if !matches!(result, Err(_) | Ok(AppendEntriesResponse::HigherVote(_))) {
+                            pulse.heard();
+                        }
+                        written(&result)
+                    }
                     Err(error) => illegible(error),
                 },
                 SNAPSHOT => match postcard::from_bytes(&question) {
-                    Ok(rpc) => written(&raft.install_snapshot(rpc).await),
+                    Ok(rpc) => {
+                        let result = raft.install_snapshot(rpc).await;
+                        if result.is_ok() {
+                            pulse.heard();
+                        }
+                        written(&result)
+                    }
                     Err(error) => illegible(error),
                 },
                 VOTE => match postcard::from_bytes(&question) {
-                    Ok(rpc) => written(&raft.vote(rpc).await),
+                    Ok(rpc) => {
+                        let result = raft.vote(rpc).await;
+                        if result.as_ref().is_ok_and(|answer| answer.vote_granted) {
+                            pulse.heard();
+                        }
+                        written(&result)
+                    }
                     Err(error) => illegible(error),
                 },
                 WRITE => written(&write(&raft, Payload(question)).await),
+                WOULD_VOTE => match postcard::from_bytes(&question) {
+                    Ok(theirs) => written(&election::answer(&raft, &pulse, theirs)),
+                    Err(error) => illegible(error),
+                },
                 TAKE_OVER => written(&raft.trigger().elect().await),
                 _ => Bytes::new(),
             }
@@ -187,6 +212,27 @@ pub async fn take_over_at(
         })
         .await;
     answer.map(drop)
+}
+
+/// Asks a replica on another node whether it would vote for this one, whose log ends at `last`. No
+/// answer is a no.
+pub async fn would_vote_at(
+    calls: &Calls,
+    node: NodeNumber,
+    group: GroupId,
+    last: Option<LogId<NodeNumber>>,
+) -> bool {
+    let Ok(encoded) = postcard::to_stdvec(&last) else {
+        return false;
+    };
+    let answer = calls
+        .ask(node, election::PATIENCE, |frame| {
+            frame.put_u32_le(group.0);
+            frame.put_u8(WOULD_VOTE);
+            frame.put_slice(&encoded);
+        })
+        .await;
+    answer.is_ok_and(|answer| postcard::from_bytes(&answer).unwrap_or(false))
 }
 
 /// Makes a group's way to its peers.

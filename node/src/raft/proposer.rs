@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{
-    AtomicBool, AtomicU64, Ordering::Acquire, Ordering::Relaxed, Ordering::Release,
+    AtomicBool, AtomicU64, AtomicUsize, Ordering::Acquire, Ordering::Relaxed, Ordering::Release,
 };
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -86,6 +86,8 @@ struct Standing {
     leader: AtomicU64,
     /// Whether leadership is being handed over: nothing is proposed meanwhile.
     handing_over: AtomicBool,
+    /// Entries that were proposed and have not come back.
+    in_flight: AtomicUsize,
     /// Whether TermStart is wanted once more.
     tell_again: AtomicBool,
     /// When a quorum was last heard, in milliseconds since `epoch`.
@@ -121,6 +123,7 @@ impl Proposer {
             alone: AtomicBool::new(false),
             leader: AtomicU64::new(0),
             handing_over: AtomicBool::new(false),
+            in_flight: AtomicUsize::new(0),
             tell_again: AtomicBool::new(false),
             quorum_ms: AtomicU64::new(0),
             epoch: Instant::now(),
@@ -137,11 +140,11 @@ impl Proposer {
             waiting,
             set_aside: None,
             in_flight: VecDeque::new(),
+            fresh: true,
+            looked_ms: 0,
             started: None,
             proposed: 0,
             last_at: Timestamp(0),
-            looked_ms: 0,
-            news: true,
         };
         tokio::spawn(task.run());
         Proposer {
@@ -188,9 +191,15 @@ impl Proposer {
         self.standing.handing_over.store(begins, Release);
     }
 
-    /// Whether what the machine has shown is the newest: this node leads, and a quorum has said so within
-    /// the shortest election time. To be asked after the machine was: in between the process may have
-    /// stood still.
+    /// Whether everything that was proposed has come back: then the log ends where it seems to. Of use to
+    /// tasks of the same runtime while nothing is proposed, during a hand-over.
+    #[must_use]
+    pub fn is_at_rest(&self) -> bool {
+        self.standing.in_flight.load(Acquire) == 0
+    }
+
+    /// Whether what the machine shows is the newest: this node leads, and a quorum has said so within
+    /// the shortest election time.
     #[must_use]
     pub fn can_read(&self) -> bool {
         let heard = || {
@@ -205,6 +214,13 @@ impl Proposer {
     pub fn counters(&self) -> &Counters {
         &self.standing.counters
     }
+}
+
+/// When a quorum was heard at the earliest, if a report that came after `looked_before_ms` says that it
+/// was `silent_ms` before the report. The report does not say when it was made, and the process may have
+/// been stopped since: a leader that wakes must not take old news for new.
+fn heard_ms(looked_before_ms: u64, silent_ms: u64) -> u64 {
+    looked_before_ms.saturating_sub(silent_ms)
 }
 
 /// An entry on its way.
@@ -224,16 +240,16 @@ struct Task {
     /// A batch that did not fit into the last entry.
     set_aside: Option<Batch>,
     in_flight: VecDeque<InFlight>,
+    /// Whether the metrics have changed since they were last looked at.
+    fresh: bool,
+    /// When they were last looked at, in milliseconds since the standing's epoch.
+    looked_ms: u64,
     /// The term for which TermStart was proposed.
     started: Option<u64>,
     /// Entries proposed since the digests were last attested.
     proposed: u64,
     /// The time of the last entry: it never goes back.
     last_at: Timestamp,
-    /// When the metrics were looked at last, in milliseconds since the standing's epoch.
-    looked_ms: u64,
-    /// Whether there are others since.
-    news: bool,
 }
 
 impl Task {
@@ -254,10 +270,15 @@ impl Task {
                     if changed.is_err() {
                         return;
                     }
-                    self.news = true;
+                    self.fresh = true;
                 }
                 done = first_done(&mut self.in_flight) => self.finished(done),
                 batch = self.waiting.recv(), if room => match batch {
+                    // A hand-over may have begun while this waited: an entry now would be one that the
+                    // heir lacks, and nobody would vote for it.
+                    Some(batch) if self.standing.handing_over.load(Acquire) => {
+                        self.set_aside = Some(batch);
+                    }
                     Some(batch) => self.gather(batch).await,
                     None => return,
                 },
@@ -268,18 +289,16 @@ impl Task {
 
     /// Follows leadership, deadlines and audits.
     async fn look_around(&mut self) {
-        let now_ms = self.standing.epoch.elapsed().as_millis() as u64;
-        let news = std::mem::take(&mut self.news) || self.metrics.has_changed().unwrap_or(false);
-        let looked_ms = std::mem::replace(&mut self.looked_ms, now_ms);
+        self.standing.in_flight.store(self.in_flight.len(), Release);
+        let looked_before_ms = self.looked_ms;
+        self.looked_ms = self.standing.epoch.elapsed().as_millis() as u64;
+        let fresh = std::mem::take(&mut self.fresh) || self.metrics.has_changed().unwrap_or(false);
         let (leads, term) = {
             let metrics = self.metrics.borrow_and_update();
             let leads = metrics.state == ServerState::Leader && metrics.running_state.is_ok();
-            // The metrics say how long the quorum was silent, but not when they were made: the process may
-            // have stood still since. They were not there when they were last looked at, so it was later.
-            if news && let Some(silent_ms) = metrics.millis_since_quorum_ack {
-                self.standing
-                    .quorum_ms
-                    .fetch_max(looked_ms.saturating_sub(silent_ms), Relaxed);
+            if let Some(silent_ms) = metrics.millis_since_quorum_ack.filter(|_| fresh) {
+                let heard_ms = heard_ms(looked_before_ms, silent_ms);
+                self.standing.quorum_ms.fetch_max(heard_ms, Relaxed);
             }
             self.standing.alone.store(
                 metrics.membership_config.membership().voter_ids().count() == 1,
@@ -436,4 +455,17 @@ fn wall_clock() -> Timestamp {
             .unwrap_or_default()
             .as_millis() as u64,
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_leader_that_was_stopped_does_not_take_an_old_report_for_new() {
+        // Looked at 1,000; a report at 1,050 says that a quorum was heard 20 ms before; then the process was
+        // stopped, and looks again at 6,050. At the latest it was 1,030, at the earliest 980.
+        assert_eq!(heard_ms(1_000, 20), 980);
+        assert_eq!(heard_ms(10, 20), 0);
+    }
 }

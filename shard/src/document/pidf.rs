@@ -55,29 +55,32 @@ const BEGIN: &[u8] = b"<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n\
 #[must_use]
 pub fn bearing(stored: &[u8]) -> Bearing {
     let mut bearing = Bearing::default();
-    let is = |item: &stored::Item<'_>, text: &str| item.xml.contains(text);
     for item in stored::items(stored) {
         match item.kind {
-            Kind::Tuple if bearing.device == Device::Absent && is(&item, "<basic>open</basic>") => {
+            // As `Reading::tuple` wrote it.
+            Kind::Tuple
+                if bearing.device == Device::Absent
+                    && item.xml.starts_with("<status><basic>open</basic>") =>
+            {
                 bearing.device = Device::Online;
             }
             Kind::Person => {
-                for (element, doing) in [
-                    ("on-the-phone", Doing::OnThePhone),
-                    ("presentation", Doing::Presentation),
-                    ("meeting", Doing::Meeting),
-                    ("appointment", Doing::Meeting),
-                    ("busy", Doing::Busy),
-                ] {
-                    if bearing.doing == Doing::Nothing && names(item.xml, element) {
-                        bearing.doing = doing;
+                let (mut away, mut idle, mut best) = (false, false, DOINGS.len());
+                for name in names(item.xml) {
+                    away |= name == "away";
+                    idle |= name == "user-input";
+                    if let Some(rank) = DOINGS.iter().position(|(doing, _)| *doing == name) {
+                        best = best.min(rank);
                     }
                 }
-                let away = names(item.xml, "away");
-                let idle = names(item.xml, "user-input") && item.xml.contains(">idle<");
+                if bearing.doing == Doing::Nothing
+                    && let Some((_, doing)) = DOINGS.get(best)
+                {
+                    bearing.doing = *doing;
+                }
                 if bearing.device != Device::Absent && away {
                     bearing.device = Device::Away;
-                } else if bearing.device == Device::Online && idle {
+                } else if bearing.device == Device::Online && idle && item.xml.contains(">idle<") {
                     bearing.device = Device::Idle;
                 }
             }
@@ -87,19 +90,23 @@ pub fn bearing(stored: &[u8]) -> Bearing {
     bearing
 }
 
-/// Whether a fragment has an element of this local name, whatever its prefix.
-fn names(xml: &str, element: &str) -> bool {
-    xml.match_indices(element).any(|(at, _)| {
-        let before = xml[..at].chars().next_back();
-        let after = xml[at + element.len()..].chars().next();
-        let begins = match before {
-            Some('<') => true,
-            Some(':') => xml[..at]
-                .rfind('<')
-                .is_some_and(|open| !xml[open..at].contains([' ', '>', '/'])),
-            _ => false,
-        };
-        begins && matches!(after, Some('/' | '>' | ' '))
+/// What a person does, by the elements that say so, the weightiest first.
+const DOINGS: [(&str, Doing); 5] = [
+    ("on-the-phone", Doing::OnThePhone),
+    ("presentation", Doing::Presentation),
+    ("meeting", Doing::Meeting),
+    ("appointment", Doing::Meeting),
+    ("busy", Doing::Busy),
+];
+
+/// The local names of the elements of a fragment.
+fn names(xml: &str) -> impl Iterator<Item = &str> {
+    memchr::memchr_iter(b'<', xml.as_bytes()).filter_map(|at| {
+        let tag = &xml[at + 1..];
+        let ends = |byte: &u8| matches!(byte, b' ' | b'/' | b'>' | b'\t' | b'\r' | b'\n');
+        let name = &tag[..tag.as_bytes().iter().position(ends)?];
+        let local = memchr::memchr(b':', name.as_bytes()).map_or(name, |colon| &name[colon + 1..]);
+        (!local.is_empty()).then_some(local)
     })
 }
 

@@ -29,23 +29,56 @@ impl EntityTag {
     /// Reads what [`fmt::Display`] wrote; `None` for a tag that was never ours.
     #[must_use]
     pub fn parse(text: &str) -> Option<EntityTag> {
-        let mut parts = text.split('-');
-        let salt = u32::from_str_radix(parts.next()?, 16).ok()?;
-        let index = u64::from_str_radix(parts.next()?, 16).ok()?;
-        let position = u16::from_str_radix(parts.next()?, 16).ok()?;
-        let tag = EntityTag {
-            salt,
-            index,
-            position,
-        };
-        // One tag, one spelling: no leading zeros, no sign, no capitals, nothing behind.
-        (parts.next().is_none() && tag.to_string() == text).then_some(tag)
+        let (salt, rest) = text.split_at_checked(8)?;
+        let rest = rest.strip_prefix('-')?;
+        let dash = memchr::memchr(b'-', rest.as_bytes())?;
+        // One tag, one spelling: no sign, no capitals, no leading zeros, nothing behind.
+        let short = |digits: &str| digits.len() == 1 || !digits.starts_with('0');
+        let (index, position) = (&rest[..dash], &rest[dash + 1..]);
+        if !short(index) || !short(position) {
+            return None;
+        }
+        Some(EntityTag {
+            salt: u32::try_from(hex(salt)?).ok()?,
+            index: hex(index)?,
+            position: u16::try_from(hex(position)?).ok()?,
+        })
     }
 }
 
 impl fmt::Display for EntityTag {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:08x}-{:x}-{:x}", self.salt, self.index, self.position)
+        // Without the machinery of formatting: each answer to a PUBLISH has one.
+        let mut text: SmallVec<[u8; 32]> = SmallVec::new();
+        put_hex(self.salt.into(), 8, &mut text);
+        text.push(b'-');
+        put_hex(self.index, 1, &mut text);
+        text.push(b'-');
+        put_hex(self.position.into(), 1, &mut text);
+        f.write_str(std::str::from_utf8(&text).unwrap_or_default())
+    }
+}
+
+/// The number of up to sixteen lower-case digits.
+fn hex(digits: &str) -> Option<u64> {
+    if digits.is_empty() || digits.len() > 16 {
+        return None;
+    }
+    digits.bytes().try_fold(0, |number, digit| {
+        let digit = match digit {
+            b'0'..=b'9' => digit - b'0',
+            b'a'..=b'f' => digit - b'a' + 10,
+            _ => return None,
+        };
+        Some(number << 4 | u64::from(digit))
+    })
+}
+
+/// Appends a number with at least so many digits.
+fn put_hex(number: u64, width: u32, out: &mut SmallVec<[u8; 32]>) {
+    let needed = (u64::BITS - number.leading_zeros()).div_ceil(4).max(width);
+    for place in (0..needed).rev() {
+        out.push(b"0123456789abcdef"[(number >> (4 * place) & 15) as usize]);
     }
 }
 

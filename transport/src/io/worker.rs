@@ -406,9 +406,9 @@ impl<U: TransactionUser> Core<U> {
 //= RFC 5626 4.2.1
 //# as does outbound in Supported, or ob in the Contact's URI
 fn asks_for_pongs(request: &Request) -> bool {
-    use crate::sip::header::{Name, NameAddr, Via};
+    use crate::sip::header::{Name, NameAddr};
     use crate::sip::uri::Uri;
-    let keep = || Via::parse(request.top_via()).is_ok_and(|via| via.params.get("keep").is_some());
+    let keep = || request.via().params.get("keep").is_some();
     let outbound = || {
         let mut offered = request.values(Name::Supported);
         offered.any(|tag| tag.eq_ignore_ascii_case("outbound"))
@@ -429,13 +429,12 @@ fn answer_flow(request: &Request, flow: Flow) -> Flow {
     if flow.transport.is_reliable() {
         return flow;
     }
-    match crate::sip::header::Via::parse(request.top_via()) {
-        Ok(via) if via.params.get("rport").is_none() => {
-            let peer = SocketAddr::new(flow.peer.ip(), via.port.unwrap_or(5060));
-            Flow { peer, ..flow }
-        }
-        _ => flow,
+    let via = request.via();
+    if via.params.get("rport").is_some() {
+        return flow;
     }
+    let peer = SocketAddr::new(flow.peer.ip(), via.port.unwrap_or(5060));
+    Flow { peer, ..flow }
 }
 
 /// A running worker and its mailbox, or the listener that could not be opened and why.

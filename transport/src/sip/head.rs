@@ -6,10 +6,11 @@
 use std::net::IpAddr;
 
 use bytes::{Bytes, BytesMut};
-use memchr::memchr;
+use bytestring::ByteString;
+use memchr::{memchr, memchr2, memrchr};
 use smallvec::SmallVec;
 
-use super::header::{Name, NameAddr, Via, elements};
+use super::header::{Name, NameAddr, Params, Via, elements};
 use super::method::is_token;
 use super::{Method, StatusCode};
 
@@ -64,6 +65,15 @@ struct Span {
     to: u16,
 }
 
+impl Span {
+    fn of(from: usize, to: usize) -> Span {
+        Span {
+            from: from as u16,
+            to: to as u16,
+        }
+    }
+}
+
 /// One header line.
 #[derive(Clone, Copy, Debug)]
 struct Line {
@@ -75,15 +85,15 @@ struct Line {
 /// The bytes of a head and where its lines are.
 #[derive(Clone, Debug)]
 struct Head {
-    text: Bytes,
+    text: ByteString,
     start: Span,
     lines: SmallVec<[Line; 16]>,
 }
 
 impl Head {
     fn text(&self, span: Span) -> &str {
-        let bytes = &self.text[usize::from(span.from)..usize::from(span.to)];
-        std::str::from_utf8(bytes).expect("heads are UTF-8 and cut at ASCII: `scan` checked")
+        // Spans are cut at ASCII, so between characters.
+        &self.text[usize::from(span.from)..usize::from(span.to)]
     }
 
     fn all(&self, name: Name) -> impl Iterator<Item = &str> {
@@ -124,13 +134,28 @@ impl Head {
         Ok(first.value)
     }
 
+    /// The parts of a Via element of this head.
+    fn top_via(&self, element: &str) -> Result<TopVia, ParseError> {
+        let via = Via::parse(element)?;
+        Ok(TopVia {
+            element: self.span_of(element),
+            transport: self.span_of(via.transport),
+            host: self.span_of(via.host),
+            port: via.port,
+            params: self.span_of(via.params.0),
+        })
+    }
+
+    /// The method that a slice of the head names.
+    fn method(&self, token: &str) -> Option<Method> {
+        Method::known(token.as_bytes())
+            .or_else(|| Method::parse(&self.text.as_bytes().slice_ref(token.as_bytes())))
+    }
+
     /// The span of a slice of the head.
     fn span_of(&self, part: &str) -> Span {
         let from = part.as_ptr() as usize - self.text.as_ptr() as usize;
-        Span {
-            from: from as u16,
-            to: (from + part.len()) as u16,
-        }
+        Span::of(from, from + part.len())
     }
 }
 
@@ -145,7 +170,18 @@ pub struct Request {
     from_tag: Span,
     to_tag: Option<Span>,
     max_forwards: u8,
+    via: TopVia,
     source: Option<(IpAddr, u16)>,
+}
+
+/// The top Via, read once for all who ask.
+#[derive(Clone, Copy, Debug, Default)]
+struct TopVia {
+    element: Span,
+    transport: Span,
+    host: Span,
+    port: Option<u16>,
+    params: Span,
 }
 
 /// A response as received.
@@ -228,16 +264,17 @@ fn scan(bytes: Bytes) -> Result<(Head, Bytes, Result<(), ParseError>), ParseErro
         whole = Err(ParseError::bad_request("Head Is Not UTF-8"));
     }
     let mut head = Head {
-        text,
+        text: ByteString::try_from(text).unwrap_or_default(),
         start: Span::default(),
         lines: SmallVec::new(),
     };
     let mut at = 0;
     let mut first = true;
     while at < head.text.len() {
-        let line_end = memchr(b'\n', &head.text[at..]).map_or(head.text.len(), |found| at + found);
+        let bytes = head.text.as_bytes();
+        let line_end = memchr(b'\n', &bytes[at..]).map_or(bytes.len(), |found| at + found);
         let mut last = line_end;
-        if last > at && head.text[last - 1] == b'\r' {
+        if last > at && bytes[last - 1] == b'\r' {
             last -= 1;
         }
         let span = Span {
@@ -256,7 +293,7 @@ fn scan(bytes: Bytes) -> Result<(Head, Bytes, Result<(), ParseError>), ParseErro
             whole = whole.and(Err(ParseError::bad_request("Too Many Header Lines")));
             break;
         } else {
-            match line(&head, span) {
+            match line(bytes, span) {
                 Some(line) => head.lines.push(line),
                 None => whole = whole.and(Err(ParseError::bad_request("Malformed Header Line"))),
             }
@@ -299,18 +336,29 @@ fn unfolded(text: &[u8]) -> Bytes {
 
 /// A header line: a token, white space perhaps, a colon, a value. Anything else before the colon is
 /// refused, for what one server takes for a header and the next does not is an attack.
-fn line(head: &Head, span: Span) -> Option<Line> {
-    let text = head.text(span);
-    let (name, value) = text.split_once(':')?;
-    let name = name.trim_end_matches([' ', '\t']);
-    if !is_token(name.as_bytes()) {
+fn line(head: &[u8], span: Span) -> Option<Line> {
+    let blank = |at: usize| matches!(head[at], b' ' | b'\t');
+    let (begin, end) = (usize::from(span.from), usize::from(span.to));
+    let colon = begin + memchr(b':', &head[begin..end])?;
+    let mut name_end = colon;
+    while name_end > begin && blank(name_end - 1) {
+        name_end -= 1;
+    }
+    let name = &head[begin..name_end];
+    if !is_token(name) {
         return None;
     }
-    let value = value.trim_matches([' ', '\t']);
+    let (mut from, mut to) = (colon + 1, end);
+    while from < to && blank(from) {
+        from += 1;
+    }
+    while to > from && blank(to - 1) {
+        to -= 1;
+    }
     Some(Line {
-        known: Name::parse(name),
-        name: head.span_of(name),
-        value: head.span_of(value),
+        known: Name::of(name),
+        name: Span::of(begin, name_end),
+        value: Span::of(from, to),
     })
 }
 
@@ -336,6 +384,7 @@ fn request(
         from_tag: Span::default(),
         to_tag: None,
         max_forwards: 70,
+        via: TopVia::default(),
         source: None,
         head,
     };
@@ -356,13 +405,12 @@ fn request(
 fn start_line(head: &Head) -> Result<(Method, Span, Result<(), ParseError>), ParseError> {
     const MALFORMED: ParseError = ParseError::bad_request("Malformed Request Line");
     let text = head.text(head.start);
-    let (method, rest) = text.split_once(' ').ok_or(MALFORMED)?;
-    let method_span = head.span_of(method);
-    let token = head
-        .text
-        .slice(usize::from(method_span.from)..usize::from(method_span.to));
-    let method = Method::parse(&token).ok_or(MALFORMED)?;
-    let (uri, version) = rest.trim_end().rsplit_once(' ').ok_or(MALFORMED)?;
+    let blank = memchr(b' ', text.as_bytes()).ok_or(MALFORMED)?;
+    let (method, rest) = (&text[..blank], &text[blank + 1..]);
+    let method = head.method(method).ok_or(MALFORMED)?;
+    let trimmed = rest.trim_ascii_end();
+    let blank = memrchr(b' ', trimmed.as_bytes()).ok_or(MALFORMED)?;
+    let (uri, version) = (&trimmed[..blank], &trimmed[blank + 1..]);
     let well = match version {
         _ if version.eq_ignore_ascii_case("SIP/2.0") => {
             //= RFC 3261 7.1
@@ -371,7 +419,7 @@ fn start_line(head: &Head) -> Result<(Method, Span, Result<(), ParseError>), Par
             let one = !uri.is_empty()
                 && !uri
                     .bytes()
-                    .any(|byte| byte <= b' ' || b"<>\"".contains(&byte));
+                    .any(|byte| byte <= b' ' || matches!(byte, b'<' | b'>' | b'"'));
             if exact && one { Ok(()) } else { Err(MALFORMED) }
         }
         _ if version
@@ -385,7 +433,7 @@ fn start_line(head: &Head) -> Result<(Method, Span, Result<(), ParseError>), Par
         }
         _ => return Err(MALFORMED),
     };
-    Ok((method, head.span_of(uri.trim()), well))
+    Ok((method, head.span_of(uri.trim_ascii()), well))
 }
 
 fn response(head: Head, after: Bytes) -> Result<Response, ParseError> {
@@ -425,7 +473,8 @@ fn cseq(head: &Head) -> Result<(u32, Method), ParseError> {
     const BAD: ParseError = ParseError::bad_request("Bad CSeq");
     let span = head.single(Name::CSeq, "Missing CSeq Header", "Two CSeq Headers")?;
     let text = head.text(span);
-    let (number, method) = text.split_once([' ', '\t']).ok_or(BAD)?;
+    let blank = memchr2(b' ', b'\t', text.as_bytes()).ok_or(BAD)?;
+    let (number, method) = (&text[..blank], &text[blank + 1..]);
     if !number.bytes().all(|byte| byte.is_ascii_digit()) {
         return Err(BAD);
     }
@@ -436,11 +485,7 @@ fn cseq(head: &Head) -> Result<(u32, Method), ParseError> {
         .ok()
         .filter(|number| *number < 1 << 31)
         .ok_or(BAD)?;
-    let method = head.span_of(method.trim());
-    let token = head
-        .text
-        .slice(usize::from(method.from)..usize::from(method.to));
-    Ok((number, Method::parse(&token).ok_or(BAD)?))
+    Ok((number, head.method(method.trim_ascii()).ok_or(BAD)?))
 }
 
 /// The body, as long as Content-Length says; all there is without one (datagrams only, the framer sees
@@ -471,18 +516,14 @@ impl Request {
     /// Everything RFC 3261 §8.1.1 asks of any request, first fault first.
     fn check(&mut self) -> Result<(), ParseError> {
         let head = &self.head;
-        let vias = head
-            .all(Name::Via)
-            .flat_map(elements)
-            .take(VIAS_MAX + 1)
-            .count();
-        if vias == 0 {
-            return Err(ParseError::bad_request("Missing Via Header"));
-        }
-        if vias > VIAS_MAX {
+        let mut vias = head.all(Name::Via).flat_map(elements);
+        let top = vias
+            .next()
+            .ok_or(ParseError::bad_request("Missing Via Header"))?;
+        if vias.take(VIAS_MAX).count() == VIAS_MAX {
             return Err(ParseError::bad_request("Too Many Via Headers"));
         }
-        Via::parse(self.top_via())?;
+        let via = head.top_via(top)?;
         let from = head.single(Name::From, "Missing From Header", "Two From Headers")?;
         let to = head.single(Name::To, "Missing To Header", "Two To Headers")?;
         let call_id = head.single(
@@ -529,6 +570,7 @@ impl Request {
             }
         };
         let body = body(head, std::mem::take(&mut self.body))?;
+        self.via = via;
         self.cseq = cseq;
         self.from_tag = from_tag;
         self.to_tag = to_tag;
@@ -538,14 +580,17 @@ impl Request {
     }
 
     /// Whether a refusal of it would find its way and its transaction.
-    fn is_answerable(&self) -> bool {
+    fn is_answerable(&mut self) -> bool {
         let copied = [Name::From, Name::To, Name::CallId, Name::CSeq];
+        let top = self
+            .head
+            .first(Name::Via)
+            .and_then(|line| elements(line).next());
+        let Some(Ok(via)) = top.map(|top| self.head.top_via(top)) else {
+            return false;
+        };
+        self.via = via;
         self.method != Method::Ack
-            && self
-                .head
-                .first(Name::Via)
-                .and_then(|line| elements(line).next())
-                .is_some_and(|via| Via::parse(via).is_ok())
             && copied
                 .into_iter()
                 .all(|name| self.head.first(name).is_some())
@@ -642,10 +687,18 @@ impl Request {
     /// The top Via's value as written.
     #[must_use]
     pub fn top_via(&self) -> &str {
-        self.head
-            .first(Name::Via)
-            .and_then(|line| elements(line).next())
-            .unwrap_or_default()
+        self.head.text(self.via.element)
+    }
+
+    /// The top Via.
+    #[must_use]
+    pub fn via(&self) -> Via<'_> {
+        Via {
+            transport: self.head.text(self.via.transport),
+            host: self.head.text(self.via.host),
+            port: self.via.port,
+            params: Params(self.head.text(self.via.params)),
+        }
     }
 
     /// Max-Forwards; 70 when absent.

@@ -16,20 +16,31 @@ macro_rules! methods {
         }
 
         impl Method {
+            /// The method of this text, if it is one that has a name here.
+            pub(super) fn known(text: &[u8]) -> Option<Method> {
+                match text {
+                    $($text => Some(Method::$variant),)+
+                    _ => None,
+                }
+            }
+
             /// The method of a token; `None` when `token` is not one (RFC 3261 §25.1).
             #[must_use]
             pub fn parse(token: &Bytes) -> Option<Method> {
-                match &token[..] {
-                    $($text => Some(Method::$variant),)+
-                    other => is_token(other).then(|| Method::Other(token.clone())),
-                }
+                Method::known(token)
+                    .or_else(|| is_token(token).then(|| Method::Other(token.clone())))
             }
 
             /// Its text.
             #[must_use]
             pub fn as_str(&self) -> &str {
                 match self {
-                    $(Method::$variant => std::str::from_utf8($text).expect("our own text"),)+
+                    $(Method::$variant => const {
+                        match std::str::from_utf8($text) {
+                            Ok(text) => text,
+                            Err(_) => unreachable!(),
+                        }
+                    },)+
                     Method::Other(token) => std::str::from_utf8(token).expect("a token is ASCII"),
                 }
             }
@@ -58,11 +69,25 @@ methods! {
 
 /// Whether every byte may stand in a token, and there is one.
 pub(super) fn is_token(text: &[u8]) -> bool {
-    !text.is_empty()
-        && text
-            .iter()
-            .all(|byte| byte.is_ascii_alphanumeric() || b"-.!%*_+`'~".contains(byte))
+    !text.is_empty() && text.iter().all(|byte| TOKEN[usize::from(*byte)])
 }
+
+/// The bytes of a token (RFC 3261 §25.1).
+const TOKEN: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0u8;
+    while byte < 128 {
+        table[byte as usize] = byte.is_ascii_alphanumeric();
+        byte += 1;
+    }
+    let marks = b"-.!%*_+`'~";
+    let mut at = 0;
+    while at < marks.len() {
+        table[marks[at] as usize] = true;
+        at += 1;
+    }
+    table
+};
 
 impl fmt::Display for Method {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -1,18 +1,18 @@
 //! Messages into bytes, no intermediate strings.
 
 use std::fmt::{self, Write as _};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
-use super::header::{Name, Via, elements};
+use super::header::Name;
 use super::{Request, StatusCode};
 
 /// Writes a response to a request: status line, then Via, From, To, Call-ID and CSeq as RFC 3261
 /// §8.2.6.2 copies them, then what the caller adds, then Content-Length and body.
 #[derive(Debug)]
 pub struct Reply {
-    out: BytesMut,
+    out: Vec<u8>,
 }
 
 impl Reply {
@@ -35,14 +35,16 @@ impl Reply {
     ) -> Reply {
         // A response without a body is some 400 bytes.
         let mut reply = Reply {
-            out: BytesMut::with_capacity(640),
+            out: Vec::with_capacity(640),
         };
-        let _ = write!(reply.out, "SIP/2.0 {} ", status.number());
+        reply.text("SIP/2.0 ");
+        reply.number(status.number().into());
+        reply.text(" ");
         reply.text(reason);
         reply.text("\r\n");
         let mut vias = request.headers(Name::Via);
         if let Some(top) = vias.next() {
-            reply.top_via(top, request.source());
+            reply.top_via(top, request);
         }
         for line in vias {
             reply = reply.line("Via", line);
@@ -66,7 +68,7 @@ impl Reply {
         self.text(name);
         self.text(": ");
         let begin = self.out.len();
-        let _ = write!(self.out, "{value}");
+        let _ = write!(Text(&mut self.out), "{value}");
         for byte in &mut self.out[begin..] {
             if matches!(byte, b'\r' | b'\n') {
                 *byte = b' ';
@@ -88,20 +90,37 @@ impl Reply {
     #[must_use]
     pub fn finish(mut self) -> Bytes {
         self.text("Content-Length: 0\r\n\r\n");
-        self.out.freeze()
+        Bytes::from(self.out)
     }
 
     /// Ends the head and adds the body with its type.
     #[must_use]
     pub fn body(self, content_type: &str, body: &[u8]) -> Bytes {
         let mut reply = self.line("Content-Type", content_type);
-        let _ = write!(reply.out, "Content-Length: {}\r\n\r\n", body.len());
+        reply.text("Content-Length: ");
+        reply.number(body.len() as u64);
+        reply.text("\r\n\r\n");
         reply.out.extend_from_slice(body);
-        reply.out.freeze()
+        Bytes::from(reply.out)
     }
 
     fn text(&mut self, text: &str) {
         self.out.extend_from_slice(text.as_bytes());
+    }
+
+    /// A number without the machinery of formatting.
+    fn number(&mut self, mut number: u64) {
+        let mut digits = [0; 20];
+        let mut at = digits.len();
+        loop {
+            at -= 1;
+            digits[at] = b'0' + (number % 10) as u8;
+            number /= 10;
+            if number == 0 {
+                break;
+            }
+        }
+        self.out.extend_from_slice(&digits[at..]);
     }
 
     fn line(mut self, name: &str, value: &str) -> Reply {
@@ -117,40 +136,74 @@ impl Reply {
     //# received is added when sent-by is not the source address
     //= RFC 3581 4
     //# an rport without a value gets the source port, and then received is always added
-    fn top_via(&mut self, line: &str, source: Option<(IpAddr, u16)>) {
-        let top = elements(line).next().unwrap_or_default();
-        let (Some((address, port)), Ok(via)) = (source, Via::parse(top)) else {
-            self.text("Via: ");
+    fn top_via(&mut self, line: &str, request: &Request) {
+        self.text("Via: ");
+        let Some((address, port)) = request.source() else {
             self.text(line);
             self.text("\r\n");
             return;
         };
-        let rport = via.params.get("rport") == Some("");
-        let is_source = via.host.trim_matches(['[', ']']).parse() == Ok(address);
-        self.text("Via: ");
-        self.text(top.split(';').next().unwrap_or_default().trim_end());
+        let (top, via) = (request.top_via(), request.via());
+        let is_source = is_address(via.host, address);
+        let mut rport = false;
+        self.text(top[..top.len() - via.params.0.len()].trim_ascii_end());
         for (name, value) in via.params.iter() {
             if name.eq_ignore_ascii_case("received") {
                 continue;
             }
-            let _ = write!(self.out, ";{name}");
-            match value {
-                "" if rport && name.eq_ignore_ascii_case("rport") => {
-                    let _ = write!(self.out, "={port}");
-                }
-                "" => {}
-                value => {
-                    let _ = write!(self.out, "={value}");
-                }
+            self.text(";");
+            self.text(name);
+            if !value.is_empty() {
+                self.text("=");
+                self.text(value);
+            } else if !rport && name.eq_ignore_ascii_case("rport") {
+                rport = true;
+                self.text("=");
+                self.number(port.into());
             }
         }
         if rport || !is_source {
-            let _ = write!(self.out, ";received={address}");
+            self.text(";received=");
+            self.address(address);
         }
         // What stands behind the top element on the same line.
-        let rest = line.trim_start().strip_prefix(top).unwrap_or_default();
-        self.text(rest);
+        let rest = line.trim_ascii_start().strip_prefix(top);
+        self.text(rest.unwrap_or_default());
         self.text("\r\n");
+    }
+
+    fn address(&mut self, address: IpAddr) {
+        match address {
+            IpAddr::V4(address) => {
+                let [first, others @ ..] = address.octets();
+                self.number(first.into());
+                for octet in others {
+                    self.text(".");
+                    self.number(octet.into());
+                }
+            }
+            IpAddr::V6(address) => {
+                let _ = write!(Text(&mut self.out), "{address}");
+            }
+        }
+    }
+}
+
+/// Formatted text at the end of bytes.
+struct Text<'o>(&'o mut Vec<u8>);
+
+impl fmt::Write for Text<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.0.extend_from_slice(text.as_bytes());
+        Ok(())
+    }
+}
+
+/// Whether the host of a Via is this address, written as itself.
+fn is_address(host: &str, address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => host.parse() == Ok::<Ipv4Addr, _>(address),
+        IpAddr::V6(_) => host.trim_matches(['[', ']']).parse() == Ok(address),
     }
 }
 

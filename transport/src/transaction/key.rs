@@ -3,7 +3,8 @@
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hash, Hasher};
 
-use crate::sip::header::Via;
+use smallvec::SmallVec;
+
 use crate::sip::{Method, Request};
 
 /// Names a server transaction: a hash, keyed anew in each process, so that nobody can aim at
@@ -38,18 +39,23 @@ impl Keys {
 
     fn key(&self, request: &Request, method: &Method) -> ServerKey {
         let mut hasher = self.secret.build_hasher();
-        method.as_str().hash(&mut hasher);
-        let top = request.top_via();
-        let via = Via::parse(top).ok();
-        match via.and_then(|via| Some((via, via.branch()?))) {
-            Some((via, branch)) => {
-                branch.hash(&mut hasher);
-                via.host.hash(&mut hasher);
-                via.port.hash(&mut hasher);
+        let via = request.via();
+        match via.branch() {
+            Some(branch) => {
+                // In one piece: a hasher pays for each.
+                let mut all: SmallVec<[u8; 128]> = SmallVec::new();
+                for part in [method.as_str(), branch, via.host] {
+                    all.extend_from_slice(part.as_bytes());
+                    all.push(0);
+                }
+                all.extend_from_slice(&via.port.map_or(0, u32::from).to_le_bytes());
+                all.push(u8::from(via.port.is_some()));
+                hasher.write(&all);
             }
             //= RFC 3261 17.2.3
             //# without such a branch: Request-URI, tags, Call-ID, CSeq and the top Via match
             None => {
+                method.as_str().hash(&mut hasher);
                 request.uri().hash(&mut hasher);
                 request.from_tag().hash(&mut hasher);
                 // The To tag of an ACK is ours, the INVITE had none.
@@ -58,7 +64,7 @@ impl Keys {
                 }
                 request.call_id().hash(&mut hasher);
                 request.cseq().hash(&mut hasher);
-                top.hash(&mut hasher);
+                request.top_via().hash(&mut hasher);
             }
         }
         ServerKey(hasher.finish())

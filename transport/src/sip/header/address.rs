@@ -27,7 +27,7 @@ impl<'a> NameAddr<'a> {
     /// 400 when no URI can be found in it.
     pub fn parse(text: &'a str) -> Result<NameAddr<'a>, ParseError> {
         const NO_ADDRESS: ParseError = ParseError::bad_request("No Address In Header");
-        let text = text.trim();
+        let text = text.trim_ascii();
         let bytes = text.as_bytes();
         let display_end = if bytes.first() == Some(&b'"') {
             past_quotes(bytes, 0)
@@ -38,7 +38,7 @@ impl<'a> NameAddr<'a> {
             //= RFC 3261 20
             //# without angle brackets, parameters belong to the header, not to the URI
             let (uri, params) = text.split_at(memchr(b';', bytes).unwrap_or(bytes.len()));
-            let uri = uri.trim_end();
+            let uri = uri.trim_ascii_end();
             return if display_end == 0 && is_one_word(uri) {
                 Ok(NameAddr {
                     display: "",
@@ -52,13 +52,13 @@ impl<'a> NameAddr<'a> {
         let close = memchr(b'>', &bytes[open..])
             .map(|at| open + at)
             .ok_or(NO_ADDRESS)?;
-        let display = text[..open].trim();
+        let display = text[..open].trim_ascii();
         let display = match display.strip_prefix('"') {
             Some(inner) => inner.strip_suffix('"').ok_or(NO_ADDRESS)?,
             None => display,
         };
-        let uri = text[open + 1..close].trim();
-        let params = text[close + 1..].trim_start();
+        let uri = text[open + 1..close].trim_ascii();
+        let params = text[close + 1..].trim_ascii_start();
         if !is_one_word(uri) || !(params.is_empty() || params.starts_with(';')) {
             return Err(NO_ADDRESS);
         }

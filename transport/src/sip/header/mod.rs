@@ -84,20 +84,60 @@ names! {
     WwwAuthenticate "WWW-Authenticate",
 }
 
-/// Names by their length and first letter: at most a handful stand in one place, so that looking one
-/// up costs one or two comparisons.
-static INDEX: std::sync::LazyLock<Vec<Vec<Name>>> = std::sync::LazyLock::new(|| {
-    let mut index = vec![Vec::new(); 32 * 32];
-    for (name, text, _) in Name::TABLE {
-        index[place(text.as_bytes()).expect("names are short and begin with a letter")].push(*name);
+/// Names that may stand in one place of the [`INDEX`].
+const TWINS_MAX: usize = 4;
+
+/// Names by their length and first letter, as places in the table, counted from 1; 0 is nobody. So that
+/// looking one up costs one or two comparisons.
+static INDEX: [[u8; TWINS_MAX]; 32 * 32] = {
+    let mut index = [[0; TWINS_MAX]; 32 * 32];
+    let mut row = 0;
+    while row < Name::TABLE.len() {
+        let place = match place(Name::TABLE[row].1.as_bytes()) {
+            Some(place) => place,
+            None => panic!("names are short and begin with a letter"),
+        };
+        let mut twin = 0;
+        while index[place][twin] != 0 {
+            twin += 1;
+        }
+        row += 1;
+        index[place][twin] = row as u8;
     }
     index
-});
+};
 
-fn place(text: &[u8]) -> Option<usize> {
-    let letter = text.first()?.to_ascii_lowercase();
-    (text.len() < 32 && letter.is_ascii_lowercase())
-        .then(|| text.len() * 32 + usize::from(letter - b'a'))
+/// Names by their compact form.
+static COMPACT: [Option<Name>; 26] = {
+    let mut compact = [None; 26];
+    let mut row = 0;
+    while row < Name::TABLE.len() {
+        if let Some(letter) = Name::TABLE[row].2 {
+            compact[(letter - b'a') as usize] = Some(Name::TABLE[row].0);
+        }
+        row += 1;
+    }
+    compact
+};
+
+/// Whether two names of one length are one but for their case. Names have letters and hyphens only, which
+/// the case's bit leaves alone.
+fn is_name(known: &[u8], text: &[u8]) -> bool {
+    known.iter().zip(text).fold(0, |differs, (known, byte)| {
+        differs | (known | 0x20) ^ (byte | 0x20)
+    }) == 0
+}
+
+const fn place(text: &[u8]) -> Option<usize> {
+    if text.is_empty() || text.len() >= 32 {
+        return None;
+    }
+    let letter = text[0].to_ascii_lowercase();
+    if letter.is_ascii_lowercase() {
+        Some(text.len() * 32 + (letter - b'a') as usize)
+    } else {
+        None
+    }
 }
 
 impl Name {
@@ -105,18 +145,20 @@ impl Name {
     /// case; `None` for a name we do not know.
     #[must_use]
     pub fn parse(text: &str) -> Option<Name> {
-        if let [letter] = text.as_bytes() {
-            let letter = letter.to_ascii_lowercase();
-            return Name::TABLE
-                .iter()
-                .find(|(_, _, compact)| *compact == Some(letter))
-                .map(|(name, ..)| *name);
+        Name::of(text.as_bytes())
+    }
+
+    pub(super) fn of(text: &[u8]) -> Option<Name> {
+        let place = place(text)?;
+        if let [letter] = text {
+            return COMPACT[usize::from(letter.to_ascii_lowercase() - b'a')];
         }
-        let candidates = &INDEX[place(text.as_bytes())?];
-        candidates
+        INDEX[place]
             .iter()
-            .copied()
-            .find(|name| name.as_str().eq_ignore_ascii_case(text))
+            .take_while(|row| **row != 0)
+            .map(|row| &Name::TABLE[usize::from(*row) - 1])
+            .find(|(_, known, _)| is_name(known.as_bytes(), text))
+            .map(|(name, ..)| *name)
     }
 }
 

@@ -1,6 +1,6 @@
 //! `;name=value` parameters, in order, as written; and comma lists.
 
-use memchr::memchr3;
+use memchr::{memchr, memchr3};
 
 /// The parameters behind a value, with or without the first semicolon: `;tag=abc;lr`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -22,9 +22,12 @@ impl<'a> Params<'a> {
             separator: b';',
         }
         .filter(|piece| !piece.is_empty())
-        .map(|piece| {
-            let (name, value) = piece.split_once('=').unwrap_or((piece, ""));
-            (name.trim_end(), unquoted(value.trim_start()))
+        .map(|piece| match memchr(b'=', piece.as_bytes()) {
+            Some(at) => (
+                piece[..at].trim_ascii_end(),
+                unquoted(piece[at + 1..].trim_ascii_start()),
+            ),
+            None => (piece, ""),
         })
     }
 }
@@ -63,17 +66,15 @@ impl<'a> Iterator for Pieces<'a> {
             at += found;
             match bytes[at] {
                 b'"' => at = past_quotes(bytes, at),
-                b'<' => {
-                    at = memchr::memchr(b'>', &bytes[at..]).map_or(bytes.len(), |end| at + end + 1)
-                }
+                b'<' => at = memchr(b'>', &bytes[at..]).map_or(bytes.len(), |end| at + end + 1),
                 _ => {
                     self.rest = Some(&text[at + 1..]);
-                    return Some(text[..at].trim());
+                    return Some(text[..at].trim_ascii());
                 }
             }
         }
         self.rest = None;
-        Some(text.trim())
+        Some(text.trim_ascii())
     }
 }
 

@@ -1,5 +1,7 @@
 //! `Via: SIP/2.0/UDP host:port;branch=z9hG4bK…;rport`
 
+use memchr::memchr;
+
 use super::Params;
 use crate::sip::ParseError;
 
@@ -38,34 +40,42 @@ impl<'a> Via<'a> {
 }
 
 fn read(text: &str) -> Option<Via<'_>> {
-    let (left, params) = text.split_at(text.find(';').unwrap_or(text.len()));
-    let (name, left) = left.split_once('/')?;
-    let (version, left) = left.split_once('/')?;
-    if !name.trim().eq_ignore_ascii_case("SIP") || version.trim() != "2.0" {
-        return None;
-    }
-    let left = left.trim();
-    let (transport, sent_by) = left.split_at(left.find(char::is_whitespace)?);
-    let sent_by = sent_by.trim();
-    let host_end = if sent_by.starts_with('[') {
-        sent_by.find(']')? + 1
+    let (left, params) = text.split_at(memchr(b';', text.as_bytes()).unwrap_or(text.len()));
+    let left = match left.strip_prefix("SIP/2.0/") {
+        Some(left) => left,
+        None => {
+            let (name, left) = left.split_once('/')?;
+            let (version, left) = left.split_once('/')?;
+            if !name.trim_ascii().eq_ignore_ascii_case("SIP") || version.trim_ascii() != "2.0" {
+                return None;
+            }
+            left
+        }
+    };
+    let left = left.trim_ascii();
+    let is_blank = |byte: &u8| byte.is_ascii_whitespace();
+    let (transport, sent_by) = left.split_at(left.as_bytes().iter().position(is_blank)?);
+    let sent_by = sent_by.trim_ascii();
+    let bytes = sent_by.as_bytes();
+    let host_end = if bytes.first() == Some(&b'[') {
+        memchr(b']', bytes)? + 1
     } else {
-        sent_by
-            .find(|c: char| c == ':' || c.is_whitespace())
-            .unwrap_or(sent_by.len())
+        bytes
+            .iter()
+            .position(|byte| *byte == b':' || is_blank(byte))
+            .unwrap_or(bytes.len())
     };
     let (host, port) = sent_by.split_at(host_end);
-    let port = match port.trim() {
+    let port = match port.trim_ascii() {
         "" => None,
-        port => Some(port.strip_prefix(':')?.trim().parse().ok()?),
+        port => Some(port.strip_prefix(':')?.trim_ascii().parse().ok()?),
     };
+    let is_word = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
     let legible = !host.is_empty()
         && host
             .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || b"-._[]:%".contains(&byte))
-        && transport
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte));
+            .all(|byte| is_word(byte) || matches!(byte, b'[' | b']' | b':' | b'%'))
+        && transport.bytes().all(is_word);
     legible.then_some(Via {
         transport,
         host,
