@@ -43,7 +43,6 @@ const MEMBERS_PATIENCE: Duration = Duration::from_secs(5);
 /// How long each half of a hand-over may take: until the other has all, and until it leads.
 const HAND_OVER: Duration = Duration::from_millis(500);
 
-
 /// How a group is run.
 #[derive(Clone, Debug)]
 pub struct Tuning {
