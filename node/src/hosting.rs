@@ -297,7 +297,11 @@ impl Hosting {
         let mut map = self.pool.watch();
         let mut memory = Memory::default();
         loop {
-            let _ = tokio::time::timeout(STEP, map.changed()).await;
+            let looked = tokio::time::timeout(STEP, map.changed()).await;
+            if let Ok(Err(_)) = looked {
+                // The group of the map has ended, and tells nothing any more.
+                tokio::time::sleep(STEP).await;
+            }
             let now = Arc::clone(&map.borrow_and_update());
             if now.is_made() {
                 self.step(&now, &table, &mut memory).await;
@@ -421,7 +425,7 @@ impl Hosting {
                 voters.contains(node) && self.traffic.reaches(*node) && group.core.is_current(*node)
             });
             if goes && let Some(heir) = heir {
-                if !tried {
+                if !tried && group.core.until_free().is_zero() {
                     memory.handed_over.insert(shard, Instant::now());
                     hand_over(shard, &group, heir).await;
                 }

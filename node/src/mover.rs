@@ -362,7 +362,11 @@ impl Mover {
         let mut map = self.pool.watch();
         let mut carrying: BTreeMap<u16, tokio::task::JoinHandle<()>> = BTreeMap::new();
         loop {
-            let _ = tokio::time::timeout(LOOK, map.changed()).await;
+            let looked = tokio::time::timeout(LOOK, map.changed()).await;
+            if let Ok(Err(_)) = looked {
+                // The group of the map has ended, and tells nothing any more.
+                tokio::time::sleep(LOOK).await;
+            }
             let now = Arc::clone(&map.borrow_and_update());
             // Where nothing ever moved there is nothing to look after.
             if now.moves_begun() == 0 {

@@ -448,7 +448,10 @@ fn a_golden_snapshot_in_the_middle_of_a_move_is_read_for_ever() {
     let restored = Machine::restore(&mut &bytes[..]).expect("an old snapshot is read");
     assert_eq!(restored.counts(), machine.counts());
     let all = golden_machine(3).counts().dialogs;
-    assert!(machine.counts().dialogs < all, "what is frozen is not counted");
+    assert!(
+        machine.counts().dialogs < all,
+        "what is frozen is not counted"
+    );
     let standings = |machine: &Machine| machine.standings().collect::<Vec<_>>();
     assert_eq!(standings(&restored), standings(&machine));
     for number in [slot().number(), slot().number() + 1] {

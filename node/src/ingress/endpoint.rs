@@ -733,7 +733,7 @@ impl Endpoint {
 
     /// Tickets that another node has, of shards that somebody else leads by now. A link to a node that has
     /// stopped may be up for seconds; what waits there is asked of the new leader as soon as there is one.
-    fn overtaken_abroad(&mut self) -> Vec<Ticket> {
+    fn overtaken_abroad(&mut self) -> Vec<(Millis, Ticket)> {
         if self.abroad.is_empty() {
             return Vec::new();
         }
@@ -754,7 +754,7 @@ impl Endpoint {
         let (mut due, mut rest) = (Vec::new(), VecDeque::new());
         for (at, ticket) in self.abroad.drain(..) {
             match self.waiting.look(ticket) {
-                Some(waiting) if changed.contains(&waiting.shard) => due.push(ticket),
+                Some(waiting) if changed.contains(&waiting.shard) => due.push((at, ticket)),
                 Some(_) => rest.push_back((at, ticket)),
                 None => {}
             }
@@ -1614,10 +1614,7 @@ impl TransactionUser for Endpoint {
         if let Some((at, ..)) = self.proving.front() {
             wire.wake_at(*at);
         }
-        for ticket in self.overtaken_abroad() {
-            self.try_again(ticket, wire);
-        }
-        let mut due = Vec::new();
+        let mut due = self.overtaken_abroad();
         for queue in [&mut self.again, &mut self.abroad] {
             let count = queue.partition_point(|(at, _)| *at <= now);
             due.extend(queue.drain(..count));

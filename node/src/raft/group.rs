@@ -382,9 +382,8 @@ impl Core {
     /// openraft 0.9 has no call for it, and its followers vote for nobody while they have heard the
     /// leader within the lease. The leader itself has no such scruple: its own vote was last touched
     /// when it was elected. So a candidate that has every entry gets two votes of three at once, its
-    /// own and the old leader's, which steps down by giving it. Where that is not enough, because there are
-    /// more voters, it is elected when their lease is over: until then this node does not stand itself.
-    /// `false` when it did not come about; then whoever is elected next leads.
+    /// own and the old leader's, which steps down by giving it. `false` when it did not come about; then
+    /// whoever is elected next leads.
     pub async fn hand_over(&self, to: NodeNumber) -> bool {
         let mut metrics = self.raft.metrics();
         let whole = async {

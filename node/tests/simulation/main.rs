@@ -26,6 +26,7 @@ use std::cell::RefCell;
 use std::process::{Command, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
 
 use mistakes::Mistake;
 use world::World;
@@ -38,6 +39,26 @@ const SEEDS_TO_FIND_A_MISTAKE: u64 = 60;
 
 /// What tells a process which run is its own.
 const RUN: &str = "LAMPLIGHT_SIMULATED_RUN";
+
+/// Steps taken so far: who watches sees by them whether a run goes on.
+pub static STEPS: AtomicU64 = AtomicU64::new(0);
+
+/// How long a run may take for one step, in seconds of the real clock.
+const STUCK_S: u64 = 30;
+
+/// Ends a run that does not go on.
+fn watch() {
+    std::thread::spawn(|| {
+        loop {
+            let before = STEPS.load(Relaxed);
+            std::thread::sleep(Duration::from_secs(STUCK_S));
+            if STEPS.load(Relaxed) == before {
+                println!("RUN failed it is stuck");
+                std::process::exit(1);
+            }
+        }
+    });
+}
 
 thread_local! {
     static PANIC: RefCell<Option<String>> = const { RefCell::new(None) };
@@ -87,6 +108,7 @@ fn one_run() {
         let text = format!("{info}");
         PANIC.with_borrow_mut(|panic| *panic = panic.take().or(Some(text)));
     }));
+    watch();
     fate::arm(seed);
     let mut world = World::new(seed, mistake, root.path(), loud);
     let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| world.run()));
@@ -141,8 +163,8 @@ fn run(seed: u64, mistake: Option<Mistake>, loud: bool) -> Said {
     let verdict = all
         .lines()
         .rev()
-        .find_map(|line| line.strip_prefix("RUN "))
-        .unwrap_or("died")
+        .find_map(|line| line.split_once("RUN "))
+        .map_or("died", |(_, verdict)| verdict)
         .to_owned();
     Said {
         passed: output.status.success() && verdict.starts_with("ok"),

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::atomic::Ordering::Acquire;
+use std::sync::atomic::Ordering::{Acquire, Relaxed};
 
 use bytes::Bytes;
 use node::peer::NodeNumber;
@@ -356,6 +356,7 @@ impl World {
 
     fn step(&mut self, busy: bool) -> Result<(), String> {
         self.now_ms += STEP_MS;
+        crate::STEPS.fetch_add(1, Relaxed);
         let now_ms = self.now_ms;
         fate::now_is(now_ms);
         fate::clocks(0, 0);
