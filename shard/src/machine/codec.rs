@@ -64,7 +64,7 @@ mod command {
     pub(super) const SUBSCRIBE: u8 = 3;
     pub(super) const RESUBSCRIBE: u8 = 4;
     pub(super) const END_DIALOG: u8 = 5;
-    pub(super) const MOVE_SLOT: u8 = 40;
+    pub(super) const MOVE_SLOT: u8 = 48;
 }
 
 /// Steps of a slot's move.

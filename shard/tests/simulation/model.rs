@@ -350,11 +350,14 @@ impl Model {
         if too_large {
             return Err(Refusal::ContentTooLarge);
         }
-        held.tag = fresh;
+        if publish.tag_policy == TagPolicy::Renew {
+            held.tag = fresh;
+        }
+        let tag = held.tag;
         held.ends_ms = ends_ms;
         held.shown = (held.shown.0, self.now_ms, content.to_vec());
         self.changed(&presentity, fresh.index);
-        said(fresh)
+        said(tag)
     }
 
     fn resubscribe(
