@@ -1,10 +1,13 @@
 //! Sockets: the only part with tokio.
 
+mod frames;
 mod mailbox;
 mod socket;
 mod stream;
 pub mod tls;
 mod udp;
+mod upgrade;
+pub mod websocket;
 mod wire;
 pub mod worker;
 
