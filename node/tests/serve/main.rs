@@ -11,6 +11,7 @@ mod pool;
 mod presence;
 mod server;
 mod sip;
+mod websocket;
 
 /// The office client in `authentication` is the one of the server's own tests, and looks for it here.
 use node::ingress;
