@@ -235,7 +235,7 @@ pub struct Flags {
         value_name = "udp:IP:PORT|tcp:IP:PORT|tls:IP:PORT|ws:IP:PORT|wss:IP:PORT"
     )]
     listen: Vec<String>,
-    /// Pages of this origin may connect to ws and wss, such as https://phone.example.com, or * for all; may be
+    /// Pages of this origin may connect to ws and wss, such as `https://phone.example.com`, or `*` for all; may be
     /// repeated [default: pages of the domains]
     #[arg(long, value_name = "ORIGIN")]
     ws_origin: Vec<String>,

@@ -528,7 +528,10 @@ fn a_browser_signs_in_by_the_first_challenge() {
     let offered = ask(1, "");
     assert_eq!(offered.status(), StatusCode::UNAUTHORIZED);
     let first = offered.header(Name::WwwAuthenticate).expect("a challenge");
-    assert!(first.starts_with("Digest ") && first.ends_with("algorithm=MD5"), "{first}");
+    assert!(
+        first.starts_with("Digest ") && first.ends_with("algorithm=MD5"),
+        "{first}"
+    );
     let wrong = ask(2, &digest(first, "REGISTER", uri, "wander", 1));
     assert_eq!(wrong.status(), StatusCode::UNAUTHORIZED);
     let right = ask(3, &digest(first, "REGISTER", uri, "wonder", 2));

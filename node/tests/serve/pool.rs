@@ -46,9 +46,14 @@ impl Pool {
             folder: tempfile::tempdir().expect("a folder"),
             ports: (0..nodes).map(|_| free_ports()).collect(),
             nodes: (0..nodes).map(|_| None).collect(),
-            more: ["--listen", "ws:127.0.0.1:0", "--shards", &shards.to_string()]
-                .map(str::to_owned)
-                .into(),
+            more: [
+                "--listen",
+                "ws:127.0.0.1:0",
+                "--shards",
+                &shards.to_string(),
+            ]
+            .map(str::to_owned)
+            .into(),
         };
         for node in 0..nodes {
             pool.run(node);

@@ -41,14 +41,22 @@ fn a_browser_registers_publishes_watches_and_is_told() {
     ] {
         let uri = "sip:watcher@example.com";
         let call = format!("reg-{name}");
-        let head = browser.head("REGISTER", "sip:example.com", uri, &format!("<{uri}>"), &call, 1);
+        let head = browser.head(
+            "REGISTER",
+            "sip:example.com",
+            uri,
+            &format!("<{uri}>"),
+            &call,
+            1,
+        );
         let registered = browser.ask(head, "Expires: 600\r\n", "");
         assert_eq!(registered.status(), StatusCode::OK);
         let contact = registered.header(Name::Contact).expect("a binding");
         assert!(contact.contains(NOWHERE), "{contact}");
         let via = registered.header(Name::Via).expect("its own");
         assert!(
-            via.starts_with(&format!("SIP/2.0/{name} {NOWHERE};")) && via.contains("received=127.0.0.1"),
+            via.starts_with(&format!("SIP/2.0/{name} {NOWHERE};"))
+                && via.contains("received=127.0.0.1"),
             "{via}"
         );
 
@@ -60,11 +68,21 @@ fn a_browser_registers_publishes_watches_and_is_told() {
         assert_eq!(answer.header(Name::Contact), Some(&*ours));
         let first = browser.notify(Some(&watch.call_id));
         assert_eq!(first.uri(), format!("sip:phone@{NOWHERE};transport=ws"));
-        assert!(first.top_via().starts_with(&format!("SIP/2.0/{name} {at};")), "{}", first.top_via());
+        assert!(
+            first
+                .top_via()
+                .starts_with(&format!("SIP/2.0/{name} {at};")),
+            "{}",
+            first.top_via()
+        );
         assert_eq!(first.header(Name::Contact), Some(&*ours));
 
         let mut publisher = Publisher::new(&user);
-        let response = publisher.publish(&mut desk, None, &document(&user, "open", "at the desk — здесь"));
+        let response = publisher.publish(
+            &mut desk,
+            None,
+            &document(&user, "open", "at the desk — здесь"),
+        );
         assert_eq!(response.status(), StatusCode::OK);
         let (_, body) = told(&browser.notify(Some(&watch.call_id)));
         assert!(body.contains("at the desk — здесь"), "{body}");
@@ -83,7 +101,10 @@ fn a_browser_registers_publishes_watches_and_is_told() {
         own.tag = response.header(Name::SipETag).map(str::to_owned);
         let (_, report) = server.get(&format!("/presentity/{uri}"));
         assert!(report.contains("in a browser"), "{report}");
-        assert_eq!(own.publish(&mut browser, Some(0), "").status(), StatusCode::OK);
+        assert_eq!(
+            own.publish(&mut browser, Some(0), "").status(),
+            StatusCode::OK
+        );
 
         // Gone, and back over another connection: its subscription has waited.
         drop(browser);
@@ -108,7 +129,11 @@ fn pages_of_the_domains_may_connect_or_those_that_are_named() {
         ("", "http://localhost:8000", true),
         ("", "https://phone.example.com", false),
         ("", "null", false),
-        ("https://phone.example.com", "https://phone.example.com", true),
+        (
+            "https://phone.example.com",
+            "https://phone.example.com",
+            true,
+        ),
         ("https://phone.example.com", "https://example.com", false),
         ("*", "https://anywhere.test", true),
     ] {

@@ -78,6 +78,8 @@ pub(super) async fn read<U: TransactionUser>(core: &Shared<U>, flow: Flow) {
         });
         if taken.spoken {
             spoken = Instant::now();
+            // What is not whole now began after it.
+            half_since = spoken;
         }
         match taken.end {
             None => {}
@@ -94,9 +96,6 @@ pub(super) async fn read<U: TransactionUser>(core: &Shared<U>, flow: Flow) {
             // A connection that is quiet again keeps no buffer.
             buffer = BytesMut::new();
         }
-        if !half || taken.heard {
-            half_since = Instant::now();
-        }
         tokio::task::yield_now().await;
         let until = if half {
             half_since + HALF
@@ -104,7 +103,12 @@ pub(super) async fn read<U: TransactionUser>(core: &Shared<U>, flow: Flow) {
             (Instant::now() + settings.ping).min(spoken + SILENT)
         };
         match fill(core, &flow, &socket, &mut buffer, until).await {
-            Came::Some => pinged = false,
+            Came::Some => {
+                pinged = false;
+                if !half {
+                    half_since = Instant::now();
+                }
+            }
             Came::End => return,
             Came::Nothing if half || pinged || spoken.elapsed() >= SILENT => {
                 tracing::debug!(peer = %flow.peer, "a WebSocket is silent, or does not get on");
@@ -139,7 +143,12 @@ async fn shake_hands<U: TransactionUser>(
             Upgrade::More => {}
             Upgrade::Agreed { length, answer } => {
                 let _ = buffer.split_to(length);
-                say(core, flow, answer.into());
+                Core::turn(core, |core| {
+                    core.wire.queue_bytes(flow.number, answer.into());
+                    if let Some(stream) = core.wire.streams.get_mut(&flow.number) {
+                        stream.framed = true;
+                    }
+                });
                 return true;
             }
             Upgrade::Refused(answer) => {
@@ -188,8 +197,6 @@ async fn fill<U: TransactionUser>(
 /// What a turn of reading brought.
 #[derive(Default)]
 struct Taken {
-    /// Anything whole.
-    heard: bool,
     /// A SIP message or a keep-alive.
     spoken: bool,
     /// The end, and whose word it was.
@@ -221,11 +228,10 @@ fn take<U: TransactionUser>(
         match heard {
             Ok(None) => return taken,
             Ok(Some(Heard::Message(message))) => {
-                taken.heard = true;
                 taken.spoken = true;
                 arrive(core, message, flow);
             }
-            Ok(Some(Heard::Control)) => taken.heard = true,
+            Ok(Some(Heard::Control)) => {}
             Ok(Some(Heard::Close)) => {
                 taken.end = Some(End::Theirs);
                 return taken;

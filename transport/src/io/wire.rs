@@ -86,6 +86,8 @@ pub(super) struct Stream {
     pub(super) closing: bool,
     /// Whether its peer waits for an answer to its keep-alives.
     pub(super) pongs: bool,
+    /// Whether it has become a WebSocket, whose messages go into frames.
+    pub(super) framed: bool,
 }
 
 /// What a turn may send. Writes are gathered and leave at the turn's end.
@@ -338,7 +340,7 @@ impl Wire {
         let Some(stream) = self.streams.get(&flow.number) else {
             return;
         };
-        if stream.flow.transport.is_websocket() && !stream.closing {
+        if stream.framed && !stream.closing {
             self.queue_bytes(flow.number, frames::goodbye());
         }
         self.finish_stream(flow.number);
@@ -375,7 +377,7 @@ impl Wire {
     //= RFC 6455 7.4.1
     //# 1001 says that a server goes away
     pub(super) fn say_goodbye(&mut self) {
-        let of = |stream: &Stream| stream.flow.transport.is_websocket().then_some(stream.flow);
+        let of = |stream: &Stream| stream.framed.then_some(stream.flow);
         let flows: Vec<Flow> = self.streams.values().filter_map(of).collect();
         for flow in &flows {
             self.close(flow);
@@ -434,7 +436,7 @@ impl Wire {
             }
         };
         let stream = &self.streams[&number];
-        let message = if stream.flow.transport.is_websocket() {
+        let message = if stream.framed {
             frames::message(message)
         } else {
             message
@@ -495,6 +497,7 @@ impl Wire {
             bell: Rc::default(),
             closing: false,
             pongs: false,
+            framed: false,
         };
         self.streams.insert(flow.number, stream);
         self.counters
