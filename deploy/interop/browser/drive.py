@@ -138,6 +138,10 @@ def main():
     try:
         if page_host != "127.0.0.1":
             expect("failed")
+            metrics = urllib.request.urlopen(f"http://127.0.0.1:{admin}/metrics").read().decode()
+            refused = sum(int(count) for count in re.findall(r"handshakes_failed\S* (\d+)", metrics))
+            if refused != 1:
+                raise SystemExit(f"{refused} handshakes were refused, and one page asked")
             return
         expect("connected")
         expect("registered")

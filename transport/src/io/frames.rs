@@ -205,6 +205,7 @@ pub(super) fn goodbye() -> Bytes {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
     use tungstenite::protocol::frame::coding::Control;
 
     use super::*;
@@ -356,5 +357,24 @@ mod tests {
         assert_eq!(&message(Bytes::from_static(b"\xff"))[..], b"\x82\x01\xff");
         assert_eq!(&ping()[..], b"\x89\x00");
         assert_eq!(&goodbye()[..], b"\x88\x02\x03\xe9");
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn whatever_comes_is_heard_alike_in_any_pieces(
+            sent in prop::collection::vec((0u8..16, any::<bool>(), prop::collection::vec(any::<u8>(), 0..200)), 1..6),
+            noise in prop::collection::vec(any::<u8>(), 0..20),
+            cut in any::<prop::sample::Index>(),
+        ) {
+            let mut bytes = Vec::new();
+            for (opcode, is_final, payload) in sent {
+                bytes.extend(client(OpCode::from(opcode), is_final, &payload));
+            }
+            bytes.extend(noise);
+            let cut = cut.index(bytes.len());
+            prop_assert_eq!(hear(&[&bytes]), hear(&[&bytes[..cut], &bytes[cut..]]));
+        }
     }
 }

@@ -63,8 +63,6 @@ pub(super) async fn read<U: TransactionUser>(core: &Shared<U>, flow: Flow) {
     };
     let mut buffer = BytesMut::new();
     if !shake_hands(core, &flow, &socket, &settings, &mut buffer).await {
-        let failed = &core.borrow().wire.counters.handshakes_failed;
-        failed.fetch_add(1, Relaxed);
         return;
     }
     let mut frames = Frames::default();
@@ -137,7 +135,10 @@ async fn shake_hands<U: TransactionUser>(
     loop {
         match fill(core, flow, socket, buffer, until).await {
             Came::Some => {}
-            Came::Nothing | Came::End => return false,
+            Came::Nothing | Came::End => {
+                count_failed(core);
+                return false;
+            }
         }
         match upgrade::look(buffer, &settings.origins) {
             Upgrade::More => {}
@@ -153,12 +154,18 @@ async fn shake_hands<U: TransactionUser>(
             }
             Upgrade::Refused(answer) => {
                 tracing::debug!(peer = %flow.peer, answer = answer.lines().next(), "no WebSocket");
+                count_failed(core);
                 say(core, flow, answer.into());
                 farewell(core, flow, socket).await;
                 return false;
             }
         }
     }
+}
+
+fn count_failed<U: TransactionUser>(core: &Shared<U>) {
+    let failed = &core.borrow().wire.counters.handshakes_failed;
+    failed.fetch_add(1, Relaxed);
 }
 
 /// Waits until `until` for bytes, and reads what is there.
