@@ -197,7 +197,7 @@ fn any_node_takes_any_request_and_tells_watchers_of_any_node() {
     let pool = Pool::start(3, 4);
     // One of them is a browser, which can be told over its own connection only.
     let browser = Phone::ws(pool.node(2).ws.expect("a listener for browsers"));
-    let mut watchers = vec![
+    let mut watchers = [
         Phone::udp(pool.node(0).udp),
         Phone::udp(pool.node(1).udp),
         browser,
