@@ -7,6 +7,7 @@ pub mod directory;
 mod enhanced;
 mod profile;
 mod standard;
+mod websocket;
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -16,6 +17,7 @@ use std::str::FromStr;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde::Deserialize;
 use serde::de::{self, Deserializer};
+use transport::io::websocket::WebSockets;
 
 pub use enhanced::{Enhanced, Number};
 pub use profile::{Blustar, BlustarAuth, Dialect, ProfileSettings, version};
@@ -371,8 +373,15 @@ pub struct Flags {
     #[arg(long, value_name = "NAME")]
     domain: Vec<String>,
     /// Listen for SIP here; may be repeated [default: udp and tcp on 127.0.0.1:5060]
-    #[arg(long, value_name = "udp:IP:PORT|tcp:IP:PORT|tls:IP:PORT")]
+    #[arg(
+        long,
+        value_name = "udp:IP:PORT|tcp:IP:PORT|tls:IP:PORT|ws:IP:PORT|wss:IP:PORT"
+    )]
     listen: Vec<String>,
+    /// Pages of this origin may connect to ws and wss, such as `https://phone.example.com`, or `*` for all; may be
+    /// repeated [default: pages of the domains]
+    #[arg(long, value_name = "ORIGIN")]
+    ws_origin: Vec<String>,
     /// The certificate chain that TLS listeners show, PEM; read again on SIGHUP
     #[arg(long, value_name = "FILE")]
     tls_cert: Option<PathBuf>,
@@ -643,6 +652,25 @@ pub enum Protocol {
     Tcp,
     /// Streams under TLS.
     Tls,
+    /// WebSockets, for browsers.
+    Ws,
+    /// WebSockets under TLS.
+    Wss,
+}
+
+impl Protocol {
+    /// All, as they are written.
+    const NAMES: [(&str, Protocol); 5] = [
+        ("udp", Protocol::Udp),
+        ("tcp", Protocol::Tcp),
+        ("tls", Protocol::Tls),
+        ("ws", Protocol::Ws),
+        ("wss", Protocol::Wss),
+    ];
+
+    fn needs_certificate(self) -> bool {
+        matches!(self, Protocol::Tls | Protocol::Wss)
+    }
 }
 
 /// A SIP listener: `udp:127.0.0.1:5060`, `tcp:[::1]:5060`.
@@ -660,18 +688,13 @@ impl FromStr for Listener {
     fn from_str(text: &str) -> Result<Listener, String> {
         let expected = || {
             format!(
-                "{text:?} is no listener; expected udp:IP:PORT, tcp:IP:PORT or tls:IP:PORT, such as udp:127.0.0.1:5060"
+                "{text:?} is no listener; expected udp:IP:PORT, tcp:IP:PORT, tls:IP:PORT, ws:IP:PORT or wss:IP:PORT, such as udp:127.0.0.1:5060"
             )
         };
         let (protocol, address) = text.split_once(':').ok_or_else(expected)?;
-        let protocol = match protocol {
-            "udp" => Protocol::Udp,
-            "tcp" => Protocol::Tcp,
-            "tls" => Protocol::Tls,
-            _ => return Err(expected()),
-        };
+        let known = Protocol::NAMES.iter().find(|(name, _)| *name == protocol);
         Ok(Listener {
-            protocol,
+            protocol: known.ok_or_else(expected)?.1,
             address: address.parse().map_err(|_| expected())?,
         })
     }
@@ -679,11 +702,8 @@ impl FromStr for Listener {
 
 impl fmt::Display for Listener {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let protocol = match self.protocol {
-            Protocol::Udp => "udp",
-            Protocol::Tcp => "tcp",
-            Protocol::Tls => "tls",
-        };
+        let named = |of: &&(&str, Protocol)| of.1 == self.protocol;
+        let protocol = Protocol::NAMES.iter().find(named).map_or("", |of| of.0);
         write!(f, "{protocol}:{}", self.address)
     }
 }
@@ -733,6 +753,7 @@ struct File {
     contact_store: ContactStoreSection,
     profile: Vec<profile::ProfileSection>,
     blustar: profile::BlustarSection,
+    websocket: websocket::Section,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -872,6 +893,8 @@ pub struct Config {
     pub listen: Vec<Listener>,
     /// The certificate chain and the key of TLS listeners.
     pub tls: Option<(PathBuf, PathBuf)>,
+    /// Whose pages may connect to WebSocket listeners, and how soon a silent browser is missed.
+    pub websockets: WebSockets,
     /// The admin listener.
     pub admin: SocketAddr,
     /// Who is a user, and where that is written.
@@ -1060,6 +1083,20 @@ fn merge(file: File, flags: &Flags) -> Result<Config, ConfigError> {
         if listener.address.port() != 0 && listen[..place].contains(listener) {
             return unsound(format!("{listener} is named twice"));
         }
+        // The kernel would deal out connections to both of them.
+        let clash = |other: &&Listener| {
+            other.address == listener.address
+                && other.protocol != Protocol::Udp
+                && listener.protocol != Protocol::Udp
+        };
+        if let (Some(other), true) = (
+            listen[..place].iter().find(clash),
+            listener.address.port() != 0,
+        ) {
+            return unsound(format!(
+                "{other} and {listener} cannot share a port; give one of them another"
+            ));
+        }
     }
     let certificate = flags.tls_cert.clone().or(file.tls.certificate);
     let key = flags.tls_key.clone().or(file.tls.key);
@@ -1074,7 +1111,7 @@ fn merge(file: File, flags: &Flags) -> Result<Config, ConfigError> {
     };
     if let Some(wanting) = listen
         .iter()
-        .find(|one| one.protocol == Protocol::Tls && tls.is_none())
+        .find(|one| one.protocol.needs_certificate() && tls.is_none())
     {
         return unsound(format!(
             "{wanting} needs a certificate; give --tls-cert FILE and --tls-key FILE, or certificate and key in [tls]"
@@ -1103,7 +1140,7 @@ fn merge(file: File, flags: &Flags) -> Result<Config, ConfigError> {
             "--auth {auth} needs --users FILE (or users in [auth]); lamplight user add --help says how to make it"
         ));
     }
-    let streams = |listener: &Listener| listener.protocol != Protocol::Udp;
+    let streams = |listener: &Listener| matches!(listener.protocol, Protocol::Tcp | Protocol::Tls);
     if auth.schemes() == [Scheme::Ntlm] && !listen.iter().any(streams) {
         return unsound(
             "ntlm signs what streams carry, and there is no tcp or tls listener; add one, or digest to --auth".to_owned(),
@@ -1197,6 +1234,8 @@ fn merge(file: File, flags: &Flags) -> Result<Config, ConfigError> {
         shards,
         foreign: file.foreign,
         tls,
+        websockets: websocket::check(file.websocket, &flags.ws_origin, &domains)
+            .map_err(ConfigError::Unsound)?,
         admin: flags
             .admin
             .or(file.listen.admin)
@@ -1398,7 +1437,7 @@ mod tests {
             (
                 "[listen]\nsip = ['sctp:127.0.0.1:1']",
                 &[],
-                "expected udp:IP:PORT, tcp:IP:PORT or tls:IP:PORT",
+                "expected udp:IP:PORT, tcp:IP:PORT, tls:IP:PORT, ws:IP:PORT or wss:IP:PORT",
             ),
             ("[listen]\nsip = []", &[], "no SIP listener"),
             (
@@ -1406,6 +1445,18 @@ mod tests {
                 &["--listen", "tls:127.0.0.1:5061"],
                 "needs a certificate",
             ),
+            (
+                "",
+                &["--listen", "wss:127.0.0.1:5443"],
+                "wss:127.0.0.1:5443 needs a certificate",
+            ),
+            (
+                "[listen]\nsip = ['udp:[::1]:5060', 'tcp:[::1]:5060', 'ws:[::1]:5060']",
+                &[],
+                "tcp:[::1]:5060 and ws:[::1]:5060 cannot share a port",
+            ),
+            ("", &["--ws-origin", "phone"], "\"phone\" is no origin"),
+            ("\n[websocket]\norigin = ['*']", &[], "line 3"),
             ("[tls]\ncertificate = 'a.pem'", &[], "needs its key"),
             ("[limits]\nin_flight = 1", &[], "expected 64 to 1000000"),
             ("[limits]\nlog_segment_bytes = 1", &[], "expected 8388608"),

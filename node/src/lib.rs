@@ -947,6 +947,8 @@ fn start_workers(
                 config::Protocol::Udp => Transport::Udp,
                 config::Protocol::Tcp => Transport::Tcp,
                 config::Protocol::Tls => Transport::Tls,
+                config::Protocol::Ws => Transport::Ws,
+                config::Protocol::Wss => Transport::Wss,
             },
             address: listener.address,
         })
@@ -959,7 +961,7 @@ fn start_workers(
         };
         match wanted.transport {
             Transport::Udp => drop(std::net::UdpSocket::bind(wanted.address).map_err(refused)?),
-            Transport::Tcp | Transport::Tls => {
+            Transport::Tcp | Transport::Tls | Transport::Ws | Transport::Wss => {
                 drop(std::net::TcpListener::bind(wanted.address).map_err(refused)?)
             }
         }
@@ -968,13 +970,15 @@ fn start_workers(
     let mut posts = Vec::new();
     for number in 0..worker_count() {
         let user = Arc::clone(shared);
-        let (worker, mailbox) = Worker::start(number, &listen, tls.clone(), move |_| {
-            Endpoint::new(user, number)
-        })
-        .map_err(|(wanted, why)| StartError::Listen {
-            what: describe(&wanted),
-            why,
-        })?;
+        let websockets = config.websockets.clone();
+        let (worker, mailbox) =
+            Worker::start(number, &listen, tls.clone(), websockets, move |_| {
+                Endpoint::new(user, number)
+            })
+            .map_err(|(wanted, why)| StartError::Listen {
+                what: describe(&wanted),
+                why,
+            })?;
         // The others join the ports that the system chose for the first.
         listen = worker.addresses().to_vec();
         workers.push(worker);

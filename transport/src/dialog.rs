@@ -143,7 +143,13 @@ impl<'a> Target<'a> {
         let theirs = NameAddr::parse(theirs).map_err(|_| NO_CONTACT)?;
         let uri = Uri::parse(theirs.uri).map_err(|_| NO_CONTACT)?;
         let peer = match host_port(&uri) {
-            Some(named) if named.ip() == flow.peer.ip() && !speaks_for_itself(request) => named,
+            Some(named)
+                if named.ip() == flow.peer.ip()
+                    && !speaks_for_itself(request)
+                    && !flow.transport.is_websocket() =>
+            {
+                named
+            }
             _ => flow.peer,
         };
         out.push(VERSION);

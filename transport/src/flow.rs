@@ -12,17 +12,59 @@ pub enum Transport {
     Tcp = 2,
     /// A stream inside TLS.
     Tls = 3,
+    /// A WebSocket.
+    Ws = 4,
+    /// A WebSocket inside TLS.
+    Wss = 5,
 }
 
 impl Transport {
     /// As in a Via header.
+    //= RFC 7118 5.2.1
+    //# WS and WSS in Via
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Transport::Udp => "UDP",
             Transport::Tcp => "TCP",
             Transport::Tls => "TLS",
+            Transport::Ws => "WS",
+            Transport::Wss => "WSS",
         }
+    }
+
+    /// The parameter of a SIP URI that names it, with its semicolon; empty for the one that needs none.
+    //= RFC 7118 5.2.2
+    //# in a URI both are transport=ws
+    #[must_use]
+    pub fn uri_parameter(self) -> &'static str {
+        match self {
+            Transport::Udp => "",
+            Transport::Tcp => ";transport=tcp",
+            Transport::Tls => ";transport=tls",
+            Transport::Ws | Transport::Wss => ";transport=ws",
+        }
+    }
+
+    /// Whether it carries WebSocket frames.
+    #[must_use]
+    pub fn is_websocket(self) -> bool {
+        matches!(self, Transport::Ws | Transport::Wss)
+    }
+
+    /// Whether its listener shows a certificate.
+    #[must_use]
+    pub fn is_secure(self) -> bool {
+        matches!(self, Transport::Tls | Transport::Wss)
+    }
+
+    /// Whether a peer whose flow is gone may be reached anew at its address. Under TLS we do not know whom to
+    /// expect there; a browser listens nowhere. They come back by themselves.
+    //= RFC 7118 5.1
+    //# a client that cannot take connections is reached by the one that it opened
+    #[must_use]
+    pub fn can_be_opened(self) -> bool {
+        matches!(self, Transport::Udp | Transport::Tcp)
     }
 
     /// Whether it delivers in order or not at all, so that nothing is retransmitted.
@@ -78,6 +120,8 @@ impl Flow {
             1 => Transport::Udp,
             2 => Transport::Tcp,
             3 => Transport::Tls,
+            4 => Transport::Ws,
+            5 => Transport::Wss,
             _ => return None,
         };
         let (ip, bytes) = match bytes.split_first()? {
@@ -108,12 +152,35 @@ impl Flow {
 mod tests {
     use super::*;
 
+    //= RFC 7118 5.2.1
+    //= type=test
+    //= RFC 7118 5.2.2
+    //= type=test
+    //= RFC 7118 5.1
+    //= type=test
+    #[test]
+    fn each_transport_has_its_names() {
+        for (transport, via, parameter, opened) in [
+            (Transport::Udp, "UDP", "", true),
+            (Transport::Tcp, "TCP", ";transport=tcp", true),
+            (Transport::Tls, "TLS", ";transport=tls", false),
+            (Transport::Ws, "WS", ";transport=ws", false),
+            (Transport::Wss, "WSS", ";transport=ws", false),
+        ] {
+            assert_eq!(transport.as_str(), via);
+            assert_eq!(transport.uri_parameter(), parameter);
+            assert_eq!(transport.can_be_opened(), opened);
+        }
+    }
+
     #[test]
     fn a_flow_is_read_as_it_was_written() {
         for (transport, peer) in [
             (Transport::Udp, "192.0.2.1:5060"),
             (Transport::Tcp, "[2001:db8::1]:5061"),
             (Transport::Tls, "127.0.0.1:1"),
+            (Transport::Ws, "127.0.0.1:2"),
+            (Transport::Wss, "[::1]:3"),
         ] {
             let flow = Flow {
                 worker: 3,

@@ -301,9 +301,9 @@ impl Endpoint {
         wire: &mut Wire,
     ) -> (Option<Opaque>, Result<(), Answer>) {
         let Incoming { request, flow, .. } = incoming;
-        let (reliable, now_ms) = (flow.transport.is_reliable(), wire.wall_ms());
+        let (transport, now_ms) = (flow.transport, wire.wall_ms());
         let identity = &self.shared.identity;
-        let verdict = identity.check(request, reliable, &mut self.chance, now_ms);
+        let verdict = identity.check(request, transport, &mut self.chance, now_ms);
         let mut association = None;
         let mut handshake = false;
         let identified = match verdict {
@@ -1125,8 +1125,8 @@ impl Endpoint {
             && !self.shared.identity.is_open();
         let answer = if asks_anew {
             // Contradiction C-66: where a challenge can be answered, the endpoint is told to begin anew.
-            let (reliable, now_ms) = (flow.transport.is_reliable(), wire.wall_ms());
-            let challenges = self.shared.identity.challenges(reliable, now_ms, false);
+            let (transport, now_ms) = (flow.transport, wire.wall_ms());
+            let challenges = self.shared.identity.challenges(transport, now_ms, false);
             let answer = dialect::unauthorized(challenges);
             self.challenge_once(request, &flow, answer, wire)
         } else {
@@ -1690,11 +1690,7 @@ impl Contacts {
             if self.known.len() >= 64 {
                 self.known.clear();
             }
-            let text = match transport {
-                Transport::Udp => format!("sip:{local}"),
-                Transport::Tcp => format!("sip:{local};transport=tcp"),
-                Transport::Tls => format!("sip:{local};transport=tls"),
-            };
+            let text = format!("sip:{local}{}", transport.uri_parameter());
             self.known.push((local, transport, text));
             self.known.len() - 1
         });

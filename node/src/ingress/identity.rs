@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use bytes::Bytes;
+use transport::flow::Transport;
 use transport::sip::header::NameAddr;
 use transport::sip::uri::Uri;
 use transport::sip::{Name, Request};
@@ -135,7 +136,7 @@ impl Identity {
     pub fn check(
         &self,
         request: &Request,
-        reliable: bool,
+        transport: Transport,
         chance: &mut Chance,
         now_ms: u64,
     ) -> Verdict {
@@ -147,7 +148,7 @@ impl Identity {
             let own = request.headers(Name::Authorization);
             own.chain(request.headers(Name::ProxyAuthorization))
         };
-        if let (Some(signing), true) = (&self.signing, reliable)
+        if let (Some(signing), true) = (&self.signing, signs(transport))
             && let Some(credentials) = lines().find_map(Credentials::parse)
         {
             let secrets = self.secrets();
@@ -159,7 +160,7 @@ impl Identity {
                 Ok(Step::Challenge(challenge)) => Verdict::Handshake(challenge),
                 Err(refusal) => {
                     tracing::debug!(%refusal, "NTLM");
-                    Verdict::Unproven(self.challenges(reliable, now_ms, false))
+                    Verdict::Unproven(self.challenges(transport, now_ms, false))
                 }
             };
         }
@@ -175,12 +176,14 @@ impl Identity {
                 }
             }
         }
-        Verdict::Unproven(self.challenges(reliable, now_ms, stale))
+        Verdict::Unproven(self.challenges(transport, now_ms, stale))
     }
 
     /// The values of the WWW-Authenticate headers, as the operator prefers them.
+    //= RFC 7118 7
+    //# over WebSocket a client proves who it is by Digest, as over other transports
     #[must_use]
-    pub fn challenges(&self, reliable: bool, now_ms: u64, stale: bool) -> Vec<String> {
+    pub fn challenges(&self, transport: Transport, now_ms: u64, stale: bool) -> Vec<String> {
         let mut challenges = Vec::new();
         for scheme in &self.schemes {
             match (scheme, &self.signing) {
@@ -191,7 +194,7 @@ impl Identity {
                 }
                 //= MS-SIPAE 3.3.5.2
                 //# the scheme signs what streams carry; over datagrams it is not spoken
-                (Scheme::Ntlm, Some(signing)) if reliable => {
+                (Scheme::Ntlm, Some(signing)) if signs(transport) => {
                     challenges.push(signing.offer().to_owned());
                 }
                 (Scheme::Ntlm, _) => {}
@@ -263,6 +266,12 @@ fn may_speak(secrets: &Secrets, login: &Login, address: &str) -> Option<NtHash> 
     own.then(|| nt_hash(secrets, address)).flatten()
 }
 
+/// Whether NTLM is spoken: by the programs of an office, over streams. The libraries of browser softphones (JsSIP 3.13,
+/// SIP.js 0.21) look at the last challenge only and know Digest with MD5 only, which stands there without NTLM.
+fn signs(transport: Transport) -> bool {
+    transport.is_reliable() && !transport.is_websocket()
+}
+
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
@@ -308,7 +317,7 @@ mod tests {
 
     #[test]
     fn open_asks_nobody() {
-        let verdict = Identity::open().check(&request(""), true, &mut Chance::new(), 0);
+        let verdict = Identity::open().check(&request(""), Transport::Tcp, &mut Chance::new(), 0);
         assert_eq!(verdict, Verdict::Open);
     }
 
@@ -317,22 +326,40 @@ mod tests {
     #[test]
     fn all_schemes_are_offered_as_the_operator_prefers_them() {
         let (d, n) = ("Digest", "NTLM");
-        for (schemes, reliable, expected) in [
-            (&[DIGEST][..], true, &[d, d, d][..]),
-            (&[NTLM], true, &[n]),
-            (&[NTLM, DIGEST], true, &[n, d, d, d]),
-            (&[DIGEST, NTLM], true, &[d, d, d, n]),
-            (&[NTLM, DIGEST], false, &[d, d, d]),
-            (&[NTLM], false, &[]),
+        for (schemes, transport, expected) in [
+            (&[DIGEST][..], Transport::Tcp, &[d, d, d][..]),
+            (&[NTLM], Transport::Tcp, &[n]),
+            (&[NTLM, DIGEST], Transport::Tls, &[n, d, d, d]),
+            (&[DIGEST, NTLM], Transport::Tcp, &[d, d, d, n]),
+            (&[NTLM, DIGEST], Transport::Udp, &[d, d, d]),
+            (&[NTLM, DIGEST], Transport::Wss, &[d, d, d]),
+            (&[NTLM], Transport::Udp, &[]),
+            (&[NTLM], Transport::Ws, &[]),
         ] {
             let (_folder, identity) = identity(schemes);
             for lines in [
                 "",
                 "Authorization: NTLM qop=\"auth\", realm=\"another\"\r\n",
             ] {
-                let verdict = identity.check(&request(lines), reliable, &mut Chance::new(), 0);
-                assert_eq!(schemes_of(&verdict), expected, "{schemes:?} {reliable}");
+                let verdict = identity.check(&request(lines), transport, &mut Chance::new(), 0);
+                assert_eq!(schemes_of(&verdict), expected, "{schemes:?} {transport:?}");
             }
+        }
+    }
+
+    //= RFC 7118 7
+    //= type=test
+    #[test]
+    fn a_browser_is_offered_last_what_it_can_answer() {
+        let (_folder, identity) = identity(&[DIGEST, NTLM]);
+        for transport in [Transport::Ws, Transport::Wss] {
+            let challenges = identity.challenges(transport, 0, false);
+            let last = challenges.last().expect("some");
+            assert!(
+                last.starts_with("Digest ") && last.ends_with("algorithm=MD5"),
+                "{challenges:?}"
+            );
+            assert_eq!(challenges.len(), 3);
         }
     }
 
@@ -344,7 +371,7 @@ mod tests {
                 "{header}: NTLM qop=\"auth\", realm=\"SIP Communications Service\", \
                  targetname=\"sip.example.com\", gssapi-data=\"\"\r\n"
             );
-            let verdict = identity.check(&request(&lines), true, &mut Chance::new(), 0);
+            let verdict = identity.check(&request(&lines), Transport::Tls, &mut Chance::new(), 0);
             assert!(
                 matches!(&verdict, Verdict::Handshake(text) if text.contains("gssapi-data=\"TlRM")),
                 "{verdict:?}"

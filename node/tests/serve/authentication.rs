@@ -511,6 +511,34 @@ fn digest(challenge: &str, method: &str, uri: &str, password: &str, count: u32) 
     )
 }
 
+/// As the libraries of browser softphones do: they look at the last challenge, and know MD5.
+//= RFC 7118 7
+//= type=test
+#[test]
+fn a_browser_signs_in_by_the_last_challenge() {
+    let data = tempfile::tempdir().expect("a folder");
+    let server = server(data.path(), "digest,ntlm", &["--listen", "ws:127.0.0.1:0"]);
+    let mut browser = Phone::ws(server.ws.expect("a listener"));
+    let (uri, alice) = ("sip:contoso.com", format!("sip:alice@{DOMAIN}"));
+    let mut ask = |cseq: u32, lines: &str| {
+        let to = format!("<{alice}>");
+        let head = browser.head("REGISTER", uri, &alice, &to, "browser", cseq);
+        browser.ask(head, lines, "")
+    };
+    let offered = ask(1, "");
+    assert_eq!(offered.status(), StatusCode::UNAUTHORIZED);
+    let challenges = offered.headers(Name::WwwAuthenticate);
+    let last = challenges.last().expect("a challenge");
+    assert!(
+        last.starts_with("Digest ") && last.ends_with("algorithm=MD5"),
+        "{last}"
+    );
+    let wrong = ask(2, &digest(last, "REGISTER", uri, "wander", 1));
+    assert_eq!(wrong.status(), StatusCode::UNAUTHORIZED);
+    let right = ask(3, &digest(last, "REGISTER", uri, "wonder", 2));
+    assert_eq!(right.status(), StatusCode::OK);
+}
+
 //= RFC 8760 2.4
 //= type=test
 #[test]

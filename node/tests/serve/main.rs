@@ -15,6 +15,7 @@ mod presence;
 mod recovery;
 mod server;
 mod sip;
+mod websocket;
 
 /// The office client in `authentication` is the one of the server's own tests, and looks for it here.
 use node::ingress;

@@ -1,14 +1,17 @@
 //! A phone: a socket that speaks SIP by hand and reads what comes back.
 
-use std::io::{Read as _, Write as _};
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream, UdpSocket};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
+use rustls::pki_types::{CertificateDer, ServerName};
 use transport::sip::frame::{Frame, Framer};
 use transport::sip::write::Reply;
 use transport::sip::{Message, Name, Request, Response, StatusCode};
+use tungstenite::protocol::{Role, WebSocket};
 
 use super::server::PATIENCE;
 
@@ -22,7 +25,17 @@ pub fn fresh() -> u32 {
 enum Wire {
     Udp(UdpSocket, SocketAddr),
     Tcp(TcpStream, BytesMut, Framer),
+    /// The name of its transport, its socket, and what runs over it.
+    Web(&'static str, TcpStream, Box<WebSocket<Box<dyn Channel>>>),
 }
+
+/// A TCP socket, or TLS over one.
+trait Channel: Read + Write + Send {}
+
+impl<C: Read + Write + Send> Channel for C {}
+
+/// What a browser says of itself: it listens nowhere, and knows no address of its own.
+pub const NOWHERE: &str = "df7jal23ls0d.invalid";
 
 /// A phone with one socket. Requests that come while it waits for something else are kept; NOTIFYs are
 /// answered 200 unless it is told otherwise.
@@ -57,8 +70,71 @@ impl Phone {
         }
     }
 
+    /// A browser: its connection is a WebSocket, and its host is invalid.
+    pub fn ws(server: SocketAddr) -> Phone {
+        Phone::web(server, None, "").expect("a WebSocket")
+    }
+
+    /// The same under TLS, with a server whose certificate is this.
+    pub fn wss(server: SocketAddr, certificate: &CertificateDer<'static>) -> Phone {
+        Phone::web(server, Some(certificate), "").expect("a WebSocket")
+    }
+
+    /// The same with these lines in its request; the answer where it is not taken.
+    pub fn web(
+        server: SocketAddr,
+        certificate: Option<&CertificateDer<'static>>,
+        lines: &str,
+    ) -> Result<Phone, String> {
+        let socket = TcpStream::connect(server).expect("a connection");
+        socket.set_read_timeout(Some(PATIENCE)).expect("set");
+        let local = socket.local_addr().expect("bound");
+        let below = socket.try_clone().expect("a descriptor");
+        let mut channel: Box<dyn Channel> = match certificate {
+            None => Box::new(below),
+            Some(certificate) => {
+                let mut roots = rustls::RootCertStore::empty();
+                roots.add(certificate.clone()).expect("a root");
+                let provider = Arc::new(rustls::crypto::ring::default_provider());
+                let config = rustls::ClientConfig::builder_with_provider(provider)
+                    .with_safe_default_protocol_versions()
+                    .expect("versions")
+                    .with_root_certificates(roots)
+                    .with_no_client_auth();
+                let name = ServerName::try_from("localhost").expect("a name");
+                let session = rustls::ClientConnection::new(Arc::new(config), name);
+                Box::new(rustls::StreamOwned::new(session.expect("a session"), below))
+            }
+        };
+        write!(
+            channel,
+            "GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n{lines}\
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+             Sec-WebSocket-Protocol: sip\r\n\r\n"
+        )
+        .and_then(|()| channel.flush())
+        .expect("sent");
+        let (mut answer, mut byte) = (String::new(), [0]);
+        while !answer.ends_with("\r\n\r\n") {
+            channel.read_exact(&mut byte).expect("an answer");
+            answer.push(char::from(byte[0]));
+        }
+        if !answer.starts_with("HTTP/1.1 101 ") {
+            return Err(answer);
+        }
+        let name = if certificate.is_some() { "WSS" } else { "WS" };
+        let web = WebSocket::from_raw_socket(channel, Role::Client, None);
+        Ok(Phone {
+            wire: Wire::Web(name, socket, Box::new(web)),
+            local,
+            kept: Vec::new(),
+            answers: StatusCode::OK,
+        })
+    }
+
     fn transport(&self) -> &'static str {
         match self.wire {
+            Wire::Web(name, ..) => name,
             Wire::Udp(..) => "UDP",
             Wire::Tcp(..) => "TCP",
         }
@@ -68,6 +144,10 @@ impl Phone {
         match &mut self.wire {
             Wire::Udp(socket, server) => drop(socket.send_to(bytes, *server).expect("sent")),
             Wire::Tcp(stream, ..) => stream.write_all(bytes).expect("sent"),
+            Wire::Web(_, _, web) => {
+                let text = std::str::from_utf8(bytes).expect("text");
+                web.send(tungstenite::Message::text(text)).expect("sent");
+            }
         }
     }
 
@@ -95,6 +175,17 @@ impl Phone {
                     socket.set_read_timeout(Some(left)).expect("set");
                     let length = socket.recv(&mut buffer).ok()?;
                     Bytes::copy_from_slice(&buffer[..length])
+                }
+                Wire::Web(_, socket, web) => {
+                    socket.set_read_timeout(Some(left)).expect("set");
+                    match web.read() {
+                        Ok(tungstenite::Message::Text(text)) => {
+                            Bytes::copy_from_slice(text.as_bytes())
+                        }
+                        Ok(tungstenite::Message::Binary(_)) => panic!("ours are text"),
+                        Ok(tungstenite::Message::Close(_)) | Err(_) => return None,
+                        Ok(_) => continue,
+                    }
                 }
                 Wire::Tcp(stream, buffer, framer) => match framer.next(buffer).expect("framed") {
                     Some(Frame::Message(message)) => message,
@@ -195,15 +286,17 @@ impl Phone {
         call_id: &str,
         cseq: u32,
     ) -> String {
+        let local = self.local.to_string();
+        let (host, way) = match self.wire {
+            Wire::Web(..) => (NOWHERE, "ws".to_owned()),
+            _ => (local.as_str(), self.transport().to_lowercase()),
+        };
         format!(
-            "{method} {uri} SIP/2.0\r\nVia: SIP/2.0/{} {};rport;branch=z9hG4bKt{}\r\nMax-Forwards: 70\r\n\
+            "{method} {uri} SIP/2.0\r\nVia: SIP/2.0/{} {host};rport;branch=z9hG4bKt{}\r\nMax-Forwards: 70\r\n\
              From: <{from}>;tag=f{call_id}\r\nTo: {to}\r\nCall-ID: {call_id}\r\nCSeq: {cseq} {method}\r\n\
-             Contact: <sip:phone@{};transport={}>\r\n",
+             Contact: <sip:phone@{host};transport={way}>\r\n",
             self.transport(),
-            self.local,
             fresh(),
-            self.local,
-            self.transport().to_lowercase(),
         )
     }
 

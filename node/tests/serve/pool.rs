@@ -51,7 +51,14 @@ impl Pool {
             folder: tempfile::tempdir().expect("a folder"),
             ports: (0..nodes).map(|_| free_ports()).collect(),
             nodes: (0..nodes).map(|_| None).collect(),
-            more: vec!["--shards".to_owned(), shards.to_string()],
+            more: [
+                "--listen",
+                "ws:127.0.0.1:0",
+                "--shards",
+                &shards.to_string(),
+            ]
+            .map(str::to_owned)
+            .into(),
         };
         let file = pool.folder.path().join("node.toml");
         std::fs::write(&file, settings).expect("written");
@@ -222,7 +229,13 @@ impl Reader {
 #[test]
 fn any_node_takes_any_request_and_tells_watchers_of_any_node() {
     let pool = Pool::start(3, 4);
-    let mut watchers: Vec<Phone> = (0..3).map(|node| Phone::udp(pool.node(node).udp)).collect();
+    // One of them is a browser, which can be told over its own connection only.
+    let browser = Phone::ws(pool.node(2).ws.expect("a listener for browsers"));
+    let mut watchers = [
+        Phone::udp(pool.node(0).udp),
+        Phone::udp(pool.node(1).udp),
+        browser,
+    ];
     let mut publishers: Vec<Phone> = (0..3).map(|node| Phone::tcp(pool.node(node).tcp)).collect();
     let mut told = Told::default();
     for user in 0..12 {

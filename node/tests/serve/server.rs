@@ -16,6 +16,9 @@ pub struct Server {
     pub udp: SocketAddr,
     pub tcp: SocketAddr,
     pub tls: Option<SocketAddr>,
+    /// Where it was asked to listen for browsers.
+    pub ws: Option<SocketAddr>,
+    pub wss: Option<SocketAddr>,
     pub admin: SocketAddr,
 }
 
@@ -70,19 +73,22 @@ impl Server {
         // Whatever it says later must not fill the pipe.
         std::thread::spawn(move || std::io::copy(&mut errors, &mut std::io::sink()));
         std::thread::spawn(move || std::io::copy(&mut out, &mut std::io::sink()));
-        let find = |begin: &str| {
-            let from = line.find(begin).expect(begin) + begin.len();
+        let look = |begin: &str| -> Option<SocketAddr> {
+            let from = line.find(begin)? + begin.len();
             let text: String = line[from..]
                 .chars()
                 .take_while(|c| !c.is_whitespace() && *c != ',')
                 .collect();
-            text.parse().expect("an address")
+            Some(text.parse().expect("an address"))
         };
+        let find = |begin: &str| look(begin).expect(begin);
         Ok(Server {
             guard: guard(&child),
             udp: find("udp:"),
             tcp: find("tcp:"),
             tls: line.contains("tls:").then(|| find("tls:")),
+            ws: look("ws:"),
+            wss: look("wss:"),
             admin: find("admin http://"),
             child,
         })

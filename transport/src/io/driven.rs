@@ -10,6 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::mailbox::Mailbox;
+use super::websocket::WebSockets;
 use super::wire::{SendDatagrams, Wire};
 use super::worker::{Core, Counters, Shared, TransactionUser};
 
@@ -36,7 +37,7 @@ impl<U: TransactionUser> Driven<U> {
     #[must_use]
     pub fn new(number: u8, local: SocketAddr, user: U) -> Driven<U> {
         let leaving = Rc::<Leaving>::default();
-        let mut wire = Wire::new(number, Arc::new(Counters::default()));
+        let mut wire = Wire::new(number, Arc::new(Counters::default()), WebSockets::default());
         wire.add_datagrams(Rc::<Leaving>::clone(&leaving), local);
         Driven {
             core: Core::shared(user, wire),

@@ -1,11 +1,14 @@
 //! Sockets: the only part with tokio.
 
 pub mod driven;
+mod frames;
 mod mailbox;
 mod socket;
 mod stream;
 pub mod tls;
 mod udp;
+mod upgrade;
+pub mod websocket;
 mod wire;
 pub mod worker;
 

@@ -13,6 +13,7 @@ use tokio::time::timeout;
 
 use super::socket::Socket;
 use super::tls::Certificates;
+use super::websocket;
 use super::worker::{Core, Shared, TransactionUser};
 use crate::flow::{Flow, Transport};
 use crate::sip::frame::{Frame, FrameError, Framer, MESSAGE_BYTES_MAX};
@@ -24,22 +25,22 @@ const STREAMS_MAX: usize = 65_536;
 const CONNECT: Duration = Duration::from_secs(3);
 
 /// How long a peer that reads nothing is waited for (house D12).
-const STUCK: Duration = Duration::from_secs(10);
+pub(super) const STUCK: Duration = Duration::from_secs(10);
 
 /// How long a message may take to arrive once it has begun: 64·T1.
-const HALF: Duration = Duration::from_secs(32);
+pub(super) const HALF: Duration = Duration::from_secs(32);
 
 /// How long a peer may take to shake hands.
-const HANDSHAKE: Duration = Duration::from_secs(5);
+pub(super) const HANDSHAKE: Duration = Duration::from_secs(5);
 
 /// How long a stream may be silent: the longest refresh of the documents is two hours, and some more.
-const SILENT: Duration = Duration::from_secs(7_500);
+pub(super) const SILENT: Duration = Duration::from_secs(7_500);
 
 /// How long half a keep-alive may wait for its other half.
 const PONG: Duration = Duration::from_millis(500);
 
 /// Bytes read at once.
-const READ_BYTES: usize = 4_096;
+pub(super) const READ_BYTES: usize = 4_096;
 
 /// Opens a listener that other workers may share.
 pub(super) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
@@ -65,11 +66,12 @@ pub(super) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 pub(super) async fn accept<U: TransactionUser>(
     core: Shared<U>,
     listener: tokio::net::TcpListener,
+    transport: Transport,
     tls: Option<Certificates>,
 ) {
     loop {
         match listener.accept().await {
-            Ok((socket, peer)) => adopt(&core, socket, peer, tls.as_ref()),
+            Ok((socket, peer)) => adopt(&core, socket, peer, transport, tls.as_ref()),
             // Out of descriptors, or a peer that was gone already: others may do better in a moment.
             Err(error) => {
                 tracing::debug!(%error, "a connection could not be taken");
@@ -83,6 +85,7 @@ fn adopt<U: TransactionUser>(
     core: &Shared<U>,
     socket: TcpStream,
     peer: SocketAddr,
+    transport: Transport,
     tls: Option<&Certificates>,
 ) {
     let flow = {
@@ -96,11 +99,7 @@ fn adopt<U: TransactionUser>(
         };
         let flow = Flow {
             worker: wire.worker,
-            transport: if tls.is_some() {
-                Transport::Tls
-            } else {
-                Transport::Tcp
-            },
+            transport,
             number: wire.next_stream_number(),
             peer,
         };
@@ -118,12 +117,11 @@ fn adopt<U: TransactionUser>(
     live(core, flow);
 }
 
-/// Opens a stream for what waits in its queue. Not one under TLS: whom to expect there only the peer
-/// knows, and it comes back by itself.
+/// Opens a stream for what waits in its queue, where its transport allows it.
 pub(super) fn open<U: TransactionUser>(core: &Shared<U>, flow: Flow) {
     let core = Rc::clone(core);
     tokio::task::spawn_local(async move {
-        if flow.transport == Transport::Tls {
+        if !flow.transport.can_be_opened() {
             return remove(&core, flow);
         }
         match timeout(CONNECT, TcpStream::connect(flow.peer)).await {
@@ -179,7 +177,8 @@ fn live<U: TransactionUser>(core: &Shared<U>, flow: Flow) {
             }
         };
         tokio::select! {
-            () = read(&core, flow) => {}
+            () = websocket::read(&core, flow), if flow.transport.is_websocket() => {}
+            () = read(&core, flow), if !flow.transport.is_websocket() => {}
             () = written => {}
         }
         remove(&core, flow);
@@ -286,7 +285,7 @@ fn count_handshake<U: TransactionUser>(core: &Shared<U>, socket: &Socket) {
 }
 
 /// Wakes a stream's writer.
-fn ring<U: TransactionUser>(core: &Shared<U>, flow: &Flow) {
+pub(super) fn ring<U: TransactionUser>(core: &Shared<U>, flow: &Flow) {
     if let Some(stream) = core.borrow().wire.streams.get(&flow.number) {
         stream.bell.notify_one();
     }

@@ -10,8 +10,10 @@ use std::sync::atomic::Ordering::Relaxed;
 use bytes::Bytes;
 use tokio::sync::Notify;
 
+use super::frames;
 use super::socket::Socket;
 use super::udp;
+use super::websocket::WebSockets;
 use super::worker::{Counters, Ended};
 use crate::flow::{Flow, Transport};
 use crate::transaction::Millis;
@@ -99,6 +101,8 @@ pub(super) struct Stream {
     pub(super) closing: bool,
     /// Whether its peer waits for an answer to its keep-alives.
     pub(super) pongs: bool,
+    /// Whether it has become a WebSocket, whose messages go into frames.
+    pub(super) framed: bool,
 }
 
 /// What a turn may send. Writes are gathered and leave at the turn's end.
@@ -125,11 +129,12 @@ pub struct Wire {
     vias: Vec<(Transport, SocketAddr, String)>,
     addresses: HashMap<IpAddr, IpAddr>,
     /// The listeners of streams, for a Contact while a stream is not open.
-    pub(super) stream_local: Option<SocketAddr>,
+    pub(super) stream_locals: Vec<(Transport, SocketAddr)>,
+    pub(super) websockets: Rc<WebSockets>,
 }
 
 impl Wire {
-    pub(super) fn new(worker: u8, counters: Arc<Counters>) -> Wire {
+    pub(super) fn new(worker: u8, counters: Arc<Counters>, websockets: WebSockets) -> Wire {
         // Numbers of streams begin where no earlier process of this machine can have come.
         let since_1970 = std::time::SystemTime::now()
             .duration_since(std::time::UNIX_EPOCH)
@@ -153,7 +158,8 @@ impl Wire {
             stream_numbers: since_1970.as_nanos() as u64,
             vias: Vec::new(),
             addresses: HashMap::new(),
-            stream_local: None,
+            stream_locals: Vec::new(),
+            websockets: Rc::new(websockets),
         }
     }
 
@@ -288,7 +294,7 @@ impl Wire {
         let bound = if flow.transport.is_reliable() {
             match self.streams.get(&flow.number) {
                 Some(stream) => return stream.local,
-                None => self.stream_local.unwrap_or(flow.peer),
+                None => self.listener_of(flow),
             }
         } else {
             match usize::try_from(flow.number)
@@ -307,6 +313,15 @@ impl Wire {
         } else {
             bound
         }
+    }
+
+    /// The listener that a closed stream came by, or would have.
+    fn listener_of(&self, flow: &Flow) -> SocketAddr {
+        let same = |of: &&(Transport, SocketAddr)| of.0 == flow.transport;
+        let found = self.stream_locals.iter().find(same);
+        found
+            .or(self.stream_locals.first())
+            .map_or(flow.peer, |(_, address)| *address)
     }
 
     /// Which of our addresses the kernel uses towards a peer; asked once per peer.
@@ -337,10 +352,52 @@ impl Wire {
 
     /// Closes a stream after what is queued for it has left.
     pub fn close(&mut self, flow: &Flow) {
-        if let Some(stream) = self.streams.get_mut(&flow.number) {
+        let Some(stream) = self.streams.get(&flow.number) else {
+            return;
+        };
+        if stream.framed && !stream.closing {
+            self.queue_bytes(flow.number, frames::goodbye());
+        }
+        self.finish_stream(flow.number);
+    }
+
+    /// Ends a stream whose last words are in its queue.
+    pub(super) fn finish_stream(&mut self, number: u64) {
+        if let Some(stream) = self.streams.get_mut(&number) {
             stream.closing = true;
             stream.bell.notify_one();
         }
+    }
+
+    /// Queues bytes for an open stream as they are: a handshake, a control frame.
+    pub(super) fn queue_bytes(&mut self, number: u64, bytes: Bytes) {
+        let Some(stream) = self.streams.get(&number) else {
+            return;
+        };
+        let mut outbound = stream.outbound.borrow_mut();
+        if outbound.bytes + bytes.len() > STREAM_BYTES_MAX {
+            self.counters.dropped_full.fetch_add(1, Relaxed);
+            return;
+        }
+        outbound.bytes += bytes.len();
+        outbound.queue.push_back(Outgoing {
+            message: bytes,
+            replaceable: None,
+        });
+        drop(outbound);
+        self.touched.push(number);
+    }
+
+    /// Tells the clients of WebSockets that the server goes; they begin anew at once instead of missing it.
+    //= RFC 6455 7.4.1
+    //# 1001 says that a server goes away
+    pub(super) fn say_goodbye(&mut self) {
+        let of = |stream: &Stream| stream.framed.then_some(stream.flow);
+        let flows: Vec<Flow> = self.streams.values().filter_map(of).collect();
+        for flow in &flows {
+            self.close(flow);
+        }
+        self.flush();
     }
 
     fn queue_datagram(&mut self, flow: &Flow, message: Bytes) {
@@ -371,6 +428,7 @@ impl Wire {
     ) {
         let known = match self.streams.get(&flow.number) {
             Some(_) => Some(flow.number),
+            None if flow.transport.is_websocket() => None,
             None => self.by_peer.get(&flow.peer).copied(),
         };
         let number = match known {
@@ -382,7 +440,7 @@ impl Wire {
                     worker: self.worker,
                     ..*flow
                 };
-                let local = self.stream_local.unwrap_or(flow.peer);
+                let local = self.listener_of(&flow);
                 self.add_stream(None, flow, local);
                 self.opening.push(flow);
                 number
@@ -393,6 +451,11 @@ impl Wire {
             }
         };
         let stream = &self.streams[&number];
+        let message = if stream.framed {
+            frames::message(message)
+        } else {
+            message
+        };
         let mut outbound = stream.outbound.borrow_mut();
         let unsent = usize::from(outbound.written > 0);
         let older = replaceable.and_then(|(key, _)| {
@@ -437,7 +500,10 @@ impl Wire {
     }
 
     pub(super) fn add_stream(&mut self, socket: Option<Rc<Socket>>, flow: Flow, local: SocketAddr) {
-        self.by_peer.insert(flow.peer, flow.number);
+        // Whoever cannot be opened is reached by its own flow only; another one from its address is somebody else.
+        if !flow.transport.is_websocket() {
+            self.by_peer.insert(flow.peer, flow.number);
+        }
         let stream = Stream {
             socket,
             flow,
@@ -446,6 +512,7 @@ impl Wire {
             bell: Rc::default(),
             closing: false,
             pongs: false,
+            framed: false,
         };
         self.streams.insert(flow.number, stream);
         self.counters

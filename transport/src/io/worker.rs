@@ -25,6 +25,7 @@ use super::mailbox::Mailbox;
 use super::stream;
 use super::tls::Certificates;
 use super::udp::{self, Arena};
+use super::websocket::WebSockets;
 pub use super::wire::{Complete, Context, Wire};
 use crate::flow::{Flow, Transport};
 use crate::sip::write::Reply;
@@ -136,7 +137,7 @@ counters! {
     send_failures "Messages that the kernel or a closed stream refused.",
     dropped_full "Messages dropped because a queue was full.",
     streams_closed_slow "Streams closed because the peer did not read.",
-    handshakes_failed "TLS handshakes that failed or took too long.",
+    handshakes_failed "TLS and WebSocket handshakes that failed, were refused or took too long.",
     streams_refused "Streams refused because there were too many.",
     streams "Streams open now.",
     server_transactions "Server transactions remembered now.",
@@ -451,7 +452,8 @@ pub struct Worker {
 
 impl Worker {
     /// Binds the listeners (with SO_REUSEPORT, so that several workers share them) and starts the
-    /// thread. `make` builds the user on that thread; `tls` is what TLS listeners show.
+    /// thread. `make` builds the user on that thread; `tls` is what TLS listeners show, `websockets` what was
+    /// decided about those of WebSockets.
     ///
     /// # Errors
     /// When an address cannot be bound, or a TLS listener has nothing to show, with the listener it was.
@@ -459,6 +461,7 @@ impl Worker {
         number: u8,
         listen: &[Listen],
         tls: Option<Certificates>,
+        websockets: WebSockets,
         make: impl FnOnce(Mailbox<U::Mail>) -> U + Send + 'static,
     ) -> Started<U::Mail> {
         let mut sockets = Vec::new();
@@ -473,17 +476,18 @@ impl Worker {
                     sockets.push(socket);
                     address
                 }
-                Transport::Tcp | Transport::Tls => {
+                Transport::Tcp | Transport::Tls | Transport::Ws | Transport::Wss => {
                     let listener = stream::bind(wanted.address).map_err(failed)?;
                     let address = listener.local_addr().map_err(failed)?;
-                    let shown = match wanted.transport {
-                        Transport::Tls => Some(tls.clone().ok_or_else(|| {
+                    let shown = if wanted.transport.is_secure() {
+                        Some(tls.clone().ok_or_else(|| {
                             let why = "a TLS listener without a certificate";
                             failed(io::Error::new(io::ErrorKind::InvalidInput, why))
-                        })?),
-                        _ => None,
+                        })?)
+                    } else {
+                        None
                     };
-                    listeners.push((listener, shown));
+                    listeners.push((listener, wanted.transport, shown));
                     address
                 }
             };
@@ -500,7 +504,7 @@ impl Worker {
                     .enable_time()
                     .build()
                     .expect("the kernel gives a worker its event queue");
-                let wire = Wire::new(number, counters);
+                let wire = Wire::new(number, counters, websockets);
                 let user = make(mailbox.clone());
                 let tasks = LocalSet::new();
                 tasks.block_on(
@@ -554,7 +558,7 @@ async fn run<U: TransactionUser>(
     mut wire: Wire,
     mailbox: Mailbox<U::Mail>,
     sockets: Vec<UdpSocket>,
-    listeners: Vec<(TcpListener, Option<Certificates>)>,
+    listeners: Vec<(TcpListener, Transport, Option<Certificates>)>,
     stopped: oneshot::Receiver<Duration>,
 ) {
     let mut datagrams = Vec::new();
@@ -566,9 +570,10 @@ async fn run<U: TransactionUser>(
         wire.add_datagrams(Rc::<tokio::net::UdpSocket>::clone(&socket), local);
         datagrams.push(socket);
     }
-    wire.stream_local = listeners
-        .first()
-        .and_then(|(listener, _)| listener.local_addr().ok());
+    wire.stream_locals = listeners
+        .iter()
+        .filter_map(|(listener, transport, _)| Some((*transport, listener.local_addr().ok()?)))
+        .collect();
     let core = Core::shared(user, wire);
     let timer = Rc::clone(&core.borrow().timer);
 
@@ -582,12 +587,13 @@ async fn run<U: TransactionUser>(
         )));
         tokio::task::spawn_local(drain(draining, socket, place));
     }
-    for (listener, tls) in listeners {
+    for (listener, transport, tls) in listeners {
         let listener = tokio::net::TcpListener::from_std(listener)
             .expect("the runtime takes a non-blocking socket");
         intake.push(tokio::task::spawn_local(stream::accept(
             Rc::clone(&core),
             listener,
+            transport,
             tls,
         )));
     }
@@ -602,6 +608,7 @@ async fn run<U: TransactionUser>(
     while Instant::now() < until && !core.borrow().wire.is_flushed() {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
+    core.borrow_mut().wire.say_goodbye();
     mailbox.close();
 }
 
