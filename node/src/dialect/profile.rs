@@ -185,6 +185,8 @@ fn is_for(settings: &ProfileSettings, agent: &str, flow: &Flow, local: SocketAdd
         Transport::Udp => Protocol::Udp,
         Transport::Tcp => Protocol::Tcp,
         Transport::Tls => Protocol::Tls,
+        Transport::Ws => Protocol::Ws,
+        Transport::Wss => Protocol::Wss,
     };
     let listens = |listener: &Listener| {
         let address = listener.address;

@@ -583,8 +583,9 @@ impl Endpoint {
             transaction,
             local,
         } = incoming;
-        let (reliable, now_ms) = (flow.transport.is_reliable(), wire.wall_ms());
-        let challenges = self.shared.identity.challenges(reliable, now_ms, false);
+        let now_ms = wire.wall_ms();
+        let identity = &self.shared.identity;
+        let challenges = identity.challenges(flow.transport, now_ms, false);
         let contact = self.contacts.of(*local, flow.transport);
         let mut answer = dialect::unauthorized(challenges)
             .with("Contact", format!("<{contact}>"))
