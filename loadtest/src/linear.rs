@@ -135,6 +135,7 @@ mod tests {
 
     #[test]
     fn what_can_be_told_as_one_story_is_told_from_what_cannot() {
+        #[allow(clippy::type_complexity)] // a table of cases
         let rows: &[(&str, bool, &[(Deed, u64, Option<u64>)])] = &[
             ("nothing", true, &[]),
             ("a read before any write", true, &[(Read(0), 1, Some(2))]),

@@ -98,7 +98,7 @@ enum Scenario {
     },
     /// Publishers, watchers and fetchers of a pool, who follow the client's rules through its faults;
     /// checks that nothing acknowledged is lost, made twice or read stale. Marks and the end come as
-    /// lines of JSON on the standard input: {"shard_of":[N]}, {"mark":NAME,"at_us":T,"shards":[N]}, {"stop":true}
+    /// lines of JSON on the standard input: `{"shard_of":[N]}`, `{"mark":NAME,"at_us":T,"shards":[N]}`, `{"stop":true}`
     Faults(scenario::faults::Options),
 }
 

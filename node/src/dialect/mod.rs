@@ -172,10 +172,13 @@ pub struct Poll {
     /// What is looked at.
     pub wish: PollWish,
     /// What is looked at in other shards afterwards: a slot of each, addresses and categories.
-    pub elsewhere: Vec<(Slot, Vec<(Vec<String>, Vec<Category>)>)>,
+    pub elsewhere: Vec<(Slot, Vec<Looked>)>,
     /// What was found so far.
     pub found: Shown,
 }
+
+/// Addresses, and the categories that are wanted of them.
+pub type Looked = (Vec<String>, Vec<Category>);
 
 /// What is looked at.
 #[derive(Clone, Debug)]

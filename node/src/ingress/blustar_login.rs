@@ -10,7 +10,7 @@
 //! the 56 characters, the first twelve bytes the nonce; a wrong key is seen as such.
 
 use std::collections::{HashMap, VecDeque};
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use base64::Engine as _;
@@ -333,7 +333,7 @@ impl Asked {
         }
     }
 
-    fn prove_controller(&self, path: &PathBuf, user: &str, password: &str) -> Proof {
+    fn prove_controller(&self, path: &Path, user: &str, password: &str) -> Proof {
         let secrets = match Secrets::load(path, &self.realm) {
             Ok(secrets) => secrets,
             Err(why) => {

@@ -27,7 +27,7 @@ const UPTIME_MS: u64 = 1_000_000;
 
 /// From now on this thread is simulated.
 pub fn arm(seed: u64) {
-    CHANCE.set(seed ^ 0x5eed_0f_fa7e);
+    CHANCE.set(seed ^ 0x5e_ed0f_fa7e);
     NOW_MS.set(0);
     ARMED.set(true);
 }

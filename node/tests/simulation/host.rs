@@ -51,6 +51,7 @@ const SEGMENT_BYTES: u64 = 128 << 10;
 
 /// The work of one life, in the order in which it was begun.
 #[derive(Clone, Default)]
+#[allow(clippy::type_complexity)] // who works, by name
 struct Crew(Arc<Mutex<Vec<(String, Box<dyn Work>)>>>);
 
 impl Workforce for Crew {

@@ -841,13 +841,11 @@ impl World {
                 }
             }
             Some(12) => self.more_or_less(node),
-            Some(13) => {
-                if !self.watchers.is_empty() {
-                    let which = self.chance.below(self.watchers.len() as u64) as usize;
-                    let until_ms = self.now_ms + self.chance.below(50_000);
-                    self.note(|| format!("watcher {which} goes until {until_ms}"));
-                    self.watchers[which].leave(until_ms);
-                }
+            Some(13) if !self.watchers.is_empty() => {
+                let which = self.chance.below(self.watchers.len() as u64) as usize;
+                let until_ms = self.now_ms + self.chance.below(50_000);
+                self.note(|| format!("watcher {which} goes until {until_ms}"));
+                self.watchers[which].leave(until_ms);
             }
             Some(14) => {
                 let shards = self.map.shard_count() as u64;

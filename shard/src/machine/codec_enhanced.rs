@@ -260,7 +260,7 @@ pub(super) fn put(command: &Command<'_>, out: &mut BytesMut) {
             put_text(watch.watcher, out);
             out.put_u8(watch.network as u8);
             put_text(watch.display_name, out);
-            put_option(watch.context, out, |context, out| put_slice(context, out));
+            put_option(watch.context, out, put_slice);
             out.put_u8(watch.format as u8);
             put_list(watch.categories.iter(), out, values::put_category);
             out.put_u32_le(watch.expires_s);
@@ -280,7 +280,7 @@ pub(super) fn put(command: &Command<'_>, out: &mut BytesMut) {
             put_text(relayed.presentity, out);
             out.put_u64_le(relayed.generation);
             out.put_u32_le(relayed.revision);
-            put_option(relayed.view, out, |view, out| put_slice(view, out));
+            put_option(relayed.view, out, put_slice);
         }
         Command::Delivered { parcels } => {
             put_list(parcels.iter(), out, |(slot, number), out| {

@@ -500,6 +500,7 @@ impl Moves {
     }
 
     /// All marks in bytes, and the tables that were set aside, for a snapshot.
+    #[allow(clippy::type_complexity)] // two things that belong to one moment
     pub(super) fn share(&self) -> (Vec<Vec<u8>>, Vec<(Slot, Arc<SlotTable>)>) {
         let encode = |slot: &Slot| {
             let mut out = Vec::new();

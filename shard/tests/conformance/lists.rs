@@ -185,6 +185,7 @@ fn a_list_is_told_whole_then_by_changes_and_whole_at_each_refresh() {
 #[test]
 fn a_user_is_signed_out_with_its_last_client_however_that_ends() {
     let own = [(ALICE, HERE)];
+    #[allow(clippy::type_complexity)] // a table of cases
     let ways: [(&str, &dyn Fn(&mut Pool, EntityTag)); 5] = [
         ("unsubscribe", &|pool, _| {
             drop(pool.ask(again(2, 2, 0, None)))

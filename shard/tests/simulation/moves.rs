@@ -372,7 +372,7 @@ impl World {
         };
         let mut there = asked.clone();
         if let What::Publish { if_match, .. } = &mut there.what {
-            *if_match = if_match.map(|tag| self.tags.get(&tag).copied().unwrap_or(tag));
+            *if_match = if_match.map(|tag| self.tag_there(tag));
         }
         // An ingress that does not know yet where the slot has gone asks who had it.
         let stale = self.author.chance.below(SHARDS as u64) as usize;
@@ -409,7 +409,7 @@ impl World {
             }
             let mut there = repeat.clone();
             if let What::Publish { if_match, .. } = &mut there.what {
-                *if_match = if_match.map(|tag| self.tags.get(&tag).copied().unwrap_or(tag));
+                *if_match = if_match.map(|tag| self.tag_there(tag));
             }
             if self.moving.is_some() && self.author.chance.percent(50) {
                 self.drive()?;
@@ -424,6 +424,16 @@ impl World {
         }
         self.author.note(vec![asked], &said);
         Ok(())
+    }
+
+    /// What a tag of the model is in the shards. One that the model never gave is nobody's there either,
+    /// though a shard may have given one that looks the same.
+    fn tag_there(&self, tag: EntityTag) -> EntityTag {
+        let unknown = EntityTag {
+            salt: !tag.salt,
+            ..tag
+        };
+        self.tags.get(&tag).copied().unwrap_or(unknown)
     }
 
     fn compare_outcomes(&mut self, asked: &Asked, ours: &Outcome, models: &Outcome) -> Checked {

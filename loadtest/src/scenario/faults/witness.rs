@@ -159,6 +159,7 @@ mod tests {
 
     #[test]
     fn what_is_wrong_with_a_notification_is_named() {
+        #[allow(clippy::type_complexity)] // a table of cases
         let rows: &[(&str, &[(u32, &[u64])])] = &[
             ("", &[(1, &[]), (2, &[1]), (3, &[1]), (4, &[2])]),
             ("", &[(1, &[1]), (1, &[1])]),

@@ -143,7 +143,8 @@ fn without_hints_a_pool_looks_like_one_server() {
     let answer = granted(bob.change_batch(&mut dialog, &all));
     let mut shown = whose(&answer);
     let (mut sorted, body) = (uris.clone(), text(answer.body()));
-    (sorted.sort(), shown.sort());
+    sorted.sort();
+    shown.sort();
     assert_eq!(shown, sorted);
     assert!(
         body.contains("second-3") && !body.contains("secret"),
