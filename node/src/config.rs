@@ -7,6 +7,7 @@ pub mod directory;
 mod enhanced;
 mod profile;
 mod standard;
+mod events;
 mod websocket;
 
 use std::fmt;
@@ -21,6 +22,7 @@ use transport::io::websocket::WebSockets;
 
 pub use enhanced::{Enhanced, Number};
 pub use profile::{Blustar, BlustarAuth, Dialect, ProfileSettings, version};
+pub use events::{DialogDetail, DialogSection, RegSection};
 pub use standard::{LinkedUser, PidfPublish, Standard};
 
 /// Where a node keeps its data unless told otherwise.
@@ -754,6 +756,8 @@ struct File {
     profile: Vec<profile::ProfileSection>,
     blustar: profile::BlustarSection,
     websocket: websocket::Section,
+    dialog: DialogSection,
+    reg: RegSection,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -895,6 +899,10 @@ pub struct Config {
     pub tls: Option<(PathBuf, PathBuf)>,
     /// Whose pages may connect to WebSocket listeners, and how soon a silent browser is missed.
     pub websockets: WebSockets,
+    /// How much of calls is told.
+    pub dialog: DialogSection,
+    /// Who may watch registrations.
+    pub reg: RegSection,
     /// The admin listener.
     pub admin: SocketAddr,
     /// Who is a user, and where that is written.
@@ -1193,6 +1201,9 @@ fn merge(file: File, flags: &Flags) -> Result<Config, ConfigError> {
     if let Some(fault) = file.standard.fault() {
         return unsound(fault);
     }
+    if let Some(fault) = file.reg.fault() {
+        return unsound(fault);
+    }
     let enhanced = &file.enhanced;
     if enhanced.publication_bytes.0 > enhanced.category_bytes.0 {
         return unsound(format!(
@@ -1252,6 +1263,8 @@ fn merge(file: File, flags: &Flags) -> Result<Config, ConfigError> {
         log_segment_bytes,
         snapshot_bytes: limits.snapshot_bytes.unwrap_or(64 << 20),
         standard: file.standard,
+        dialog: file.dialog,
+        reg: file.reg,
         enhanced: file.enhanced,
         log_filter: flags
             .log

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use shard::category::mwi::Waiting;
-use shard::document::pidf;
+use shard::document::{dialog_info, finish, pidf};
 use shard::document::search::{Fault, Filter, Row, Search};
 use shard::machine::apply::{Counts, Report};
 use shard::machine::codec::encode_request;
@@ -370,13 +370,15 @@ impl Inspect for Inspector {
             let asked = aor.clone();
             let job = Job::Read(Box::new(move |machine| {
                 let report = machine.report(asked.as_str());
-                drop(give.send((report, machine.fetch(asked.as_str(), Package::Presence))));
+                let views = [Package::Presence, Package::Dialog]
+                    .map(|package| machine.fetch(asked.as_str(), package));
+                drop(give.send((report, views)));
             }));
             replica.runner.submit(job).map_err(|_| InspectError::Busy)?;
             let answer = tokio::time::timeout(PATIENCE, take).await;
-            let (report, view) = answer.ok().and_then(Result::ok).ok_or(InspectError::Busy)?;
+            let (report, views) = answer.ok().and_then(Result::ok).ok_or(InspectError::Busy)?;
             let report = report.ok_or_else(|| InspectError::Unknown(aor.to_string()))?;
-            Ok(show(&aor, shard, &report, &view))
+            Ok(show(&aor, shard, &report, &views))
         })
     }
 
@@ -610,9 +612,20 @@ fn address(uri: &str) -> Option<Aor> {
     })
 }
 
-fn show(aor: &Aor, shard: u16, report: &Report, view: &View) -> PresentityReport {
+fn show(
+    aor: &Aor,
+    shard: u16,
+    report: &Report,
+    [view, calls]: &[Arc<View>; 2],
+) -> PresentityReport {
     let mut document = Vec::new();
     pidf::compose(view, &mut document);
+    let of_calls = |(package, _): &(Package, _)| *package == Package::Dialog;
+    let calls = report.publications.iter().any(of_calls).then(|| {
+        let mut composed = Vec::new();
+        dialog_info::compose(calls, dialog_info::Detail::Full, &mut composed);
+        String::from_utf8_lossy(&finish(&composed, 0)).into_owned()
+    });
     PresentityReport {
         presentity: aor.to_string(),
         shard,
@@ -649,6 +662,7 @@ fn show(aor: &Aor, shard: u16, report: &Report, view: &View) -> PresentityReport
             })
             .collect(),
         view: String::from_utf8_lossy(&document).into_owned(),
+        calls,
     }
 }
 

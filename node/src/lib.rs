@@ -863,6 +863,14 @@ impl Config {
             identities: Arc::new(self.standard.linked.iter().map(identities).collect()),
             profiles: dialect::profile::Profiles::of(&self.profiles),
             blustar_namespace: self.blustar.namespace.as_str().into(),
+            dialog_detail: self.dialog.detail,
+            registration_watchers: self
+                .reg
+                .watchers
+                .iter()
+                .filter_map(|address| address.split_once('@'))
+                .map(|(user, host)| shard::slot::Aor::sip(user, host).as_str().to_owned())
+                .collect(),
         }
     }
 

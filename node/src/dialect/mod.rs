@@ -7,6 +7,7 @@
 pub mod answer;
 pub mod blustar;
 pub mod enhanced;
+pub mod events;
 mod lists;
 pub mod policy;
 pub mod profile;
@@ -43,7 +44,7 @@ pub const ALLOW: &str = "OPTIONS, REGISTER, PUBLISH, SUBSCRIBE, NOTIFY, SERVICE"
 
 /// The event packages there are, for Allow-Events; without blanks, for the sake of clients that take them
 /// for part of a name.
-pub const ALLOW_EVENTS: &str = "presence,vnd-microsoft-roaming-contacts,vnd-microsoft-roaming-self,vnd-microsoft-provisioning-v2";
+pub const ALLOW_EVENTS: &str = "presence,dialog,message-summary,reg,vnd-microsoft-roaming-contacts,vnd-microsoft-roaming-self,vnd-microsoft-provisioning-v2";
 
 /// The option tags that a Require may hold: Path (RFC 3327) is understood and stored.
 const SUPPORTED: [&str; 3] = ["path", lists::OPTION_TAG, "eventlist"];
@@ -515,8 +516,7 @@ fn package(request: &Request) -> Result<Package, Answer> {
     let event = request
         .header(Name::Event)
         .map(transport::sip::header::Event::parse);
-    match event {
-        Some(event) if event.package.eq_ignore_ascii_case("presence") => Ok(Package::Presence),
-        _ => Err(Answer::of(refusal::BAD_EVENT).with("Allow-Events", ALLOW_EVENTS)),
-    }
+    event
+        .and_then(events::named)
+        .ok_or_else(|| Answer::of(refusal::BAD_EVENT).with("Allow-Events", ALLOW_EVENTS))
 }

@@ -13,6 +13,7 @@ use super::answer::Row;
 use super::enhanced::Settings;
 use super::profile::Profiles;
 use super::refusal;
+use crate::config::DialogDetail;
 use crate::config::PidfPublish;
 use crate::config::Subnet;
 
@@ -107,6 +108,10 @@ pub struct Policy {
     pub profiles: Profiles,
     /// The spelling of BluStar's namespace that clients are shown.
     pub blustar_namespace: Arc<str>,
+    /// How much of a call others are told.
+    pub dialog_detail: DialogDetail,
+    /// Who may watch everybody's registration, beside themselves: canonical addresses.
+    pub registration_watchers: Vec<String>,
 }
 
 /// The identities of those who have many, by canonical address.
@@ -164,6 +169,8 @@ impl Default for Policy {
             identities: Arc::default(),
             profiles: Profiles::default(),
             blustar_namespace: shard::document::blustar::NAMESPACE.into(),
+            dialog_detail: DialogDetail::default(),
+            registration_watchers: Vec::new(),
         }
     }
 }

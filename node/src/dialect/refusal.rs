@@ -63,6 +63,8 @@ pub const SEARCH_FORBIDDEN: Row = row(StatusCode::FORBIDDEN, "Search Not Authori
 pub const SEARCH_FAILED: Row = row(StatusCode::SERVER_ERROR, "No Directory To Search");
 /// 403: From and To differ.
 pub const NOT_YOURSELF: Row = row(StatusCode::FORBIDDEN, "From And To Differ");
+/// 403: state that is told to its user and to nobody else (RFC 3842, RFC 3680).
+pub const OWN_ONLY: Row = row(StatusCode::FORBIDDEN, "Only For Oneself");
 /// 403: somebody outside, where such may not watch or be watched (MS-PRES 3.4.5.3).
 pub const NOT_AUTHORIZED: Row = row(StatusCode::FORBIDDEN, "Not Allowed With Other Domains");
 /// 403: a category that only the server writes there (MS-PRES 3.2.5.4).

@@ -1,12 +1,12 @@
 //! Standard SIMPLE: PUBLISH (RFC 3903) and SUBSCRIBE (RFC 6665, RFC 3856) for `presence`.
 
 use bytes::Bytes;
-use shard::document::pidf;
+use shard::document::{dialog_info, pidf};
 use shard::machine::command::{Command, Extras, Publish, Resubscribe, Subscribe};
 use shard::presence::container::Network;
 use shard::presence::publication::{EntityTag, TagPolicy};
 use shard::slot::Slot;
-use shard::subscription::dialog::{Delivery, DialogKey, Format, LocalTag};
+use shard::subscription::dialog::{Delivery, DialogKey, Format, LocalTag, Package};
 use shard::subscription::watch::Wish;
 use transport::dialog::{DialogRoute, Target};
 use transport::flow::Flow;
@@ -18,8 +18,8 @@ use crate::config::{Dialect, PidfPublish};
 
 use super::enhanced::diagnostics;
 use super::{
-    Answer, Aside, Circumstances, Fetch, Grace, Poll, Scratch, Translated, address, blustar,
-    enhanced, foreign_address, lists, package, refusal,
+    ALLOW_EVENTS, Answer, Aside, Circumstances, Fetch, Grace, Poll, Scratch, Translated, address, blustar,
+    enhanced, events, foreign_address, lists, package, refusal,
 };
 
 /// The document we take and give.
@@ -50,17 +50,22 @@ pub(super) fn publish<'s>(
     if is_ignored(request, circumstances) {
         return Ok(Translated::Ignored);
     }
-    if blustar::speaks(circumstances) {
+    let of_calls = package(request) == Ok(Package::Dialog);
+    if blustar::speaks(circumstances) && !of_calls {
         return blustar::publish(request, circumstances, scratch);
     }
     address(request.uri(), policy, &mut scratch.presentity)?;
     known(&scratch.presentity, circumstances)?;
     let package = package(request)?;
+    //= RFC 3903 6
+    //# 489 for a package that nothing is published of
+    let media = events::published(package)
+        .ok_or_else(|| Answer::of(refusal::BAD_EVENT).with("Allow-Events", ALLOW_EVENTS))?;
     let if_match = if_match(request)?;
     let presentity = scratch.presentity.as_str();
     let slot = Slot::of(presentity);
 
-    let rest = interval_and_body(request, circumstances, if_match, &mut scratch.content);
+    let rest = interval_and_body(request, circumstances, if_match, media, &mut scratch.content);
     let (expires_s, content) = match (rest, if_match) {
         (Ok(rest), _) => rest,
         (Err(otherwise), Some(tag)) => {
@@ -92,7 +97,8 @@ pub(super) fn publish<'s>(
         } else {
             TagPolicy::Renew
         },
-        bearing: if content {
+        // What calls mean depends on what is known of them: the machine sees to it.
+        bearing: if content && package == Package::Presence {
             pidf::bearing(&scratch.content)
         } else {
             Default::default()
@@ -142,6 +148,7 @@ fn interval_and_body(
     request: &Request,
     circumstances: &Circumstances<'_>,
     if_match: Option<EntityTag>,
+    wanted: &'static str,
     content: &mut Vec<u8>,
 ) -> Result<(u32, bool), Answer> {
     let asked = request
@@ -160,10 +167,14 @@ fn interval_and_body(
         return Err(Answer::of(refusal::UNSUPPORTED_TYPE).with("Accept-Encoding", "identity"));
     }
     let media = request.header(Name::ContentType).map(MediaType::parse);
-    if !media.is_some_and(|media| media.essence.eq_ignore_ascii_case(PIDF)) {
-        return Err(Answer::of(refusal::UNSUPPORTED_TYPE).with("Accept", PIDF));
+    if !media.is_some_and(|media| media.essence.eq_ignore_ascii_case(wanted)) {
+        return Err(Answer::of(refusal::UNSUPPORTED_TYPE).with("Accept", wanted));
     }
-    *content = pidf::parse(request.body()).map_err(|error| {
+    let read = match wanted {
+        events::DIALOG_INFO => dialog_info::parse(request.body()),
+        _ => pidf::parse(request.body()),
+    };
+    *content = read.map_err(|error| {
         Answer::of(refusal::BAD_DOCUMENT).with("Warning", format!("399 lamplight \"{error}\""))
     })?;
     Ok((expires_s, true))
@@ -181,7 +192,15 @@ pub(super) fn subscribe<'s>(
     if let Some(event) = event.filter(|event| enhanced::is_own(event.package)) {
         return enhanced::subscribe(event.package, request, circumstances, scratch);
     }
-    package(request)?;
+    if package(request)? != Package::Presence {
+        if lists::is_one(request) {
+            return Err(Answer::of(refusal::BAD_EXTENSION).with("Unsupported", lists::OPTION_TAG));
+        }
+        return match request.to_tag() {
+            Some(tag) => resubscribe(request, tag, circumstances, scratch),
+            None => first_subscribe(request, circumstances, scratch),
+        };
+    }
     if enhanced::is_for_categories(request) {
         return enhanced::subscribe_categories(request, circumstances, scratch);
     }
@@ -207,7 +226,9 @@ fn first_subscribe<'s>(
     known(&scratch.presentity, circumstances)?;
     foreign_address(request.from().uri, &mut scratch.watcher)?;
     let package = package(request)?;
-    let format = accepted(request)?;
+    let (whom, who) = (&*scratch.presentity, &*scratch.watcher);
+    events::admit(package, whom, who, circumstances)?;
+    let format = events::format(package, request, whom, who, circumstances)?;
     let asked = request
         .expires()
         .map_err(|error| Answer::of_parse(&error))?;
@@ -215,7 +236,10 @@ fn first_subscribe<'s>(
     let expires_s = interval.grant_subscription(asked)?;
 
     let format = dressed(format, request, circumstances);
-    let extras = extras(request, format, Wish::Document, circumstances);
+    let extras = match package {
+        Package::Presence => extras(request, format, Wish::Document, circumstances),
+        _ => None,
+    };
     let presentity = scratch.presentity.as_str();
     let slot = Slot::of(presentity);
     let local_tag = LocalTag::new(slot, circumstances.chance);
@@ -248,7 +272,12 @@ fn first_subscribe<'s>(
         watcher: &scratch.watcher,
         package,
         format,
-        dialog: DialogKey::of(request.call_id(), &local_text, request.from_tag()),
+        dialog: DialogKey::of_package(
+            package,
+            request.call_id(),
+            &local_text,
+            request.from_tag(),
+        ),
         local_tag,
         cseq: request.cseq(),
         expires_s,
@@ -301,7 +330,7 @@ fn resubscribe<'s>(
     //= RFC 6665 4.2.1.4
     //# a SUBSCRIBE for a dialog that we do not have gets 481
     let local_tag = LocalTag::parse(to_tag).ok_or_else(|| Answer::of(refusal::NO_DIALOG))?;
-    package(request)?;
+    let package = package(request)?;
     let asked = request
         .expires()
         .map_err(|error| Answer::of_parse(&error))?;
@@ -312,7 +341,8 @@ fn resubscribe<'s>(
     let slot = local_tag.slot();
     //= MS-PRES 3.7.5.5
     //# a refresh that offers it is answered with the document, as the first SUBSCRIBE was
-    let msrtc = expires_s > 0 && accepted(request).is_ok_and(|format| format == Format::Msrtc);
+    let document = package == Package::Presence && expires_s > 0;
+    let msrtc = document && accepted(request).is_ok_and(|format| format == Format::Msrtc);
     let extras = if msrtc && enhanced::piggyback(request) {
         extras(request, Format::Msrtc, Wish::Same, circumstances)
     } else {
@@ -320,7 +350,7 @@ fn resubscribe<'s>(
     };
     let command = Command::Resubscribe(Resubscribe {
         slot,
-        dialog: DialogKey::of(request.call_id(), to_tag, request.from_tag()),
+        dialog: DialogKey::of_package(package, request.call_id(), to_tag, request.from_tag()),
         cseq: request.cseq(),
         expires_s,
         target: &scratch.target,

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use bytes::{Bytes, BytesMut};
-use shard::document::lists;
+use shard::document::{self, lists};
 use shard::machine::effect::{Notice, SubscriptionState};
 use shard::subscription::dialog::{Delivery, EndReason, Format};
 use transport::dialog::{DialogRoute, Target, write_request};
@@ -29,6 +29,16 @@ pub fn write(
         return write_list(via, notice, route, target, document);
     }
     let content_type = content_type(notice.format);
+    //= RFC 4235 4.1
+    //# the version is 0 first and rises by one with each notification of the subscription
+    if matches!(
+        notice.format,
+        Format::DialogInfo | Format::DialogLamp | Format::RegInfo
+    ) {
+        // So it is as safe as the dialog's own number, and goes on with a new leader.
+        let document = document::finish(document, notice.cseq.saturating_sub(1));
+        return write_body(via, notice, route, target, (content_type, &document));
+    }
     write_body(via, notice, route, target, (content_type, document))
 }
 
@@ -151,7 +161,14 @@ fn abroad<'r>(format: Format, route: &DialogRoute<'r>) -> Option<&'r str> {
 fn is_standard(format: Format) -> bool {
     matches!(
         format,
-        Format::Pidf | Format::Pres | Format::Rlmi | Format::Blustar
+        Format::Pidf
+            | Format::Pres
+            | Format::Rlmi
+            | Format::Blustar
+            | Format::DialogInfo
+            | Format::DialogLamp
+            | Format::MessageSummary
+            | Format::RegInfo
     )
 }
 

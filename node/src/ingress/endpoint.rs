@@ -1400,6 +1400,9 @@ impl Endpoint {
         // A document is the whole state; what other formats tell may be a part of it.
         let complete = match notice.format {
             Format::Pidf | Format::MsPidf | Format::Msrtc | Format::Pres => Complete::Yes,
+            Format::DialogInfo | Format::DialogLamp | Format::MessageSummary => Complete::Yes,
+            // What has just gone stands in it once.
+            Format::RegInfo => Complete::No,
             // One dialog, and a document for each member of its list.
             Format::Blustar | Format::Rlmi => Complete::No,
             Format::Categories
@@ -1431,7 +1434,7 @@ fn is_plain(request: &Request) -> bool {
     let event = request
         .header(Name::Event)
         .map(transport::sip::header::Event::parse);
-    event.is_none_or(|event| event.package.eq_ignore_ascii_case("presence"))
+    event.is_none_or(|event| dialect::events::is_standard(event.package))
 }
 
 /// What is remembered of a NOTIFY until it is answered.

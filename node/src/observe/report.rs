@@ -235,6 +235,9 @@ pub struct PresentityReport {
     pub watchers: Vec<WatcherReport>,
     /// The document that a watcher is shown.
     pub view: String,
+    /// The user's calls, whole, where any publication tells of calls.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub calls: Option<String>,
 }
 
 /// One publication.

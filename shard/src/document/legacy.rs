@@ -64,7 +64,9 @@ pub fn compose_ms_pidf(view: &View, linked: Option<&Linked>, out: &mut Vec<u8>) 
     let nothing = Legacy::default();
     let legacy = match &view.seen {
         Seen::Legacy(legacy) => legacy,
-        Seen::Publications(contents) if contents.is_empty() => &nothing,
+        Seen::Publications(contents) if contents.iter().all(|content| content.is_silent()) => {
+            &nothing
+        }
         _ => return super::pidf::compose(view, out),
     };
     let seen = interop(legacy).as_pidf();

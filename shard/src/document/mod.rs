@@ -17,6 +17,9 @@
 //! | `application/msrtc-fault+xml` | `fault.rs` |
 //! | `application/vnd-microsoft-roaming-contacts+xml`, contacts in `application/SOAP+xml` | `contacts.rs` |
 //! | `application/vnd-microsoft-roaming-provisioning-v2+xml` | `provisioning.rs` |
+//! | `application/dialog-info+xml` | `dialog_info.rs` |
+//! | `application/reginfo+xml` | `reginfo.rs` |
+//! | `application/simple-message-summary` | `message_summary.rs` |
 
 pub mod batch_subscribe;
 pub mod blustar;
@@ -24,12 +27,15 @@ pub mod categories;
 pub mod contacts;
 pub mod containers;
 pub mod delegates;
+pub mod dialog_info;
 pub mod fault;
 pub mod legacy;
 pub mod lists;
+pub mod message_summary;
 pub mod pidf;
 pub mod provisioning;
 pub mod publish;
+pub mod reginfo;
 pub mod rlmi;
 pub mod roaming_self;
 mod rpid;
@@ -42,6 +48,33 @@ use crate::xml::Element;
 
 /// Why a body is not a document of its type (400 with a Warning that says where).
 pub type DocumentError = crate::xml::XmlError;
+
+/// A document whose version is not known yet: what stands before it, and the rest. [`finish`] puts it between.
+fn unfinished(begin: &str, end: &str, out: &mut Vec<u8>) {
+    out.extend_from_slice(begin.as_bytes());
+    out.extend_from_slice(VERSION);
+    out.extend_from_slice(end.as_bytes());
+}
+
+/// The attribute that a version is written into.
+const VERSION: &[u8] = b" version=\"\"";
+
+/// A document as one watcher is sent it: with its version, where it has one. A document is composed once for all
+/// watchers, and each of them counts its own.
+#[must_use]
+pub fn finish(composed: &[u8], version: u32) -> Vec<u8> {
+    let mut document = Vec::with_capacity(composed.len() + 10);
+    let place = composed
+        .windows(VERSION.len())
+        .position(|text| text == VERSION);
+    let at = place.map_or(0, |place| place + VERSION.len() - 1);
+    document.extend_from_slice(&composed[..at]);
+    if place.is_some() {
+        document.extend_from_slice(version.to_string().as_bytes());
+    }
+    document.extend_from_slice(&composed[at..]);
+    document
+}
 
 /// A number in an attribute that must be there.
 fn number<T: std::str::FromStr>(element: Element<'_, '_>, name: &str) -> Option<T> {

@@ -427,7 +427,7 @@ pub fn compose(view: &View, out: &mut Vec<u8>) {
         _ => &[],
     };
     let mut newest = newest_first(contents);
-    newest.retain(|content| !content.bearing.forwards);
+    newest.retain(|content| !content.bearing.forwards && !content.is_silent());
     out.extend_from_slice(BEGIN);
     if !view.presentity.as_str().starts_with("tel:") {
         out.extend_from_slice(b"sip:");
@@ -447,7 +447,7 @@ pub fn compose(view: &View, out: &mut Vec<u8>) {
     }
     of_newest(&newest, Kind::Note, out);
     //= AUDIOCODES p. 321
-    //# what a gateway says of a call shows as long as it lives, whatever the user's own clients said
+    //# what a gateway or a call says of a call shows as long as it lives, whatever the user's own clients said
     let on_the_phone = newest
         .iter()
         .filter(|content| content.bearing.doing == Doing::OnThePhone);

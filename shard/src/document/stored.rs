@@ -3,6 +3,8 @@
 //! One version byte, then per element: a kind, three texts with their lengths before them. The form is
 //! in logs and snapshots, so it is read for ever.
 
+use crate::presence::call::{self, Line};
+
 /// The version of the form.
 const VERSION: u8 = 1;
 
@@ -79,16 +81,46 @@ fn put(text: &str, out: &mut Vec<u8>) {
 
 /// The elements of a stored form, in order. What is not one ends the row: nothing that another release
 /// wrote can make a replica fall.
+///
+/// Calls that were published have items as well: a line, and an open telephone with a person on it while they
+/// keep it busy. So they lie over what else is published as a gateway's document does.
 pub(super) fn items(stored: &[u8]) -> impl Iterator<Item = Item<'_>> {
+    let of_calls = call::line(stored).into_iter().flat_map(|(line, state)| {
+        let item = |kind, id, key, xml| Item { kind, id, key, xml };
+        let busy = state == Line::Busy;
+        let telephone = item(Kind::Tuple, "line", "", TELEPHONE);
+        let person = item(Kind::Person, "line", "", ON_THE_PHONE);
+        let over = [telephone, person].into_iter().filter(move |_| busy);
+        over.chain([item(Kind::Line, line, line_state(state), "")])
+    });
     let mut rest = match stored.split_first() {
         Some((&VERSION, rest)) => rest,
         _ => &[],
     };
-    std::iter::from_fn(move || {
+    let written = std::iter::from_fn(move || {
         let (item, after) = item(rest)?;
         rest = after;
         Some(item)
-    })
+    });
+    of_calls.chain(written)
+}
+
+/// An open tuple, behind its id.
+const TELEPHONE: &str = "<status><basic>open</basic></status></tuple>";
+
+/// A person who is on the phone, behind its id.
+const ON_THE_PHONE: &str =
+    "<rpid:activities><rpid:on-the-phone/></rpid:activities></dm:person>";
+
+/// The word of aa.xsd.
+//= BLUSTAR 3.1
+//# the state of a line is idle, ringing, busy or unknown
+fn line_state(state: Line) -> &'static str {
+    match state {
+        Line::Idle => "idle",
+        Line::Ringing => "ringing",
+        Line::Busy => "busy",
+    }
 }
 
 fn item(bytes: &[u8]) -> Option<(Item<'_>, &[u8])> {

@@ -243,9 +243,14 @@ impl Machine {
             match due {
                 Due::Presentity(aor) => {
                     let notices = &mut self.notices;
-                    let ended = self.store.change(aor.as_str(), |presentity, _| {
+                    let ended = self.store.change(aor.as_str(), |presentity, watchers| {
                         let mut changes = Changes::default();
                         let ended = presentity.expire(at, index, &mut changes);
+                        if !watchers.any() {
+                            changes.forget_bindings();
+                        } else if changes.registered {
+                            presentity.advance(index);
+                        }
                         notices.changed(&aor, changes);
                         ended
                     });
@@ -462,9 +467,12 @@ impl Machine {
 
     fn register(&mut self, register: &Register<'_>) -> Result<Outcome, Refusal> {
         let (at, index, notices) = (self.now, self.applied, &mut self.notices);
-        let (outcome, ended) = self.store.change(register.aor, |presentity, _| {
+        let (outcome, ended) = self.store.change(register.aor, |presentity, watchers| {
             let mut changes = Changes::default();
             let registered = presentity.register(register, at, &mut changes)?;
+            if !watchers.any() {
+                changes.forget_bindings();
+            }
             if !changes.is_empty() {
                 presentity.advance(index);
                 notices.changed(&presentity.aor, changes);
@@ -493,7 +501,8 @@ impl Machine {
             .change(publish.presentity, |presentity, watchers| {
                 let mut changes = Changes::default();
                 let published = presentity.publish(publish, fresh, now, &mut changes)?;
-                if published.visible && watchers.are_plain() && presentity.enhanced.is_none() {
+                let plain = watchers.are_plain() && publish.package == Package::Presence;
+                if published.visible && plain && presentity.enhanced.is_none() {
                     // The way of plain telephones, which are told in every case.
                     if watchers.any() {
                         notices.everyone(&presentity.aor);
@@ -540,7 +549,8 @@ impl Machine {
             });
         }
         // What is not a document of the presentity is its own, or has a limit for each resource.
-        if subscribe.package == Package::Presence {
+        let bounded = subscribe.package.is_standard() && subscribe.package != Package::List;
+        if bounded {
             let watchers = self
                 .store
                 .watched(presentity)
@@ -595,7 +605,7 @@ impl Machine {
         //= RFC 3261 12.2.2
         //# a request inside a dialog that does not exist fails
         let local_tag = refreshed.ok_or(Refusal::UnknownDialog)??;
-        let theirs = |dialog: &Dialog| !matches!(dialog.package, Package::Presence | Package::List);
+        let theirs = |dialog: &Dialog| !dialog.package.is_standard();
         if expires_s == 0 && self.store.dialog(slot, key).is_some_and(theirs) {
             // An enhanced client ends its dialog without being told that it did (MS-PRES 4.4.4).
             self.store.remove_dialog(slot, key);
@@ -677,7 +687,13 @@ impl Machine {
         let slot = Slot::of(aor);
         let dialog = |key: &DialogKey| Some((*key, self.store.dialog(slot, *key)?.clone()));
         Some(Report {
-            publications: watched.presentity.publications.iter().cloned().collect(),
+            publications: watched
+                .presentity
+                .publications
+                .iter()
+                .filter(|(_, publication)| !publication.is_memory())
+                .cloned()
+                .collect(),
             endpoints: watched.presentity.endpoints.iter().cloned().collect(),
             watchers: watched.watchers().iter().filter_map(dialog).collect(),
             batches: watched

@@ -31,6 +31,7 @@ use crate::presence::bearing::Bearing;
 use crate::presence::contacts::{Delta, Done};
 use crate::presence::container::{Network, Watcher};
 use crate::presence::delegate::Delegates;
+use crate::presence::endpoint::Unbinding;
 use crate::presence::publication::{Content, EntityTag};
 use crate::presence::subscriber::Subscribers;
 use crate::slot::{Aor, Slot};
@@ -419,6 +420,20 @@ fn put_view(view: &View, out: &mut Vec<u8>) {
             out.put_u8(*custody as u8);
             put_flag(*ucs, out);
         }
+        Seen::Waiting(waiting) => {
+            out.put_u8(11);
+            put_option(waiting.as_ref(), out, |waiting, out| {
+                values::put_waiting(waiting, out);
+            });
+        }
+        Seen::Registrations { bound, unbound } => {
+            out.put_u8(12);
+            section::encode_endpoints(bound, out);
+            put_list(unbound.iter(), out, |(gone, how), out| {
+                section::encode_endpoints(std::slice::from_ref(gone), out);
+                out.put_u8(*how as u8);
+            });
+        }
         Seen::Nothing => out.put_u8(7),
         Seen::Unknown => out.put_u8(8),
         Seen::Rendered(document) => {
@@ -470,6 +485,18 @@ fn view_of(cursor: &mut Cursor<'_>, may_be_list: bool) -> Read<Arc<View>> {
             7 => Seen::Nothing,
             8 => Seen::Unknown,
             9 => Seen::Rendered(cursor.slice()?.into()),
+            11 => Seen::Waiting(option(cursor, values::waiting)?),
+            12 => Seen::Registrations {
+                bound: section::decode_endpoints(cursor, snapshot::VERSION)?.into(),
+                unbound: list(cursor, 5, |cursor| {
+                    let gone = section::decode_endpoints(cursor, snapshot::VERSION)?.pop();
+                    let how = values::numbered(cursor, "an end", Unbinding::from_number)?;
+                    match gone {
+                        Some(gone) => Ok((gone, how)),
+                        None => cursor.wrong("an endpoint that has gone"),
+                    }
+                })?,
+            },
             10 if may_be_list => Seen::List {
                 full: flag(cursor)?,
                 members: list(cursor, 26, |cursor| {
@@ -601,6 +628,8 @@ fn delta(cursor: &mut Cursor<'_>) -> Read<Delta> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::category::mwi::Waiting;
+    use crate::presence::endpoint::Endpoint;
     use crate::presence::contacts::{Contact, Custody, Group, List};
 
     const CUSTODIES: [Custody; 6] = [
@@ -684,6 +713,53 @@ mod tests {
     fn contacts_in_an_answer_are_read_as_they_were_written() {
         for shown in all() {
             let answer = Answer::Shown(Box::new(shown));
+            let mut out = Vec::new();
+            encode_answer(&answer, &mut out);
+            let read = decode_answer(&out).expect("an answer");
+            assert_eq!(format!("{read:?}"), format!("{answer:?}"));
+            for length in 0..out.len() {
+                assert!(decode_answer(&out[..length]).is_none(), "cut to {length}");
+            }
+        }
+    }
+
+    #[test]
+    fn mail_and_registrations_are_read_as_they_were_written() {
+        let endpoint = |binding| Endpoint {
+            binding,
+            contact: "sip:phone@192.0.2.7".into(),
+            instance: "urn:uuid:1".into(),
+            q: 500,
+            path: "".into(),
+            call_id: 1,
+            cseq: 2,
+            expires_at: Timestamp(9),
+            target: b"target"[..].into(),
+            endpoint_id: None,
+        };
+        let waiting = |unread| Waiting {
+            waiting: true,
+            unread,
+            read: Some(1),
+        };
+        for seen in [
+            Seen::Waiting(None),
+            Seen::Waiting(Some(waiting(None))),
+            Seen::Waiting(Some(waiting(Some(3)))),
+            Seen::Registrations {
+                bound: Arc::new([]),
+                unbound: Vec::new(),
+            },
+            Seen::Registrations {
+                bound: [endpoint(1), endpoint(2)].into(),
+                unbound: vec![
+                    (endpoint(9), Unbinding::Expired),
+                    (endpoint(3), Unbinding::Unregistered),
+                    (endpoint(3), Unbinding::Deactivated),
+                ],
+            },
+        ] {
+            let answer = Answer::View(Arc::clone(&shown(seen).views[0]));
             let mut out = Vec::new();
             encode_answer(&answer, &mut out);
             let read = decode_answer(&out).expect("an answer");

@@ -238,9 +238,12 @@ impl Machine {
                 target,
             } => {
                 let (now, index, notices) = (self.now, self.applied, &mut self.notices);
-                let ended = self.store.change(presentity, |presentity, _| {
+                let ended = self.store.change(presentity, |presentity, watchers| {
                     let mut changes = Changes::default();
                     let ended = presentity.lose(*endpoint, target, now, &mut changes);
+                    if !watchers.any() {
+                        changes.forget_bindings();
+                    }
                     if !changes.is_empty() {
                         presentity.advance(index);
                         notices.changed(&presentity.aor, changes);

@@ -204,6 +204,7 @@ impl Notices {
             };
             telling.signed_out(&mut group);
             telling.ends(&mut group);
+            telling.packages(&mut group);
             telling.documents(&mut group);
             telling.own(&group);
             telling.contacts(&group);
@@ -252,7 +253,10 @@ impl Group {
         self.changes.settle();
         // From the first sign-in on containers rule: who saw a telephone's state may see another one now.
         // Who saw nothing and sees nothing still is not told, or the sign-in itself would show.
-        let telephone = watched.is_some_and(|watched| !watched.presentity.publications.is_empty());
+        let telephone = watched.is_some_and(|watched| {
+            let mut publications = watched.presentity.publications.iter();
+            publications.any(|(of, held)| of.bears_on_presence() && !held.content.is_silent())
+        });
         self.standard = self.everyone || self.changes.standard || self.changes.claimed && telephone;
         self.everyone |= self.changes.standard || self.changes.claimed;
         self.some.sort_unstable();
@@ -369,6 +373,51 @@ impl Telling<'_> {
             let notices: Vec<Notice> = ended.map(|gone| gone.notice).collect();
             let view = View::of_an_end(self.presentity.clone(), package, self.now);
             self.say(view, notices);
+        }
+    }
+
+    /// Watchers of what is not presence: everybody who watches is told what there is, whole.
+    //= RFC 4235 3.9
+    //# whoever watches dialogs is told when one changes
+    //= RFC 3842 3.6
+    //# whoever watches messages is told when what waits changes
+    //= RFC 3680 4.6
+    //# whoever watches a registration is told when a binding comes, goes or moves
+    fn packages(&mut self, group: &mut Group) {
+        let mail = |(category, _): &(Category, u16)| *category == Category::Mwi;
+        let changes = &group.changes;
+        for (package, changed) in [
+            (Package::Dialog, changes.dialogs),
+            (
+                Package::MessageSummary,
+                changes.touched.iter().any(mail),
+            ),
+            (Package::Reg, changes.registered),
+        ] {
+            let ended = group.gone.extract_if(.., |gone| gone.package == package);
+            let mut notices: Vec<Notice> = ended.map(|gone| gone.notice).collect();
+            let (now, worn_out) = (self.now, &mut self.worn_out);
+            let (slot, address) = (self.presentity.slot(), self.presentity.as_str());
+            if changed {
+                self.store.for_each_watcher(address, package, |key, dialog| {
+                    notices.push(notice(key, dialog, now, worn_out));
+                });
+            } else {
+                for key in &group.some {
+                    self.store.change_dialog(slot, *key, |dialog| {
+                        if dialog.package == package {
+                            notices.push(notice(*key, dialog, now, worn_out));
+                        }
+                    });
+                }
+            }
+            if !notices.is_empty() {
+                let view = match self.watched {
+                    Some(watched) => View::of(&watched.presentity, package, now),
+                    None => View::of_nothing(self.presentity.clone(), package, now),
+                };
+                self.say(view.with_unbound(&group.changes.unbound), notices);
+            }
         }
     }
 

@@ -134,7 +134,13 @@ impl Machine {
             | Format::Blustar
             | Format::Rlmi => Package::Presence,
             // One's own data crosses nowhere.
-            Format::RoamingSelf | Format::RoamingContacts | Format::Registration => {
+            Format::RoamingSelf
+            | Format::RoamingContacts
+            | Format::Registration
+            | Format::DialogInfo
+            | Format::DialogLamp
+            | Format::MessageSummary
+            | Format::RegInfo => {
                 return Outcome::Ended;
             }
         };

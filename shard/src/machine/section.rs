@@ -229,7 +229,7 @@ fn decode_publication(
     ))
 }
 
-fn encode_endpoints(endpoints: &[Endpoint], out: &mut Vec<u8>) {
+pub(super) fn encode_endpoints(endpoints: &[Endpoint], out: &mut Vec<u8>) {
     out.put_u32_le(endpoints.len() as u32);
     for endpoint in endpoints {
         out.put_u64_le(endpoint.binding);
@@ -245,7 +245,10 @@ fn encode_endpoints(endpoints: &[Endpoint], out: &mut Vec<u8>) {
     }
 }
 
-fn decode_endpoints(cursor: &mut Cursor<'_>, version: u16) -> Result<Vec<Endpoint>, Unreadable> {
+pub(super) fn decode_endpoints(
+    cursor: &mut Cursor<'_>,
+    version: u16,
+) -> Result<Vec<Endpoint>, Unreadable> {
     let mut endpoints: Vec<Endpoint> = Vec::new();
     for _ in 0..cursor.count(ENDPOINT_BYTES_MIN)? {
         endpoints.push(Endpoint {

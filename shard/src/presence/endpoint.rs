@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use crate::presence::endpoint_id::EndpointId;
-use crate::presence::enhanced::Profile;
+use crate::presence::enhanced::{Changes, Profile};
 use crate::presence::limits::ENDPOINTS_MAX;
 use crate::presence::refusal::Refusal;
 use crate::time::Timestamp;
@@ -108,6 +108,44 @@ impl Endpoint {
     }
 }
 
+/// How a binding ended. The numbers cross between nodes, for ever.
+//= RFC 3680 4.7
+//# unregistered by its client, expired, or deactivated by the registrar
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Unbinding {
+    /// Its client said so.
+    Unregistered = 1,
+    /// Nobody refreshed it.
+    Expired = 2,
+    /// It made room for another one, or its connection was lost.
+    Deactivated = 3,
+}
+
+impl Unbinding {
+    /// The one with this number.
+    #[must_use]
+    pub fn from_number(number: u8) -> Option<Unbinding> {
+        [
+            Unbinding::Unregistered,
+            Unbinding::Expired,
+            Unbinding::Deactivated,
+        ]
+        .into_iter()
+        .find(|known| *known as u8 == number)
+    }
+
+    /// The word of the document.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Unbinding::Unregistered => "unregistered",
+            Unbinding::Expired => "expired",
+            Unbinding::Deactivated => "deactivated",
+        }
+    }
+}
+
 /// The endpoints of one address in the order of their binding numbers. A list is replaced, never
 /// changed, so that an answer to REGISTER and the memory of it only point to it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -122,6 +160,29 @@ impl Endpoints {
     /// Each endpoint, by ascending binding number.
     pub fn iter(&self) -> std::slice::Iter<'_, Endpoint> {
         self.0.as_deref().unwrap_or_default().iter()
+    }
+
+    /// Notes what is bound otherwise than `before`; a refresh changes nothing that is told.
+    pub(crate) fn compare(
+        &self,
+        before: &Endpoints,
+        changes: &mut Changes,
+        why: impl Fn(&Endpoint) -> Unbinding,
+    ) {
+        let bound = |among: &Endpoints, binding: u64| {
+            let mut among = among.iter();
+            among.find(|known| known.binding == binding).cloned()
+        };
+        for endpoint in before.iter() {
+            if bound(self, endpoint.binding).is_none() {
+                changes.unbound.push((endpoint.clone(), why(endpoint)));
+                changes.registered = true;
+            }
+        }
+        changes.registered |= self.iter().any(|endpoint| {
+            bound(before, endpoint.binding)
+                .is_none_or(|known| known.contact != endpoint.contact || known.q != endpoint.q)
+        });
     }
 
     /// Whether an endpoint of this identity is registered.

@@ -11,6 +11,7 @@ use crate::presence::aggregate::{self, Input};
 use crate::presence::contacts::{Contacts, Delta};
 use crate::presence::container::{Containers, Watcher};
 use crate::presence::delegate::Delegates;
+use crate::presence::endpoint::{Endpoint, Unbinding};
 use crate::presence::endpoint_id::EndpointId;
 use crate::presence::instance::{Body, Instance, Instances, Lifetime, Place};
 use crate::presence::publication::Publications;
@@ -68,6 +69,12 @@ pub struct Changes {
     pub standard: bool,
     /// Its own client was there for the first time: containers rule what is seen from here on.
     pub claimed: bool,
+    /// Calls, as dialog publications tell of them.
+    pub dialogs: bool,
+    /// Where it is registered.
+    pub registered: bool,
+    /// Bindings that are gone.
+    pub unbound: Vec<(Endpoint, Unbinding)>,
 }
 
 impl Changes {
@@ -87,6 +94,15 @@ impl Changes {
         self.contacts_whole |= other.contacts_whole;
         self.standard |= other.standard;
         self.claimed |= other.claimed;
+        self.dialogs |= other.dialogs;
+        self.registered |= other.registered;
+        self.unbound.extend(other.unbound);
+    }
+
+    /// Nobody wants to know where it is registered.
+    pub fn forget_bindings(&mut self) {
+        self.registered = false;
+        self.unbound.clear();
     }
 
     /// Orders what was collected and takes out what stands twice.

@@ -2,6 +2,7 @@
 
 pub mod aggregate;
 pub mod bearing;
+pub mod call;
 pub mod contacts;
 pub mod container;
 pub mod delegate;

@@ -14,6 +14,12 @@ pub enum Package {
     RoamingContacts = 4,
     /// `presence` of any number of presentities, each with its document (RFC 4662, RFC 5367, BluStar).
     List = 5,
+    /// `dialog` (RFC 4235): the calls of a user.
+    Dialog = 6,
+    /// `message-summary` (RFC 3842): waiting voice mail.
+    MessageSummary = 7,
+    /// `reg` (RFC 3680): where a user is registered.
+    Reg = 8,
 }
 
 impl Package {
@@ -26,6 +32,9 @@ impl Package {
             Package::RoamingSelf,
             Package::RoamingContacts,
             Package::List,
+            Package::Dialog,
+            Package::MessageSummary,
+            Package::Reg,
         ]
         .into_iter()
         .find(|package| *package as u8 == number)
@@ -38,6 +47,28 @@ impl Package {
             Package::Presence | Package::Categories | Package::List => "presence",
             Package::RoamingSelf => "vnd-microsoft-roaming-self",
             Package::RoamingContacts => "vnd-microsoft-roaming-contacts",
+            Package::Dialog => "dialog",
+            Package::MessageSummary => "message-summary",
+            Package::Reg => "reg",
+        }
+    }
+
+    /// Whether a publication of it takes part in its user's presence: who is on the phone is busy.
+    #[must_use]
+    pub fn bears_on_presence(self) -> bool {
+        matches!(self, Package::Presence | Package::Dialog)
+    }
+
+    /// Whether its subscriptions are those of RFC 6665: told when they end, bounded for each presentity.
+    #[must_use]
+    pub fn is_standard(self) -> bool {
+        match self {
+            Package::Presence
+            | Package::List
+            | Package::Dialog
+            | Package::MessageSummary
+            | Package::Reg => true,
+            Package::Categories | Package::RoamingSelf | Package::RoamingContacts => false,
         }
     }
 }

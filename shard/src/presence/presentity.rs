@@ -3,8 +3,9 @@
 //!
 //! Who watches it is the subscriptions' business and stands beside it, in the machine's store.
 
+use crate::presence::call::Line;
 use crate::presence::contacts::Custody;
-use crate::presence::endpoint::{Bindings, Endpoint, Endpoints, Register};
+use crate::presence::endpoint::{Bindings, Endpoint, Endpoints, Register, Unbinding};
 use crate::presence::endpoint_id::EndpointId;
 use crate::presence::enhanced::{Changes, Enhanced, Profile};
 use crate::presence::package::Package;
@@ -87,6 +88,15 @@ impl Presentity {
     ) -> Result<Registered, Refusal> {
         let before = self.endpoints.clone();
         self.endpoints.register(request, now)?;
+        let named = |endpoint: &Endpoint| match &request.bindings {
+            Bindings::Each(each) => each.iter().any(|b| b.binding == endpoint.binding),
+            Bindings::Nothing => false,
+            Bindings::RemoveAll => true,
+        };
+        self.endpoints.compare(&before, changes, |gone| match named(gone) {
+            true => Unbinding::Unregistered,
+            false => Unbinding::Deactivated,
+        });
         let known = |binding: u64| before.iter().any(|endpoint| endpoint.binding == binding);
         let refreshed = match &request.bindings {
             Bindings::Each(each) => each.iter().any(|b| b.expires_s > 0 && known(b.binding)),
@@ -123,6 +133,8 @@ impl Presentity {
     ) -> Vec<EndpointId> {
         let before = self.endpoints.clone();
         self.endpoints.lose(id, target);
+        self.endpoints
+            .compare(&before, changes, |_| Unbinding::Deactivated);
         self.end_endpoints(&before, now, changes)
     }
 
@@ -210,10 +222,11 @@ impl Presentity {
         now: Timestamp,
         changes: &mut Changes,
     ) -> Result<Published, Refusal> {
+        let lines = self.lines_for(request.package);
         let published = self.publications.publish(request, fresh, now)?;
         if published.visible {
             self.advance(fresh.index);
-            self.recompute(request.package, now, changes);
+            self.recompute(request.package, &lines, now, changes);
         }
         Ok(published)
     }
@@ -222,13 +235,30 @@ impl Presentity {
     pub fn sign_out(&mut self, now: Timestamp, index: u64, changes: &mut Changes) {
         if self.publications.sign_out() {
             self.revision = index;
-            self.recompute(Package::Presence, now, changes);
+            self.recompute(Package::Presence, &[], now, changes);
         }
     }
 
-    /// Standard publications take part in what is computed for enhanced watchers.
-    fn recompute(&mut self, package: Package, now: Timestamp, changes: &mut Changes) {
-        if package == Package::Presence {
+    /// The lines as they are, where a change of this package may change them.
+    fn lines_for(&self, package: Package) -> Vec<(Box<str>, Line)> {
+        match package {
+            Package::Dialog => self.publications.lines(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// Standard publications take part in what is computed for enhanced watchers. Of calls only what the lines
+    /// come to shows in presence: a call that goes on ringing is news for lamps.
+    fn recompute(
+        &mut self,
+        package: Package,
+        lines_before: &[(Box<str>, Line)],
+        now: Timestamp,
+        changes: &mut Changes,
+    ) {
+        let of_calls = package == Package::Dialog;
+        changes.dialogs |= of_calls;
+        if package == Package::Presence || of_calls && *lines_before != *self.publications.lines() {
             changes.standard = true;
             if let Some(enhanced) = &mut self.enhanced {
                 enhanced.compute(&self.publications, now, changes);
@@ -240,10 +270,11 @@ impl Presentity {
     /// endpoints ended.
     pub fn expire(&mut self, now: Timestamp, index: u64, changes: &mut Changes) -> Vec<EndpointId> {
         let mut ended = Vec::new();
+        let lines = self.publications.lines();
         self.publications.expire(now, |package| ended.push(package));
         for package in ended {
             self.advance(index);
-            self.recompute(package, now, changes);
+            self.recompute(package, &lines, now, changes);
         }
         let before = self.endpoints.clone();
         self.endpoints.expire(now);
@@ -259,6 +290,8 @@ impl Presentity {
         if !changes.is_empty() {
             self.advance(index);
         }
+        self.endpoints
+            .compare(&before, changes, |_| Unbinding::Expired);
         ended
     }
 

@@ -1,11 +1,13 @@
 //! Soft state by entity-tag (RFC 3903).
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
 use smallvec::SmallVec;
 
 use crate::presence::bearing::Bearing;
+use crate::presence::call::{self, Line};
 use crate::presence::limits::{CONTENT_BYTES_MAX, PUBLICATIONS_MAX};
 use crate::presence::package::Package;
 use crate::presence::refusal::Refusal;
@@ -130,6 +132,12 @@ impl Content {
             bearing,
         })
     }
+
+    /// It shows nothing in a presence document: calls, none of which makes its user busy.
+    #[must_use]
+    pub fn is_silent(&self) -> bool {
+        call::is_form(&self.stored) && !matches!(call::line(&self.stored), Some((_, Line::Busy)))
+    }
 }
 
 /// One publication: soft state that ends at a time unless it is refreshed.
@@ -143,6 +151,14 @@ pub struct Publication {
     pub first_at: Timestamp,
     /// What it says.
     pub content: Arc<Content>,
+}
+
+impl Publication {
+    /// It is none of a client's: what is kept in mind of publications of calls that are gone.
+    #[must_use]
+    pub fn is_memory(&self) -> bool {
+        call::is_memory(&self.content.stored)
+    }
 }
 
 /// PUBLISH: create, refresh, modify or remove soft state.
@@ -246,8 +262,9 @@ impl Publications {
             //= RFC 3903 4.2
             //# without a tag, a publication of its own is made beside the others
             Step::Create(stored) => {
+                let (stored, bearing) = self.settle(request, None, stored, now)?;
                 let number = self.take_number();
-                let content = Content::store(stored, request.bearing, now, number);
+                let content = Content::store(&stored, bearing, now, number);
                 self.held.push((
                     request.package,
                     Publication {
@@ -257,6 +274,7 @@ impl Publications {
                         content,
                     },
                 ));
+                self.bring_along(request.package, number, now);
                 true
             }
             Step::CreateAndForget => false,
@@ -284,9 +302,15 @@ impl Publications {
             //= RFC 3903 4.4
             //# a modification replaces the state and extends the life
             Step::Modify(at, stored) => {
+                let (stored, bearing) = self.settle(request, Some(at), stored, now)?;
                 let publication = &mut self.held[at].1;
                 let number = publication.content.number;
-                let content = Content::store(stored, request.bearing, now, number);
+                // What says of calls what was said before is told to nobody.
+                let same = call::is_form(&stored) && *publication.content.stored == *stored;
+                let content = match same {
+                    true => Arc::clone(&publication.content),
+                    false => Content::store(&stored, bearing, now, number),
+                };
                 //= BLUSTAR 2.4
                 //# the first PUBLISH makes the tag, and all others get it again
                 if keeps {
@@ -298,12 +322,16 @@ impl Publications {
                     first_at: publication.first_at,
                     content,
                 };
-                true
+                self.bring_along(request.package, number, now);
+                !same
             }
             //= RFC 3903 4.5
             //# a lifetime of zero removes the state at once
             Step::Remove(at) => {
-                self.held.remove(at);
+                let (package, gone) = self.held.remove(at);
+                if package == Package::Dialog {
+                    self.remember(&gone.content.stored, now);
+                }
                 true
             }
         };
@@ -312,6 +340,82 @@ impl Publications {
             expires_s,
             visible,
         })
+    }
+
+    /// What is kept of an update, and what that means: the update itself, or what calls it leaves.
+    fn settle<'a>(
+        &self,
+        request: &Publish<'_>,
+        at: Option<usize>,
+        update: &'a [u8],
+        now: Timestamp,
+    ) -> Result<(Cow<'a, [u8]>, Bearing), Refusal> {
+        if request.package != Package::Dialog {
+            return Ok((Cow::Borrowed(update), request.bearing));
+        }
+        let before = at.map(|at| &*self.held[at].1.content.stored);
+        let others = self.held.iter().enumerate();
+        let others = others
+            .filter(|(place, (package, _))| *package == Package::Dialog && Some(*place) != at)
+            .map(|(_, (_, held))| &*held.content.stored);
+        let kept = call::follow(update, before, others, request.presentity, now);
+        let kept = kept.ok_or(Refusal::ContentTooLarge)?;
+        fitting(&kept)?;
+        let bearing = call::bearing(&kept);
+        Ok((Cow::Owned(kept), bearing))
+    }
+
+    /// Other publications of the calls that this one tells of come as far as it is.
+    fn bring_along(&mut self, package: Package, number: u32, now: Timestamp) {
+        let of_calls = |(of, held): &&(Package, Publication)| {
+            *of == Package::Dialog && held.content.number == number
+        };
+        let told = self.held.iter().find(of_calls);
+        let Some((_, told)) = told.filter(|_| package == Package::Dialog) else {
+            return;
+        };
+        let by = Arc::clone(&told.content);
+        for (of, held) in &mut self.held {
+            if *of != Package::Dialog || held.content.number == number || held.is_memory() {
+                continue;
+            }
+            if let Some(stored) = call::raise(&held.content.stored, &by.stored, now) {
+                let (at, number) = (held.content.published_at, held.content.number);
+                let bearing = call::bearing(&stored);
+                held.content = Content::store(&stored, bearing, at, number);
+            }
+        }
+    }
+
+    /// Keeps in mind for a while which calls have ended in a publication of calls that is gone.
+    fn remember(&mut self, gone: &[u8], now: Timestamp) {
+        let memory = |(_, held): &(Package, Publication)| held.is_memory();
+        let place = self.held.iter().position(memory);
+        let before = place.map(|place| &*self.held[place].1.content.stored);
+        let Some((stored, expires_at)) = call::remember(before, gone, now) else {
+            return;
+        };
+        let number = match place {
+            Some(place) => self.held[place].1.content.number,
+            None => self.take_number(),
+        };
+        let publication = Publication {
+            tag: EntityTag::FOREIGN,
+            expires_at,
+            first_at: now,
+            content: Content::store(&stored, Bearing::default(), now, number),
+        };
+        match place {
+            Some(place) => self.held[place].1 = publication,
+            None => self.held.push((Package::Dialog, publication)),
+        }
+    }
+
+    /// Each line that calls are published of, and how it is.
+    pub(crate) fn lines(&self) -> Vec<(Box<str>, Line)> {
+        let of_calls = self.held.iter().filter(|(of, _)| *of == Package::Dialog);
+        let lines = of_calls.filter_map(|(_, held)| call::line(&held.content.stored));
+        lines.map(|(line, state)| (line.into(), state)).collect()
     }
 
     /// The place of the publication that all BluStar clients share.
@@ -342,7 +446,9 @@ impl Publications {
         let known = |presented: EntityTag| {
             self.held
                 .iter()
-                .position(|(package, held)| *package == request.package && held.tag == presented)
+                .position(|(package, held)| {
+                    *package == request.package && held.tag == presented && !held.is_memory()
+                })
         };
         let at = match request.tag_policy {
             //= BLUSTAR 4.3
@@ -367,7 +473,9 @@ impl Publications {
                     let alike = self
                         .held
                         .iter()
-                        .filter(|(package, _)| *package == request.package);
+                        .filter(|(package, held)| {
+                            *package == request.package && !held.is_memory()
+                        });
                     if alike.count() >= PUBLICATIONS_MAX {
                         return Err(Refusal::TooManyPublications);
                     }
@@ -404,13 +512,20 @@ impl Publications {
     //= RFC 3903 4.3
     //# state that is not refreshed within its lifetime is removed
     pub fn expire(&mut self, now: Timestamp, mut ended: impl FnMut(Package)) {
+        let mut calls: SmallVec<[Arc<Content>; 1]> = SmallVec::new();
         self.held.retain(|(package, publication)| {
             let lives = publication.expires_at > now;
-            if !lives {
+            if !lives && !publication.is_memory() {
                 ended(*package);
+                if *package == Package::Dialog {
+                    calls.push(Arc::clone(&publication.content));
+                }
             }
             lives
         });
+        for gone in calls {
+            self.remember(&gone.stored, now);
+        }
     }
 }
 

@@ -20,6 +20,25 @@ pub use crate::presence::package::Package;
 pub struct DialogKey(pub u128);
 
 impl DialogKey {
+    /// The key of a subscription to `package`: of presence that of its dialog. Of other packages it is another
+    /// one, so that a request for one package finds no subscription to a different one.
+    //= RFC 6665 4.4.1
+    //# a subscription is known by its dialog and its package
+    #[must_use]
+    pub fn of_package(
+        package: Package,
+        call_id: &str,
+        local_tag: &str,
+        remote_tag: &str,
+    ) -> DialogKey {
+        match package {
+            Package::Dialog | Package::MessageSummary | Package::Reg => {
+                DialogKey::of(call_id, &format!("{local_tag}\0{}", package.as_str()), remote_tag)
+            }
+            _ => DialogKey::of(call_id, local_tag, remote_tag),
+        }
+    }
+
     /// The key of the dialog with these identifiers (RFC 3261 §12), `local` being our side's tag.
     #[must_use]
     pub fn of(call_id: &str, local_tag: &str, remote_tag: &str) -> DialogKey {
@@ -129,6 +148,14 @@ pub enum Format {
     Blustar = 9,
     /// `application/pidf+xml` about a `pres:` URI.
     Pres = 10,
+    /// `application/dialog-info+xml` (RFC 4235), with everything that was published.
+    DialogInfo = 11,
+    /// The same with what a lamp needs, and nothing of who is spoken to.
+    DialogLamp = 12,
+    /// `application/simple-message-summary` (RFC 3842).
+    MessageSummary = 13,
+    /// `application/reginfo+xml` (RFC 3680).
+    RegInfo = 14,
 }
 
 impl Format {
@@ -146,6 +173,10 @@ impl Format {
             Format::Rlmi,
             Format::Blustar,
             Format::Pres,
+            Format::DialogInfo,
+            Format::DialogLamp,
+            Format::MessageSummary,
+            Format::RegInfo,
         ]
         .into_iter()
         .find(|format| *format as u8 == number)
@@ -543,6 +574,20 @@ mod tests {
         assert_eq!(key, DialogKey::of("call", "local", "remote"));
     }
 
+    //= RFC 6665 4.4.1
+    //= type=test
+    #[test]
+    fn a_subscription_to_another_package_is_another_one() {
+        let key = |package| DialogKey::of_package(package, "call", "local", "remote");
+        let same = DialogKey::of("call", "local", "remote");
+        assert_eq!(key(Package::Presence), same);
+        let mut all = vec![same];
+        all.extend([Package::Dialog, Package::MessageSummary, Package::Reg].map(key));
+        all.sort_unstable();
+        all.dedup();
+        assert_eq!(all.len(), 4);
+    }
+
     //= RFC 3261 12.2.2
     //= type=test
     //= RFC 6665 4.1.2.2
@@ -610,7 +655,14 @@ mod tests {
             Package::from_number(Package::Presence as u8),
             Some(Package::Presence)
         );
-        assert_eq!(Package::from_number(0), None);
+        for number in 0..=u8::MAX {
+            let package = Package::from_number(number);
+            assert_eq!(package.is_some(), (1..=8).contains(&number), "{number}");
+            assert!(package.is_none_or(|package| package as u8 == number));
+            let format = Format::from_number(number);
+            assert_eq!(format.is_some(), (1..=14).contains(&number), "{number}");
+            assert!(format.is_none_or(|format| format as u8 == number));
+        }
         assert_eq!(Format::from_number(Format::Pidf as u8), Some(Format::Pidf));
         assert_eq!(Format::from_number(0), None);
     }

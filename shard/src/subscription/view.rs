@@ -5,11 +5,13 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use crate::category::legacy_interop::LegacyInterop;
+use crate::category::mwi::Waiting;
 use crate::category::{Category, Computed};
 use crate::presence::aggregate;
 use crate::presence::contacts::{Custody, Delta, List};
 use crate::presence::container::{Containers, WELL_KNOWN};
 use crate::presence::delegate::Delegates;
+use crate::presence::endpoint::{Endpoint, Unbinding};
 use crate::presence::enhanced::{Changes, Enhanced, Profile};
 use crate::presence::instance::{Body, Instance, Lifetime, Place};
 use crate::presence::presentity::Presentity;
@@ -63,6 +65,15 @@ pub enum Seen {
         custody: Custody,
         /// Whether who sees it knows of a mail server's store.
         ucs: bool,
+    },
+    /// Waiting voice mail, as far as somebody told of it.
+    Waiting(Option<Waiting>),
+    /// Where somebody is registered.
+    Registrations {
+        /// The bindings that there are.
+        bound: Arc<[Endpoint]>,
+        /// Those that have just gone, and how.
+        unbound: Vec<(Endpoint, Unbinding)>,
     },
     /// Nothing: the end of a dialog.
     Nothing,
@@ -120,25 +131,51 @@ impl View {
         let shown = presentity
             .publications
             .iter()
-            .filter(|(of, _)| *of == package);
+            .filter(|(of, _)| match package {
+                Package::Presence => of.bears_on_presence(),
+                _ => *of == package,
+            });
         let contents = shown.map(|(_, publication)| Arc::clone(&publication.content));
-        View::new(
-            presentity,
-            package,
-            now,
-            Seen::Publications(contents.collect()),
-        )
+        let seen = match package {
+            Package::MessageSummary => Seen::Waiting(waiting(presentity)),
+            Package::Reg => Seen::Registrations {
+                bound: presentity.endpoints.share(),
+                unbound: Vec::new(),
+            },
+            _ => Seen::Publications(contents.collect()),
+        };
+        View::new(presentity, package, now, seen)
+    }
+
+    /// The same with what of it has just gone.
+    #[must_use]
+    pub fn with_unbound(mut self, gone: &[(Endpoint, Unbinding)]) -> View {
+        if let Seen::Registrations { bound, unbound } = &mut self.seen {
+            // What has gone and come in one entry is there.
+            let back = |binding: u64| bound.iter().any(|endpoint| endpoint.binding == binding);
+            let gone = gone.iter().filter(|(endpoint, _)| !back(endpoint.binding));
+            unbound.extend(gone.cloned());
+        }
+        self
     }
 
     /// What is to be seen of an address of which nothing is kept.
     #[must_use]
     pub fn of_nothing(presentity: Aor, package: Package, now: Timestamp) -> View {
+        let seen = match package {
+            Package::MessageSummary => Seen::Waiting(None),
+            Package::Reg => Seen::Registrations {
+                bound: Arc::new([]),
+                unbound: Vec::new(),
+            },
+            _ => Seen::Publications(SmallVec::new()),
+        };
         View {
             presentity,
             package,
             revision: 0,
             taken_at: now,
-            seen: Seen::Publications(SmallVec::new()),
+            seen,
         }
     }
 
@@ -300,16 +337,29 @@ impl View {
     }
 }
 
+/// What is known of somebody's voice mail: what the mail system said.
+fn waiting(presentity: &Presentity) -> Option<Waiting> {
+    let instances = &presentity.enhanced.as_deref()?.instances;
+    let told = |instance: &Arc<Instance>| match &instance.body {
+        Body::Computed(Computed::Mwi(waiting)) => Some(*waiting),
+        _ => None,
+    };
+    instances.at(&Category::Mwi, OWN).iter().find_map(told)
+}
+
+/// The container of what is one's own.
+const OWN: u16 = 1;
+
 /// What enhanced watchers see of somebody who has a plain telephone only.
 fn standard(presentity: &Presentity, category: &Category, now: Timestamp) -> Option<Arc<Instance>> {
     if *category != Category::State {
         return None;
     }
-    let newest = presentity
+    let shown = presentity
         .publications
         .iter()
-        .map(|(_, held)| held.content.published_at)
-        .max()?;
+        .filter(|(package, held)| package.bears_on_presence() && !held.content.is_silent());
+    let newest = shown.map(|(_, held)| held.content.published_at).max()?;
     let state = aggregate::from_standard(&presentity.publications, now);
     Some(Arc::new(Instance {
         category: Category::State,

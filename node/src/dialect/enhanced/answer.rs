@@ -5,7 +5,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use shard::document::legacy::Linked;
 use shard::document::rlmi::{self, Rejection};
-use shard::document::{blustar, categories, contacts, fault, legacy, lists, pidf, roaming_self};
+use shard::document::{
+    blustar, categories, contacts, dialog_info, fault, legacy, lists, message_summary, pidf, reginfo,
+    roaming_self,
+};
 use shard::machine::effect::Shown;
 use shard::presence::container::Conflict;
 use shard::subscription::dialog::Format;
@@ -16,6 +19,7 @@ use transport::sip::{Name, Request, StatusCode};
 
 use super::diagnostics::{self, Diagnosis};
 use super::{Aside, offers};
+use crate::dialect::events;
 
 /// What the caller knows of the node.
 #[derive(Clone, Copy, Debug)]
@@ -51,6 +55,9 @@ pub fn content_type(format: Format) -> &'static str {
         Format::RoamingSelf => ROAMING_SELF,
         Format::RoamingContacts => "application/vnd-microsoft-roaming-contacts+xml",
         Format::Registration => "text/registration-event",
+        Format::DialogInfo | Format::DialogLamp => events::DIALOG_INFO,
+        Format::MessageSummary => events::MESSAGE_SUMMARY,
+        Format::RegInfo => events::REGINFO,
     }
 }
 
@@ -84,6 +91,10 @@ pub fn compose(view: &View, format: Format, how: Composing<'_>, out: &mut Vec<u8
         Format::Categories => categories::compose(view, out),
         Format::RoamingSelf => roaming_self::compose(view, out),
         Format::RoamingContacts => contacts::compose(view, ucs, out),
+        Format::DialogInfo => dialog_info::compose(view, dialog_info::Detail::Full, out),
+        Format::DialogLamp => dialog_info::compose(view, dialog_info::Detail::Lamp, out),
+        Format::MessageSummary => message_summary::compose(view, out),
+        Format::RegInfo => reginfo::compose(view, out),
         //= MS-SIPREGE 3.2
         //# unregistered: the oldest of more endpoints than a user may have
         Format::Registration => out.extend_from_slice(b"deregistered;event=unregistered"),
@@ -161,6 +172,8 @@ fn format_of(request: &Request, view: &View) -> Format {
         | Seen::Nothing
         | Seen::Unknown
         | Seen::Rendered(_)
+        | Seen::Waiting(_)
+        | Seen::Registrations { .. }
         | Seen::List { .. } => crate::dialect::simple::accepted(request).unwrap_or(Format::Pidf),
     }
 }

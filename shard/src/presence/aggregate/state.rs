@@ -8,7 +8,6 @@ use crate::category::legacy_interop::LegacyInterop;
 use crate::category::state::{Activity, Class, Kind, OFFLINE, State};
 use crate::category::{Category, Computed, Meaning};
 use crate::presence::instance::{Body, Lifetime};
-use crate::presence::package::Package;
 use crate::presence::publication::Publications;
 use crate::time::Timestamp;
 
@@ -103,7 +102,7 @@ fn add_standard<'a>(
 ) {
     let presence = publications
         .iter()
-        .filter(|(package, _)| *package == Package::Presence);
+        .filter(|(package, _)| package.bears_on_presence());
     for (_, publication) in presence {
         let bearing = publication.content.bearing;
         let piece = |state| Piece {

@@ -187,7 +187,12 @@ impl Heard {
                 }
                 self.contacts = Some(delta.to);
             }
-            Seen::Nothing | Seen::Unknown | Seen::Rendered(_) | Seen::List { .. } => {}
+            Seen::Nothing
+            | Seen::Unknown
+            | Seen::Rendered(_)
+            | Seen::List { .. }
+            | Seen::Waiting(_)
+            | Seen::Registrations { .. } => {}
         }
         Ok(())
     }
