@@ -17,6 +17,7 @@ use shard::machine::command::{
 };
 use shard::machine::moves::{Step, sum_of};
 use shard::machine::outcome::RequestKey;
+use shard::presence::call::{Call, CallState, Calls, Direction, Party, Scope};
 use shard::presence::container::Network;
 use shard::presence::endpoint_id::EndpointId;
 use shard::presence::publication::{EntityTag, TagPolicy};
@@ -271,6 +272,79 @@ fn golden() -> Vec<(&'static str, Act<'static>)> {
     ]
 }
 
+/// Entries about the packages beside presence, which came after those.
+fn golden_packages() -> Vec<(&'static str, Act<'static>)> {
+    let dialog = |package, format, number| {
+        one(Command::Subscribe(Subscribe {
+            presentity: ALICE,
+            watcher: ALICE,
+            package,
+            format,
+            dialog: DialogKey(number),
+            local_tag: LocalTag::new(slot(), 7),
+            cseq: 1,
+            expires_s: 600,
+            route: b"route",
+            target: b"target",
+            extras: None,
+        }))
+    };
+    let calls = |state, id| {
+        let party = Party {
+            display: "Bob",
+            identity: "sip:bob@example.com",
+            target: "sip:bob@192.0.2.1",
+            params: vec![("+sip.rendering", "yes")],
+        };
+        let call = Call {
+            id,
+            call_id: "call",
+            local_tag: id,
+            remote_tag: "remote",
+            direction: Some(Direction::Recipient),
+            state,
+            clock: 11,
+            local: Party::default(),
+            remote: party,
+        };
+        let calls = Calls {
+            scope: Scope::Full,
+            line: "200",
+            each: vec![call],
+        };
+        let content: &'static [u8] = calls.write().leak();
+        one(Command::Publish(Publish {
+            presentity: ALICE,
+            package: Package::Dialog,
+            if_match: None,
+            content: Some(content),
+            expires_s: 60,
+            tag_policy: TagPolicy::Renew,
+            bearing: Default::default(),
+        }))
+    };
+    vec![
+        ("v3-publish-calls", calls(CallState::Early, "a")),
+        ("v3-publish-ended-calls", calls(CallState::Terminated, "b")),
+        (
+            "v3-subscribe-calls",
+            dialog(Package::Dialog, Format::DialogInfo, 1),
+        ),
+        (
+            "v3-subscribe-lamp",
+            dialog(Package::Dialog, Format::DialogLamp, 2),
+        ),
+        (
+            "v3-subscribe-messages",
+            dialog(Package::MessageSummary, Format::MessageSummary, 3),
+        ),
+        (
+            "v3-subscribe-registration",
+            dialog(Package::Reg, Format::RegInfo, 4),
+        ),
+    ]
+}
+
 const ENDPOINT: EndpointId = EndpointId([9; 16]);
 
 fn sink() -> Sink {
@@ -317,7 +391,7 @@ fn encoded(act: &Act<'_>) -> Vec<u8> {
 #[test]
 fn golden_entries_are_read_for_ever() {
     let folder = folder("tests/fixtures/codec");
-    for (name, act) in golden() {
+    for (name, act) in golden().into_iter().chain(golden_packages()) {
         // What the first release wrote means what it meant; what was appended since is not there.
         let first = folder.join(format!("{name}.bin"));
         if let Ok(bytes) = fs::read(&first) {
@@ -398,6 +472,61 @@ fn a_golden_snapshot_is_read_for_ever() {
     let audit = u64::from(slot().number()) * 4_096;
     assert_eq!(restored.attest(audit), machine.attest(audit));
     assert_eq!(written, bytes, "and written as it was");
+}
+
+/// Calls, what is remembered of ended ones, and subscriptions to each package.
+#[test]
+fn a_golden_snapshot_of_packages_is_read_for_ever() {
+    let mut machine = golden_machine(3);
+    for (place, (_, mut act)) in (0..).zip(golden_packages()) {
+        let index = machine.applied() + 1;
+        if let Act::Requests(requests) = &mut act {
+            requests[0].key = RequestKey(1 << 90 | place);
+        }
+        machine.apply(index, &Entry { at: AT, act }, &mut Vec::new());
+    }
+    // The publications end, and the call that ended is kept in mind.
+    let (index, at) = (machine.applied() + 1, AT.plus_s(20));
+    let tag = machine.report(ALICE).expect("kept").publications;
+    let (_, ended) = tag.last().expect("a publication of calls");
+    let remove = Publish {
+        presentity: ALICE,
+        package: Package::Dialog,
+        if_match: Some(ended.tag),
+        content: None,
+        expires_s: 0,
+        tag_policy: TagPolicy::Renew,
+        bearing: Default::default(),
+    };
+    let act = Act::Requests(vec![Request {
+        key: RequestKey(1 << 91),
+        ticket: Ticket(0),
+        command: Command::Publish(remove),
+    }]);
+    machine.apply(index, &Entry { at, act }, &mut Vec::new());
+    let mut written = Vec::new();
+    machine
+        .snapshot()
+        .write(&mut written)
+        .expect("memory takes all");
+    let path = folder("tests/fixtures/snapshot/v3-packages.bin");
+    if !path.exists() && std::env::var_os("LAMPLIGHT_NEW_FIXTURES").is_some() {
+        fs::write(&path, &written).expect("the fixture folder is writable");
+    }
+    let bytes = fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let restored = Machine::restore(&mut &bytes[..]).expect("an old snapshot is read");
+    assert_eq!(restored.counts(), machine.counts());
+    let audit = u64::from(slot().number()) * 4_096;
+    assert_eq!(restored.attest(audit), machine.attest(audit));
+    assert_eq!(written, bytes, "and written as it was");
+    let kept = restored.report(ALICE).expect("kept");
+    let of_calls = |(package, _): &&(Package, _)| *package == Package::Dialog;
+    assert_eq!(kept.publications.iter().filter(of_calls).count(), 1, "a memory is none");
+    let packages = [Package::Dialog, Package::MessageSummary, Package::Reg];
+    for package in packages {
+        let mut watchers = kept.watchers.iter();
+        assert!(watchers.any(|(_, dialog)| dialog.package == package));
+    }
 }
 
 /// A machine in the middle of two moves: Alice's slot is frozen, and half of another one has arrived.

@@ -8,6 +8,7 @@ mod desk;
 mod directory;
 mod durability;
 mod enhanced;
+mod lamps;
 mod moves;
 mod phone;
 mod pool;

@@ -153,13 +153,13 @@ fn publish_is_checked_in_the_order_of_the_standard() {
             489,
             Some((
                 Name::AllowEvents,
-                "presence,vnd-microsoft-roaming-contacts,vnd-microsoft-roaming-self,vnd-microsoft-provisioning-v2",
+                "presence,dialog,message-summary,reg,vnd-microsoft-roaming-contacts,vnd-microsoft-roaming-self,vnd-microsoft-provisioning-v2",
             )),
         ),
         (
             "unknown event, two tags",
             "sip:alice@example.com",
-            "Event: dialog\r\nSIP-If-Match: a\r\nSIP-If-Match: b\r\n".into(),
+            "Event: conference\r\nSIP-If-Match: a\r\nSIP-If-Match: b\r\n".into(),
             "",
             489,
             None,

@@ -248,8 +248,6 @@ impl Machine {
                         let ended = presentity.expire(at, index, &mut changes);
                         if !watchers.any() {
                             changes.forget_bindings();
-                        } else if changes.registered {
-                            presentity.advance(index);
                         }
                         notices.changed(&aor, changes);
                         ended
@@ -474,7 +472,9 @@ impl Machine {
                 changes.forget_bindings();
             }
             if !changes.is_empty() {
-                presentity.advance(index);
+                if changes.show() {
+                    presentity.advance(index);
+                }
                 notices.changed(&presentity.aor, changes);
             }
             //= RFC 3261 10.3

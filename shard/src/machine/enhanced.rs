@@ -245,7 +245,9 @@ impl Machine {
                         changes.forget_bindings();
                     }
                     if !changes.is_empty() {
-                        presentity.advance(index);
+                        if changes.show() {
+                            presentity.advance(index);
+                        }
                         notices.changed(&presentity.aor, changes);
                     }
                     ended

@@ -99,6 +99,15 @@ impl Changes {
         self.unbound.extend(other.unbound);
     }
 
+    /// Whether anything changed that a revision counts: all but bindings, of which each notification says when it
+    /// was taken.
+    #[must_use]
+    pub fn show(&self) -> bool {
+        let mut others = self.clone();
+        others.forget_bindings();
+        !others.is_empty()
+    }
+
     /// Nobody wants to know where it is registered.
     pub fn forget_bindings(&mut self) {
         self.registered = false;

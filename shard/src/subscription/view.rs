@@ -31,7 +31,8 @@ pub struct View {
     /// Of which package.
     pub package: Package,
     /// Grows with each visible change of the presentity: the log index of the entry that made it, 0
-    /// when there is nothing to see. Equal revisions compose to equal documents.
+    /// when there is nothing to see. Equal revisions compose to equal documents, but for registrations, which it
+    /// does not count.
     pub revision: u64,
     /// Entry time at which it was taken.
     pub taken_at: Timestamp,

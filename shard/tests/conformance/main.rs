@@ -8,5 +8,8 @@ mod ms_pres_subscribers;
 mod pool;
 mod relays;
 mod rfc3261_10;
+mod rfc3680;
+mod rfc3842;
 mod rfc3903;
+mod rfc4235;
 mod rfc6665;
