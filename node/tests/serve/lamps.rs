@@ -279,7 +279,7 @@ fn several_publishers_make_one_state_and_none_goes_back() {
     let mut lamp = Lamp::new("dialog", "ben", "boss");
     lamp.watch(&mut phone);
     lamp.notified(&mut phone);
-    let mut next = |phone: &mut Phone| {
+    let next = |phone: &mut Phone| {
         let (_, shown) = lamp.sees(phone);
         states(&shown).into_iter().map(str::to_owned).collect::<Vec<_>>()
     };
@@ -431,7 +431,7 @@ fn a_registration_is_followed_by_its_user_and_by_who_may() {
     assert_eq!(console.sees(&mut phone).0, 0);
 
     let uri = "sip:fay@example.com";
-    let mut register = |phone: &mut Phone, cseq: u32, contact: &str, expires: u32| {
+    let register = |phone: &mut Phone, cseq: u32, contact: &str, expires: u32| {
         let head = phone.head("REGISTER", "sip:example.com", uri, &format!("<{uri}>"), "reg", cseq);
         let begin = head.split("Contact:").next().expect("a head");
         let lines = format!("Contact: <sip:{contact}>;q=0.7\r\nExpires: {expires}\r\n");

@@ -243,15 +243,14 @@ impl Machine {
             match due {
                 Due::Presentity(aor) => {
                     let notices = &mut self.notices;
-                    let ended = self.store.change(aor.as_str(), |presentity, watchers| {
+                    let (ended, bindings) = self.store.change(aor.as_str(), |presentity, _| {
                         let mut changes = Changes::default();
                         let ended = presentity.expire(at, index, &mut changes);
-                        if !watchers.any() {
-                            changes.forget_bindings();
-                        }
+                        let bindings = changes.take_bindings();
                         notices.changed(&aor, changes);
-                        ended
+                        (ended, bindings)
                     });
+                    self.tell_bindings(aor.as_str(), bindings);
                     self.endpoints_ended(aor.as_str(), &ended);
                 }
                 Due::Dialog(slot, key) => {
@@ -465,16 +464,12 @@ impl Machine {
 
     fn register(&mut self, register: &Register<'_>) -> Result<Outcome, Refusal> {
         let (at, index, notices) = (self.now, self.applied, &mut self.notices);
-        let (outcome, ended) = self.store.change(register.aor, |presentity, watchers| {
+        let (outcome, ended, bindings) = self.store.change(register.aor, |presentity, _| {
             let mut changes = Changes::default();
             let registered = presentity.register(register, at, &mut changes)?;
-            if !watchers.any() {
-                changes.forget_bindings();
-            }
+            let bindings = changes.take_bindings();
             if !changes.is_empty() {
-                if changes.show() {
-                    presentity.advance(index);
-                }
+                presentity.advance(index);
                 notices.changed(&presentity.aor, changes);
             }
             //= RFC 3261 10.3
@@ -487,10 +482,25 @@ impl Machine {
             for endpoint in registered.evicted {
                 notices.signed_out(&presentity.aor, &endpoint);
             }
-            Ok((outcome, registered.ended))
+            Ok((outcome, registered.ended, bindings))
         })?;
+        self.tell_bindings(register.aor, bindings);
         self.endpoints_ended(register.aor, &ended);
         Ok(outcome)
+    }
+
+    /// Those who watch where somebody is registered are told, if there is any. Bindings do not count in a revision:
+    /// it stays what replicas of earlier releases make it.
+    pub(super) fn tell_bindings(&mut self, address: &str, bindings: Changes) {
+        let Some(watched) = self.store.watched(address).filter(|_| bindings.registered) else {
+            return;
+        };
+        let slot = Slot::of(address);
+        let dialogs = watched.watchers().iter();
+        let mut dialogs = dialogs.filter_map(|key| self.store.dialog(slot, *key));
+        if dialogs.any(|dialog| dialog.package == Package::Reg) {
+            self.notices.changed(&watched.presentity.aor, bindings);
+        }
     }
 
     fn publish(&mut self, position: u16, publish: &Publish<'_>) -> Result<Outcome, Refusal> {

@@ -238,20 +238,17 @@ impl Machine {
                 target,
             } => {
                 let (now, index, notices) = (self.now, self.applied, &mut self.notices);
-                let ended = self.store.change(presentity, |presentity, watchers| {
+                let (ended, bindings) = self.store.change(presentity, |presentity, _| {
                     let mut changes = Changes::default();
                     let ended = presentity.lose(*endpoint, target, now, &mut changes);
-                    if !watchers.any() {
-                        changes.forget_bindings();
-                    }
+                    let bindings = changes.take_bindings();
                     if !changes.is_empty() {
-                        if changes.show() {
-                            presentity.advance(index);
-                        }
+                        presentity.advance(index);
                         notices.changed(&presentity.aor, changes);
                     }
-                    ended
+                    (ended, bindings)
                 });
+                self.tell_bindings(presentity, bindings);
                 self.endpoints_ended(presentity, &ended);
                 Ok(Outcome::Ended)
             }

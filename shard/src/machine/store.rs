@@ -488,16 +488,12 @@ impl Store {
         &mut self,
         address: &str,
         package: Package,
-        mut visit: impl FnMut(DialogKey, &mut Dialog),
+        visit: impl FnMut(DialogKey, &mut Dialog),
     ) {
         let hash = slot::hash(address);
         let table = self.slots.own(Slot::of_hash(hash));
         if let Ok(place) = table.find(hash, address) {
-            table.for_each_watcher(place, |key, dialog| {
-                if dialog.package == package {
-                    visit(key, dialog);
-                }
-            });
+            table.for_each_watcher(place, package, visit);
         }
     }
 

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use crate::machine::parcel::Parcel;
 use crate::presence::presentity::Presentity;
 use crate::slot::Slot;
-use crate::subscription::dialog::{Dialog, DialogKey};
+use crate::subscription::dialog::{Dialog, DialogKey, Package};
 use crate::time::Timestamp;
 
 /// For when something is queued that is not queued to end.
@@ -209,16 +209,20 @@ impl SlotTable {
         self.dialogs.get(&key).map(|held| &held.dialog)
     }
 
-    /// Lets `visit` change each dialog that watches what stands at `place`, by ascending key.
+    /// Lets `visit` change each dialog of a package that watches what stands at `place`, by ascending key.
     pub(super) fn for_each_watcher(
         &mut self,
         place: usize,
+        package: Package,
         mut visit: impl FnMut(DialogKey, &mut Dialog),
     ) {
         for key in &self.presentities[place].1.watchers {
             let held = self.dialogs.get_mut(key);
-            let held = Arc::make_mut(held.expect("a watcher is one of the dialogs"));
-            visit(*key, &mut held.dialog);
+            let held = held.expect("a watcher is one of the dialogs");
+            // What is not visited is not copied either.
+            if held.dialog.package == package {
+                visit(*key, &mut Arc::make_mut(held).dialog);
+            }
         }
     }
 }

@@ -99,19 +99,14 @@ impl Changes {
         self.unbound.extend(other.unbound);
     }
 
-    /// Whether anything changed that a revision counts: all but bindings, of which each notification says when it
-    /// was taken.
+    /// Takes out what changed where it is registered, which is of interest to few.
     #[must_use]
-    pub fn show(&self) -> bool {
-        let mut others = self.clone();
-        others.forget_bindings();
-        !others.is_empty()
-    }
-
-    /// Nobody wants to know where it is registered.
-    pub fn forget_bindings(&mut self) {
-        self.registered = false;
-        self.unbound.clear();
+    pub fn take_bindings(&mut self) -> Changes {
+        Changes {
+            registered: std::mem::take(&mut self.registered),
+            unbound: std::mem::take(&mut self.unbound),
+            ..Changes::default()
+        }
     }
 
     /// Orders what was collected and takes out what stands twice.
