@@ -240,3 +240,131 @@ fn a_call_is_a_telephones_state_for_enhanced_watchers() {
     assert_eq!(token, None);
     assert!(availability >= 18_000, "{availability}");
 }
+
+/// Chance that is the same each time.
+struct Chance(u64);
+
+impl Chance {
+    fn below(&mut self, limit: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % limit
+    }
+}
+
+/// Three publishers tell of four calls what comes to their mind, lose their tags, withdraw and are late; now and
+/// then the machine is another one. Whatever they do, a watcher sees each call once, never going back while it is
+/// shown, and not at all for 32 s after somebody said that it is over.
+//= RFC 4235 3.7.1
+//= type=test
+#[test]
+fn whatever_publishers_say_a_call_goes_on_and_ends_once() {
+    const NAMES: [&str; 4] = ["one", "two", "three", "four"];
+    const STATES: [&str; 5] = ["trying", "proceeding", "early", "confirmed", "terminated"];
+    let (mut shown_at_all, mut ended, mut late) = (0, 0, 0);
+    for seed in 0..60 {
+        let mut chance = Chance(seed);
+        let mut pool = Pool::start();
+        let mut tags: [Option<EntityTag>; 3] = [None; 3];
+        // Which calls a publisher has said are alive, until when a call is over, whether it ever ended.
+        let mut alive = [[false; 4]; 3];
+        let mut over_until_ms = [0_u64; 4];
+        let mut shown_before: [Option<usize>; 4] = [None; 4];
+        for step in 0..80 {
+            let what = format!("seed {seed}, step {step}");
+            let who = chance.below(3) as usize;
+            let lives_s = [10, 60, 600][chance.below(3) as usize];
+            let now_ms = pool.machine.now().0;
+            let mut told = [None; 4];
+            match chance.below(12) {
+                0 => pool.wait_ms(chance.below(40_000)),
+                1 | 2 => pool.wait_ms(chance.below(3_000)),
+                3 => {
+                    if let Some(tag) = tags[who].take() {
+                        pool.ask(say(Some(tag), None, 0));
+                        alive[who] = [false; 4];
+                    }
+                }
+                4 => {
+                    if let Some(tag) = tags[who]
+                        && let Outcome::Published { tag, .. } = pool.ask(say(Some(tag), None, lives_s))
+                    {
+                        tags[who] = Some(tag);
+                    }
+                }
+                5 => {
+                    // The machine is another one.
+                    let mut bytes = Vec::new();
+                    pool.machine.snapshot().write(&mut bytes).expect("memory takes all");
+                    let restored = shard::machine::Machine::restore(&mut &bytes[..]).expect("sound");
+                    let audit = u64::from(Slot::of(ALICE).number()) * 4_096;
+                    assert_eq!(restored.attest(audit), pool.machine.attest(audit), "{what}");
+                    pool.machine = restored;
+                }
+                kind => {
+                    let scope = if kind % 2 == 0 { "full" } else { "partial" };
+                    for call in &mut told {
+                        *call = (chance.below(2) == 0).then(|| chance.below(5) as usize);
+                    }
+                    let each: Vec<(&str, &str)> = told
+                        .iter()
+                        .zip(NAMES)
+                        .filter_map(|(state, name)| Some((name, STATES[(*state)?])))
+                        .collect();
+                    let content = calls(scope, &each);
+                    let outcome = match tags[who] {
+                        Some(tag) => pool.ask(say(Some(tag), Some(&content), lives_s)),
+                        None => refused(Refusal::NoMatch),
+                    };
+                    let outcome = match outcome {
+                        Outcome::Published { .. } => outcome,
+                        // It has ended, or never was: a new one.
+                        _ => {
+                            alive[who] = [false; 4];
+                            pool.ask(say(None, Some(&content), lives_s))
+                        }
+                    };
+                    tags[who] = Some(tag_of(&outcome));
+                    for call in 0..4 {
+                        let is_over = now_ms < over_until_ms[call];
+                        let left_out = scope == "full" && told[call].is_none() && alive[who][call];
+                        if told[call] == Some(4) || left_out {
+                            if !is_over {
+                                over_until_ms[call] = now_ms + 32_000;
+                                ended += 1;
+                            }
+                            alive.iter_mut().for_each(|alive| alive[call] = false);
+                        } else if told[call].is_some() {
+                            alive[who][call] = !is_over;
+                            late += usize::from(is_over);
+                        }
+                    }
+                }
+            }
+            let now_ms = pool.machine.now().0;
+            let view = pool.machine.fetch(ALICE, Package::Dialog);
+            let mut out = Vec::new();
+            dialog_info::compose(&view, dialog_info::Detail::Full, &mut out);
+            let document = String::from_utf8(finish(&out, 0)).expect("text");
+            for (call, name) in NAMES.into_iter().enumerate() {
+                let named = format!("call-id=\"{name}\"");
+                let mut entries = document.split(&named).skip(1);
+                let state = entries.next().map(|rest| {
+                    let state = rest.split("<state>").nth(1).and_then(|rest| rest.split('<').next());
+                    STATES.iter().position(|known| Some(*known) == state).expect("a state")
+                });
+                assert_eq!(entries.next(), None, "{what}: {name} twice in {document}");
+                let over = now_ms < over_until_ms[call];
+                assert!(!over || state.is_none(), "{what}: {name} is over: {document}");
+                if let (Some(before), Some(now)) = (shown_before[call], state) {
+                    assert!(now >= before, "{what}: {name} went back to {}", STATES[now]);
+                }
+                if told[call].is_some_and(|state| state < 4) && over_until_ms[call] == 0 {
+                    assert!(state >= told[call], "{what}: {name} was told: {document}");
+                    shown_at_all += 1;
+                }
+                shown_before[call] = state;
+            }
+        }
+    }
+    assert!(shown_at_all > 300 && ended > 300 && late > 300, "{shown_at_all} {ended} {late}");
+}
