@@ -125,6 +125,18 @@ impl Pool {
             .collect()
     }
 
+    /// Where the leader of this shard (the first is 0) runs, as node 0 sees it: waited for, for elections happen.
+    pub fn leader(&self, shard: usize) -> usize {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            if let Some(number) = self.leaders(0)[shard] {
+                return usize::try_from(number).expect("a small number") - 1;
+            }
+            assert!(Instant::now() < until, "nobody leads shard {shard}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
     /// Whether all replicas vote, as their leaders see it: before, the loss of one may be one too many.
     pub fn is_whole(&self, replicas: usize) -> bool {
         (0..self.nodes.len()).all(|node| {
