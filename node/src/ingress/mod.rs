@@ -6,6 +6,7 @@ pub mod chance;
 pub mod courier;
 pub mod digest;
 pub mod door;
+pub mod encoding;
 pub mod endpoint;
 pub mod errand;
 pub mod identity;
