@@ -8,7 +8,9 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::machine::command::{Act, Command, Entry, Register, Request, Resubscribe, Subscribe};
+use crate::machine::command::{
+    Act, Command, Entry, PublishSource, Register, Request, Resubscribe, Subscribe,
+};
 use crate::machine::digest::{self, History};
 use crate::machine::effect::Effect;
 use crate::machine::notices::Notices;
@@ -242,6 +244,7 @@ impl Machine {
                 Ok(Outcome::Ended)
             }
             Command::PublishInstances(publish) => self.publish_instances(publish),
+            Command::PublishSource(publish) => self.publish_source(position, publish),
             part => self.change_part(part),
         }
     }
@@ -298,6 +301,31 @@ impl Machine {
                     expires_s: published.expires_s,
                 })
             })
+    }
+
+    fn publish_source(
+        &mut self,
+        position: u16,
+        publish: &PublishSource<'_>,
+    ) -> Result<Outcome, Refusal> {
+        let now = self.now;
+        let notices = &mut self.notices;
+        let fresh = EntityTag {
+            salt: self.salt.unwrap_or_default(),
+            index: self.applied,
+            position,
+        };
+        self.store.change(publish.presentity, |presentity, _| {
+            let mut changes = Changes::default();
+            let published = presentity.publish_source(publish, fresh, now, &mut changes)?;
+            if !changes.is_empty() {
+                notices.changed(&presentity.aor, changes);
+            }
+            Ok(Outcome::Published {
+                tag: published.tag,
+                expires_s: published.expires_s,
+            })
+        })
     }
 
     fn subscribe(&mut self, subscribe: &Subscribe<'_>) -> Result<Outcome, Refusal> {

@@ -15,6 +15,7 @@ pub use crate::category::mwi::Waiting;
 pub use crate::presence::endpoint::{Binding, Bindings, Register};
 pub use crate::presence::instance::PublishInstances;
 pub use crate::presence::publication::Publish;
+pub use crate::presence::source::PublishSource;
 pub use crate::subscription::dialog::{Extras, Resubscribe, Subscribe};
 
 /// Who performs effects from here on: one life of one node.
@@ -198,6 +199,8 @@ pub enum Command<'a> {
         /// What.
         profile: Profile,
     },
+    /// What a switchboard, a calendar or a script says of a user.
+    PublishSource(PublishSource<'a>),
     /// What a mail system says of a user's voice mail (MS-PRES 3.2.5.7).
     SetWaiting {
         /// Of whom.
