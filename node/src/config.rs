@@ -5,6 +5,7 @@
 
 pub mod directory;
 mod enhanced;
+mod feeds;
 mod standard;
 
 use std::fmt;
@@ -17,6 +18,7 @@ use serde::Deserialize;
 use serde::de::{self, Deserializer};
 
 pub use enhanced::{Enhanced, Number};
+pub use feeds::{Calendar, CalendarReport, Loopback, PublishApi};
 pub use standard::{LinkedUser, PidfPublish, Standard};
 
 /// Where a node keeps its data unless told otherwise.
@@ -65,6 +67,8 @@ enum Action {
     /// Look after a running pool
     #[command(subcommand, after_help = POOL_HELP)]
     Pool(PoolAction),
+    /// Say what a user does, over the admin listener of a running node
+    Publish(PublishAction),
     /// Run a pool of several nodes on this machine, to try things out; ends with Ctrl-C
     DevPool(DevPool),
     /// Print the version
@@ -78,6 +82,38 @@ const POOL_HELP: &str = "Each order may be given twice, and goes on when you sto
     A new node joins with the secret of the pool:\n  \
     lamplight pool token --data /var/lib/lamplight > secret\n  \
     lamplight serve --peers 192.0.2.4:7060 --join 192.0.2.1:7060 --secret secret …";
+
+/// What to say of a user.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    lamplight publish sip:alice@example.com --status busy --note \"at the gate\" --token-file token\n  \
+    lamplight publish sip:alice@example.com --remove --token-file token")]
+pub struct PublishAction {
+    /// Where the pool is spoken to
+    #[command(flatten)]
+    pub at: AtPool,
+    /// Of whom: sip:alice@example.com
+    #[arg(value_name = "USER")]
+    pub user: String,
+    /// available, busy, on-the-phone, in-a-meeting, presenting, do-not-disturb, away or offline
+    #[arg(long, required_unless_present = "remove")]
+    pub status: Option<String>,
+    /// A few words beside it
+    #[arg(long, default_value = "")]
+    pub note: String,
+    /// Seconds that it is to live
+    #[arg(long, value_name = "SECONDS")]
+    pub expires: Option<u32>,
+    /// Which source says so; each has one publication
+    #[arg(long, default_value = "cli")]
+    pub source: String,
+    /// Remove what the source said
+    #[arg(long, conflicts_with_all = ["status", "note", "expires"])]
+    pub remove: bool,
+    /// A file with the bearer token in its first line
+    #[arg(long, value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
+}
 
 /// What to do with a pool.
 #[derive(Clone, Debug, Subcommand)]
@@ -579,6 +615,8 @@ struct File {
     log: LogSection,
     directory: directory::Section,
     contact_store: ContactStoreSection,
+    publish: PublishApi,
+    calendar: feeds::CalendarSection,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -729,6 +767,10 @@ pub struct Config {
     pub public_users: Option<Vec<String>>,
     /// The mail server that keeps contacts.
     pub contact_store: Option<ContactStore>,
+    /// Who may publish over HTTP.
+    pub publish: PublishApi,
+    /// The server whose calendars are read.
+    pub calendar: Option<Calendar>,
     /// What is logged.
     pub log_filter: String,
     /// How.
@@ -770,6 +812,8 @@ pub enum Wish {
     User(UserAction),
     /// Look after a pool.
     Pool(PoolAction),
+    /// Say what a user does.
+    Publish(PublishAction),
     /// Run a pool on this machine.
     DevPool(DevPool),
     /// Print the version.
@@ -796,6 +840,7 @@ impl Cli {
             }
             Some(Action::User(action)) => Ok(Wish::User(action)),
             Some(Action::Pool(action)) => Ok(Wish::Pool(action)),
+            Some(Action::Publish(action)) => Ok(Wish::Publish(action)),
             Some(Action::DevPool(wanted)) => Ok(Wish::DevPool(wanted)),
             Some(Action::Version) => Ok(Wish::Version),
         }
@@ -989,6 +1034,8 @@ fn merge(file: File, flags: &Flags) -> Result<Config, ConfigError> {
     let lower = |names: Vec<String>| names.iter().map(|name| name.to_lowercase()).collect();
     let contact_store = contact_store(file.contact_store).map_err(ConfigError::Unsound)?;
     Ok(Config {
+        calendar: file.calendar.check().map_err(ConfigError::Unsound)?,
+        publish: file.publish,
         contact_store,
         pool,
         categories,

@@ -21,10 +21,11 @@ use transport::sip::uri::{Scheme, Uri};
 use crate::egress::outbox::NOBODY;
 use crate::hosting::Hosted;
 use crate::ingress::endpoint::Shared;
+use crate::ingress::feeds::Feeds;
 use crate::ingress::route::Leader;
 use crate::observe::report::{
-    Asked, ContactsReport, ContactsWish, DirectoryReport, EndpointReport, Inspect, InspectError,
-    NodeReport, PoolOrder, PoolReport, PresentityReport, PublicationReport, Readiness, ShardReport,
+    Asked, ContactsReport, ContactsWish, DirectoryReport, EndpointReport, FeedAnswer, FeedCall,
+    Inspect, InspectError, NodeReport, PoolOrder, PoolReport, PresentityReport, PublicationReport, Readiness, ShardReport,
     UserReport, VoiceMail, WatcherReport,
 };
 use crate::pool::PoolGroup;
@@ -47,6 +48,7 @@ pub(crate) struct Inspector {
     pub(crate) hosted: Hosted,
     pub(crate) shared: Arc<Shared>,
     pub(crate) log: Log,
+    pub(crate) feeds: Arc<Feeds>,
 }
 
 impl Inspect for Inspector {
@@ -295,9 +297,31 @@ impl Inspect for Inspector {
         })
     }
 
+    fn feed(&self, call: FeedCall) -> Asked<'_, FeedAnswer> {
+        let feeds = Arc::clone(&self.feeds);
+        waiting(move || feeds.call(&call))
+    }
+
+    fn presence(&self, uri: String, watcher: Option<String>) -> Asked<'_, FeedAnswer> {
+        let feeds = Arc::clone(&self.feeds);
+        waiting(move || feeds.presence(&uri, watcher.as_deref()))
+    }
+
     fn metrics(&self) -> String {
         self.shared.metrics.text()
     }
+}
+
+/// Has something answered on a thread that may wait for a shard, which openraft's must not.
+fn waiting(work: impl FnOnce() -> FeedAnswer + Send + 'static) -> Asked<'static, FeedAnswer> {
+    Box::pin(async move {
+        let done = tokio::task::spawn_blocking(work).await;
+        done.unwrap_or_else(|_| FeedAnswer {
+            status: 500,
+            headers: Vec::new(),
+            body: serde_json::json!({ "error": "the node stops" }),
+        })
+    })
 }
 
 fn address(uri: &str) -> Option<Aor> {

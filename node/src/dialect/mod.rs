@@ -6,6 +6,7 @@
 
 pub mod answer;
 pub mod enhanced;
+pub mod feed;
 pub mod policy;
 pub mod refusal;
 pub mod register;

@@ -2,14 +2,17 @@
 
 pub mod admission;
 pub mod chance;
+pub mod clerk;
 pub mod digest;
 pub mod door;
 pub mod endpoint;
 pub mod errand;
+pub mod feeds;
 pub mod identity;
 pub mod ntlm;
 pub mod overtaken;
 pub mod route;
 pub mod signing;
+pub mod tokens;
 pub mod users;
 pub mod waiting;

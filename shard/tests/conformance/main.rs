@@ -7,3 +7,4 @@ mod pool;
 mod rfc3261_10;
 mod rfc3903;
 mod rfc6665;
+mod sources;
