@@ -3,9 +3,11 @@
 mod admin;
 mod authentication;
 mod bodies;
+mod calendar;
 mod directory;
 mod durability;
 mod enhanced;
+mod feeds;
 mod phone;
 mod pool;
 mod presence;

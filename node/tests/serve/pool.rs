@@ -17,7 +17,7 @@ use super::phone::{Phone, Publisher, Watch, document, told};
 use super::server::{PATIENCE, Server};
 
 /// A pool of processes on loopback.
-struct Pool {
+pub struct Pool {
     folder: tempfile::TempDir,
     ports: Vec<[u16; 3]>,
     nodes: Vec<Option<Server>>,
@@ -41,12 +41,19 @@ fn free_ports() -> [u16; 3] {
 }
 
 impl Pool {
-    fn start(nodes: usize, shards: u16) -> Pool {
+    pub fn start(nodes: usize, shards: u16) -> Pool {
+        Pool::start_with(nodes, shards, &[])
+    }
+
+    /// The same with further arguments for each node.
+    pub fn start_with(nodes: usize, shards: u16, more: &[&str]) -> Pool {
+        let own = ["--shards".to_owned(), shards.to_string()];
+        let more = more.iter().map(|argument| (*argument).to_owned());
         let mut pool = Pool {
             folder: tempfile::tempdir().expect("a folder"),
             ports: (0..nodes).map(|_| free_ports()).collect(),
             nodes: (0..nodes).map(|_| None).collect(),
-            more: vec!["--shards".to_owned(), shards.to_string()],
+            more: own.into_iter().chain(more).collect(),
         };
         for node in 0..nodes {
             pool.run(node);
@@ -71,11 +78,11 @@ impl Pool {
         self.nodes[node] = Some(server);
     }
 
-    fn node(&self, node: usize) -> &Server {
+    pub fn node(&self, node: usize) -> &Server {
         self.nodes[node].as_ref().expect("it runs")
     }
 
-    fn kill(&mut self, node: usize) {
+    pub fn kill(&mut self, node: usize) {
         self.nodes[node].take().expect("it runs").kill();
     }
 
@@ -86,7 +93,7 @@ impl Pool {
     }
 
     /// Who leads each shard, as a node sees it.
-    fn leaders(&self, node: usize) -> Vec<Option<u64>> {
+    pub fn leaders(&self, node: usize) -> Vec<Option<u64>> {
         let seen = self.seen_by(node);
         let shards = seen["shards"].as_array().expect("shards").clone();
         shards
