@@ -25,8 +25,8 @@ use crate::ingress::feeds::Feeds;
 use crate::ingress::route::Leader;
 use crate::observe::report::{
     Asked, ContactsReport, ContactsWish, DirectoryReport, EndpointReport, FeedAnswer, FeedCall,
-    Inspect, InspectError, NodeReport, PoolOrder, PoolReport, PresentityReport, PublicationReport, Readiness, ShardReport,
-    UserReport, VoiceMail, WatcherReport,
+    Inspect, InspectError, NodeReport, PoolOrder, PoolReport, PresentityReport, PublicationReport,
+    Readiness, ShardReport, UserReport, VoiceMail, WatcherReport,
 };
 use crate::pool::PoolGroup;
 use crate::pool::map::{Change, PoolMap, Standing};

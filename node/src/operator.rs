@@ -119,7 +119,10 @@ pub fn publish(action: &PublishAction) -> Result<String, String> {
     }
     let said: Value = serde_json::from_str(&text).unwrap_or_default();
     let words = |name: &str| Some(said.get(name)?.as_str()?.to_owned());
-    let words: Vec<String> = [words("error"), words("detail")].into_iter().flatten().collect();
+    let words: Vec<String> = [words("error"), words("detail")]
+        .into_iter()
+        .flatten()
+        .collect();
     match words.is_empty() {
         true => Err(format!("the node answered {}", answer.status())),
         false => Err(words.join(": ")),

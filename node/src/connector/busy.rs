@@ -259,11 +259,17 @@ mod tests {
         let meeting = said(90_000);
         let (state, until) = meeting.state.as_ref().expect("a meeting");
         let text = String::from_utf8_lossy(state);
-        assert!(text.contains("startTime=\"1970-01-02T01:00:00Z\""), "{text}");
+        assert!(
+            text.contains("startTime=\"1970-01-02T01:00:00Z\""),
+            "{text}"
+        );
         assert_eq!(*until, 93_600);
         let (document, _) = meeting.document.as_ref().expect("a meeting");
         let text = String::from_utf8_lossy(document);
-        assert!(text.contains("until=\"1970-01-02T02:00:00.000Z\""), "{text}");
+        assert!(
+            text.contains("until=\"1970-01-02T02:00:00.000Z\""),
+            "{text}"
+        );
         assert!(text.contains("<rpid:meeting/>"), "{text}");
     }
 }

@@ -68,7 +68,10 @@ impl Server {
             {
                 let periods = self.events(access, from, to)?;
                 if !self.expands.swap(true, Relaxed) {
-                    tracing::info!(status, "the server has no free-busy-query; it expands events");
+                    tracing::info!(
+                        status,
+                        "the server has no free-busy-query; it expands events"
+                    );
                 }
                 Ok(periods)
             }
@@ -91,12 +94,7 @@ impl Server {
 
     //= RFC 4791 7.10
     //# free-busy-query is answered with one VFREEBUSY, not with a multistatus
-    fn free_busy(
-        &self,
-        access: &Access,
-        from: i64,
-        to: i64,
-    ) -> Result<Vec<Period>, CalendarError> {
+    fn free_busy(&self, access: &Access, from: i64, to: i64) -> Result<Vec<Period>, CalendarError> {
         let body = format!(
             "<c:free-busy-query xmlns:c=\"{CALDAV}\"><c:time-range {}/></c:free-busy-query>",
             range(from, to)

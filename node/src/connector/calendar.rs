@@ -50,7 +50,7 @@ pub struct Calendars(Arc<Inner>);
 struct Inner {
     settings: Settings,
     server: Server,
-    credentials: RwLock<Credentials>,
+    credentials: RwLock<Arc<Credentials>>,
     directory: Option<Arc<Directory>>,
     routes: Arc<RouteTable>,
     clerk: Arc<Clerk>,
@@ -221,7 +221,7 @@ impl Calendars {
                 zone,
                 expands: AtomicBool::new(false),
             },
-            credentials: RwLock::new(credentials),
+            credentials: RwLock::new(Arc::new(credentials)),
             directory,
             routes,
             clerk,
@@ -245,7 +245,7 @@ impl Calendars {
         match Credentials::read(&self.0.settings.credentials) {
             Ok(read) => {
                 let credentials = self.0.credentials.write();
-                *credentials.unwrap_or_else(PoisonError::into_inner) = read;
+                *credentials.unwrap_or_else(PoisonError::into_inner) = Arc::new(read);
             }
             Err(error) => tracing::error!(%error, "the logins of calendars stay as they were"),
         }
@@ -270,7 +270,12 @@ impl Calendars {
             };
             let read = |counter: &AtomicU64| counter.load(Relaxed);
             for (name, help, value, grows) in [
-                ("calendar_reads", "Calendars read.", read(&counters.reads), true),
+                (
+                    "calendar_reads",
+                    "Calendars read.",
+                    read(&counters.reads),
+                    true,
+                ),
                 (
                     "calendar_read_failures",
                     "Turns of calendars that failed.",
@@ -283,8 +288,18 @@ impl Calendars {
                     read(&counters.published),
                     true,
                 ),
-                ("calendar_users", "Users whose calendars this node reads.", users, false),
-                ("calendar_failing", "Users whose last turn failed.", failing, false),
+                (
+                    "calendar_users",
+                    "Users whose calendars this node reads.",
+                    users,
+                    false,
+                ),
+                (
+                    "calendar_failing",
+                    "Users whose last turn failed.",
+                    failing,
+                    false,
+                ),
             ] {
                 samples.push(Sample {
                     name,
@@ -311,12 +326,21 @@ struct Seen {
     routes: u64,
     led: Vec<bool>,
     directory: Option<Arc<Snapshot>>,
-    named: Vec<String>,
+    credentials: Arc<Credentials>,
 }
 
 impl Inner {
     fn schedule(&self) -> MutexGuard<'_, Schedule> {
         self.schedule.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn credentials(&self) -> Arc<Credentials> {
+        Arc::clone(
+            &self
+                .credentials
+                .read()
+                .unwrap_or_else(PoisonError::into_inner),
+        )
     }
 
     /// Follows who leads what, and who is a user.
@@ -325,16 +349,14 @@ impl Inner {
         while !self.stopping.load(Relaxed) {
             let routes = self.routes.current();
             let led = |shard: usize| matches!(routes.leader(shard), Leader::Here(_));
-            let named = {
-                let credentials = self.credentials.read();
-                let credentials = credentials.unwrap_or_else(PoisonError::into_inner);
-                credentials.addresses().map(str::to_owned).collect()
-            };
             let now = Seen {
                 routes: self.routes.version(),
                 led: (0..routes.count()).map(led).collect(),
-                directory: self.directory.as_ref().map(|directory| directory.snapshot()),
-                named,
+                directory: self
+                    .directory
+                    .as_ref()
+                    .map(|directory| directory.snapshot()),
+                credentials: self.credentials(),
             };
             let same_directory = match (&before.directory, &now.directory) {
                 (Some(one), Some(other)) => Arc::ptr_eq(one, other),
@@ -344,7 +366,7 @@ impl Inner {
             let same = same_directory
                 && before.routes == now.routes
                 && before.led == now.led
-                && before.named == now.named;
+                && Arc::ptr_eq(&before.credentials, &now.credentials);
             if !same {
                 self.look_after(&now);
                 before = now;
@@ -361,13 +383,15 @@ impl Inner {
             seen.led.get(shard).copied().unwrap_or(false)
         };
         // A directory knows who is a user; without one those are who have a login of their own.
+        let opens = |address: &&str| seen.credentials.of(address).is_some();
         let wanted: BTreeSet<&str> = match &seen.directory {
-            Some(directory) => directory.addresses().filter(ours).collect(),
-            None => seen.named.iter().map(String::as_str).filter(ours).collect(),
+            Some(directory) => directory.addresses().filter(ours).filter(opens).collect(),
+            None => seen.credentials.addresses().filter(ours).collect(),
         };
         let now = Instant::now();
         let spread_ms = SPREAD_MS * wanted.len() as u64 + 1;
-        let first = |address: &str| now + Duration::from_millis(xxh3_64(address.as_bytes()) % spread_ms);
+        let first =
+            |address: &str| now + Duration::from_millis(xxh3_64(address.as_bytes()) % spread_ms);
         self.schedule().keep(&wanted, first);
         self.due.notify_all();
     }
@@ -383,7 +407,8 @@ impl Inner {
             };
             drop(schedule);
             let next = self.turn(&address, &mut memory);
-            self.schedule().turned(&address, memory, Instant::now() + next);
+            self.schedule()
+                .turned(&address, memory, Instant::now() + next);
         }
     }
 
@@ -405,12 +430,10 @@ impl Inner {
             let refresh = i64::from(self.settings.refresh_s);
             let wait = 1_i64 << memory.failures.min(16);
             memory.next_read = now + wait.min(refresh.max(2));
-            tracing::warn!(
-                presentity = address,
-                %trouble,
-                again_in_s = memory.next_read - now,
-                "the calendar stays as it was last seen"
-            );
+            // Once for each user: a server that is away is away for all of them, again and again.
+            if memory.failures == 1 {
+                tracing::warn!(presentity = address, %trouble, "the calendar stays as it was last seen");
+            }
             // What is known holds on: meetings begin and end though the server does not answer.
             if let Err(trouble) = self.publish(address, memory, now) {
                 tracing::debug!(presentity = address, %trouble, "nothing is published");
@@ -427,11 +450,7 @@ impl Inner {
         if address.trim_start_matches('.').starts_with('@') {
             return Err(Trouble::NoLogin);
         }
-        let login = {
-            let credentials = self.credentials.read();
-            let credentials = credentials.unwrap_or_else(PoisonError::into_inner);
-            credentials.of(address)
-        };
+        let login = self.credentials().of(address);
         let (login, password) = login.ok_or(Trouble::NoLogin)?;
         let access = Access {
             url: filled(&self.settings.url, address, Spelling::Url),
@@ -452,7 +471,11 @@ impl Inner {
     /// Publishes what is to be said, where it is not said already.
     fn publish(&self, address: &str, memory: &mut Memory, now: i64) -> Result<(), Trouble> {
         let hold = i64::from(self.settings.hold_s);
-        let Some(until) = memory.read_at.map(|at| at + hold).filter(|until| *until > now) else {
+        let Some(until) = memory
+            .read_at
+            .map(|at| at + hold)
+            .filter(|until| *until > now)
+        else {
             memory.said = None;
             return Ok(());
         };
@@ -467,7 +490,9 @@ impl Inner {
         if !known {
             let feed = saying.feed(address, now, until);
             let (slot, grace) = (feed.slot(), feed.grace());
-            let told = feed.perform(&self.policy, |command| self.clerk.perform(slot, grace, command));
+            let told = feed.perform(&self.policy, |command| {
+                self.clerk.perform(slot, grace, command)
+            });
             match told?.0 {
                 Outcome::Published { .. } => {}
                 other => return Err(Trouble::Refused(format!("{other:?}"))),
@@ -526,7 +551,10 @@ mod tests {
         // b goes while a has its turn, and c comes.
         schedule.keep(&BTreeSet::from(["a@x", "c@x"]), |_| now);
         schedule.turned("a@x", memory, now + TICK);
-        assert_eq!(schedule.take(now).map(|(address, _)| address).as_deref(), Some("c@x"));
+        assert_eq!(
+            schedule.take(now).map(|(address, _)| address).as_deref(),
+            Some("c@x")
+        );
         assert!(schedule.take(now).is_none());
         let (again, memory) = schedule.take(now + TICK).expect("due");
         assert_eq!((again.as_str(), memory.failures), ("a@x", 7));
@@ -535,7 +563,10 @@ mod tests {
         schedule.turned("a@x", memory, now);
         assert!(schedule.take(now + TICK).is_none() && schedule.users.is_empty());
         schedule.keep(&BTreeSet::from(["a@x"]), |_| now);
-        assert_eq!(schedule.take(now).map(|(_, memory)| memory.failures), Some(0));
+        assert_eq!(
+            schedule.take(now).map(|(_, memory)| memory.failures),
+            Some(0)
+        );
     }
 
     #[test]

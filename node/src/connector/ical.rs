@@ -96,11 +96,7 @@ fn unfolded(text: &str) -> Vec<String> {
 }
 
 /// Calls `each` with the properties of every component of this name, without those of components inside it.
-fn components(
-    text: &str,
-    wanted: &str,
-    mut each: impl FnMut(&[Line<'_>]) -> Read<()>,
-) -> Read<()> {
+fn components(text: &str, wanted: &str, mut each: impl FnMut(&[Line<'_>]) -> Read<()>) -> Read<()> {
     let lines = unfolded(text);
     let mut open: Vec<&str> = Vec::new();
     let mut own: Vec<Line<'_>> = Vec::new();
@@ -113,10 +109,16 @@ fn components(
             }
             open.push(line.value);
         } else if line.is("END") {
-            if open.pop().is_some_and(|name| name.eq_ignore_ascii_case(wanted)) {
+            if open
+                .pop()
+                .is_some_and(|name| name.eq_ignore_ascii_case(wanted))
+            {
                 each(&own)?;
             }
-        } else if open.last().is_some_and(|name| name.eq_ignore_ascii_case(wanted)) {
+        } else if open
+            .last()
+            .is_some_and(|name| name.eq_ignore_ascii_case(wanted))
+        {
             own.push(line);
         }
     }
@@ -225,13 +227,27 @@ fn civil(text: &str) -> Option<DateTime> {
     };
     // A leap second is the one before it.
     let second = second.min(59);
-    DateTime::new(number(0..4)?, small(4..6)?, small(6..8)?, hour, minute, second, 0).ok()
+    DateTime::new(
+        number(0..4)?,
+        small(4..6)?,
+        small(6..8)?,
+        hour,
+        minute,
+        second,
+        0,
+    )
+    .ok()
 }
 
 fn day_after(date: &str) -> Read<String> {
     let next = civil(date).and_then(|day| day.date().tomorrow().ok());
     let next = next.ok_or_else(|| IcalError::Time(date.to_owned()))?;
-    Ok(format!("{:04}{:02}{:02}", next.year(), next.month(), next.day()))
+    Ok(format!(
+        "{:04}{:02}{:02}",
+        next.year(),
+        next.month(),
+        next.day()
+    ))
 }
 
 /// A time or a day: in UTC, in the zone that it names, or in `zone`.
@@ -275,7 +291,9 @@ fn duration(text: &str) -> Option<i64> {
     for byte in rest.bytes() {
         let unit = match byte {
             b'0'..=b'9' => {
-                number = number.checked_mul(10)?.checked_add(i64::from(byte - b'0'))?;
+                number = number
+                    .checked_mul(10)?
+                    .checked_add(i64::from(byte - b'0'))?;
                 digits += 1;
                 continue;
             }
@@ -305,7 +323,11 @@ mod tests {
     }
 
     fn told(periods: Read<Vec<Period>>) -> Vec<(String, String, char)> {
-        let text = |at: i64| jiff::Timestamp::from_second(at).expect("a time").to_string();
+        let text = |at: i64| {
+            jiff::Timestamp::from_second(at)
+                .expect("a time")
+                .to_string()
+        };
         let periods = periods.expect("sound");
         periods
             .iter()
@@ -317,7 +339,11 @@ mod tests {
     }
 
     fn pair(from: &str, to: &str, kind: char) -> (String, String, char) {
-        (format!("2026-11-{from}:00Z"), format!("2026-11-{to}:00Z"), kind)
+        (
+            format!("2026-11-{from}:00Z"),
+            format!("2026-11-{to}:00Z"),
+            kind,
+        )
     }
 
     //= RFC 5545 3.1
@@ -341,7 +367,11 @@ mod tests {
                 pair("23T09:00", "23T10:00", 'B'),
                 pair("23T11:00", "23T11:30", 'B'),
                 pair("24T09:00", "25T11:00", 'T'),
-                ("2026-11-26T00:00:00Z".into(), "2026-12-03T00:00:00Z".into(), 'O'),
+                (
+                    "2026-11-26T00:00:00Z".into(),
+                    "2026-12-03T00:00:00Z".into(),
+                    'O'
+                ),
             ]
         );
         for (name, text, expected) in [

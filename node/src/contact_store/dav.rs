@@ -169,7 +169,8 @@ impl Book<'_> {
         lines: &[(&str, &str)],
         body: Option<String>,
     ) -> Result<Response<Body>, DavError> {
-        self.client.ask(method, url, &self.authorization, lines, body)
+        self.client
+            .ask(method, url, &self.authorization, lines, body)
     }
 
     /// A request that is answered with many properties.

@@ -212,7 +212,9 @@ impl Feed {
         let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
         let source = call.source.as_str();
         if source.is_empty() || source.len() > SOURCE_BYTES_MAX || !source.bytes().all(legal) {
-            return Err(wrong("a source is named by up to 64 letters, digits, -, . or _"));
+            return Err(wrong(
+                "a source is named by up to 64 letters, digits, -, . or _",
+            ));
         }
         if source == CALENDAR {
             return Err(Answer::of(refusal::NOT_YOURS));
@@ -451,7 +453,8 @@ fn put(call: &FeedCall, policy: &Policy, condition: Condition) -> Result<What, A
     }
     let said: Said =
         serde_json::from_slice(&call.body).map_err(|error| wrong(&error.to_string()))?;
-    let legal = |c: char| !(c.is_control() && !"\t\r\n".contains(c)) && !"\u{fffe}\u{ffff}".contains(c);
+    let legal =
+        |c: char| !(c.is_control() && !"\t\r\n".contains(c)) && !"\u{fffe}\u{ffff}".contains(c);
     if said.note.len() > NOTE_BYTES_MAX || !said.note.chars().all(legal) {
         return Err(wrong("a note is text of up to 4096 bytes"));
     }
@@ -484,9 +487,19 @@ pub fn document(
         xmlns:dm=\"urn:ietf:params:xml:ns:pidf:data-model\" \
         xmlns:rpid=\"urn:ietf:params:xml:ns:pidf:rpid\">"
         .to_vec();
-    let mut put = |parts: &[&str]| parts.iter().for_each(|part| xml.extend_from_slice(part.as_bytes()));
+    let mut put = |parts: &[&str]| {
+        parts
+            .iter()
+            .for_each(|part| xml.extend_from_slice(part.as_bytes()))
+    };
     if let Some((basic, note)) = tuple {
-        put(&["<tuple id=\"", source, "\"><status><basic>", basic, "</basic></status>"]);
+        put(&[
+            "<tuple id=\"",
+            source,
+            "\"><status><basic>",
+            basic,
+            "</basic></status>",
+        ]);
         if !note.is_empty() {
             let mut escaped = Vec::new();
             escape(note, &mut escaped);
@@ -599,30 +612,56 @@ mod tests {
             read(&call).err().map(|answer| answer.status)
         };
         for (name, status, change) in [
-            ("no URI", 400, (|call| call.uri = "nobody".to_owned()) as fn(&mut FeedCall)),
-            ("a foreign domain", 404, |call| call.uri = "sip:a@x.example".to_owned()),
+            (
+                "no URI",
+                400,
+                (|call| call.uri = "nobody".to_owned()) as fn(&mut FeedCall),
+            ),
+            ("a foreign domain", 404, |call| {
+                call.uri = "sip:a@x.example".to_owned()
+            }),
             ("no source", 400, |call| call.source = String::new()),
-            ("a source of blanks", 400, |call| call.source = "a b".to_owned()),
+            ("a source of blanks", 400, |call| {
+                call.source = "a b".to_owned()
+            }),
             ("a long source", 400, |call| call.source = "a".repeat(65)),
-            ("the connector's", 403, |call| call.source = CALENDAR.to_owned()),
+            ("the connector's", 403, |call| {
+                call.source = CALENDAR.to_owned()
+            }),
             ("no JSON", 400, |call| call.body = b"{".to_vec()),
             ("no status", 400, |call| call.body = b"{}".to_vec()),
-            ("another status", 400, |call| call.body = br#"{"status":"x"}"#.to_vec()),
-            ("more than is known", 400, |call| call.body = br#"{"status":"busy","x":1}"#.to_vec()),
+            ("another status", 400, |call| {
+                call.body = br#"{"status":"x"}"#.to_vec()
+            }),
+            ("more than is known", 400, |call| {
+                call.body = br#"{"status":"busy","x":1}"#.to_vec()
+            }),
             ("a note that XML cannot hold", 400, |call| {
                 call.body = br#"{"status":"busy","note":"\u0001"}"#.to_vec();
             }),
             ("a long note", 400, |call| {
                 call.body = format!(r#"{{"status":"busy","note":"{}"}}"#, "x".repeat(4_097)).into();
             }),
-            ("too brief", 423, |call| call.body = br#"{"status":"busy","expires":5}"#.to_vec()),
-            ("for no time", 400, |call| call.body = br#"{"status":"busy","expires":0}"#.to_vec()),
-            ("no number", 400, |call| call.expires = Some("soon".to_owned())),
+            ("too brief", 423, |call| {
+                call.body = br#"{"status":"busy","expires":5}"#.to_vec()
+            }),
+            ("for no time", 400, |call| {
+                call.body = br#"{"status":"busy","expires":0}"#.to_vec()
+            }),
+            ("no number", 400, |call| {
+                call.expires = Some("soon".to_owned())
+            }),
             ("a picture", 415, |call| call.media = "image/png".to_owned()),
             ("no PIDF", 400, |call| call.media = PIDF.to_owned()),
-            ("a weak tag", 412, |call| call.if_match = Some("W/\"x\"".to_owned())),
-            ("a tag of others", 412, |call| call.if_match = Some("\"x\"".to_owned())),
-            ("a tag to be absent", 400, |call| call.if_none_match = Some("\"x\"".to_owned())),
+            ("a weak tag", 412, |call| {
+                call.if_match = Some("W/\"x\"".to_owned())
+            }),
+            ("a tag of others", 412, |call| {
+                call.if_match = Some("\"x\"".to_owned())
+            }),
+            ("a tag to be absent", 400, |call| {
+                call.if_none_match = Some("\"x\"".to_owned())
+            }),
             ("both", 400, |call| {
                 call.if_match = Some("*".to_owned());
                 call.if_none_match = Some("*".to_owned());
@@ -670,7 +709,11 @@ mod tests {
                 all.all(|instance| instance.set.is_some())
             };
             assert!(set(&Category::Note), "{status}");
-            assert_eq!(set(&Category::State), status == "do-not-disturb", "{status}");
+            assert_eq!(
+                set(&Category::State),
+                status == "do-not-disturb",
+                "{status}"
+            );
         }
     }
 
@@ -701,13 +744,21 @@ mod tests {
         let own = "sip:alice@localhost";
         for (name, body, expected) in [
             ("good", publish(own, "note", 300), None),
-            ("another's", publish("sip:bob@localhost", "note", 300), Some(400)),
+            (
+                "another's",
+                publish("sip:bob@localhost", "note", 300),
+                Some(400),
+            ),
             ("the server's", publish(own, "userProperties", 1), Some(403)),
             ("unknown", publish(own, "colour", 1), Some(403)),
             ("none", "<publish/>".to_owned(), Some(400)),
         ] {
             let read = read(&call(FeedAct::Put, CATEGORIES, &body));
-            assert_eq!(read.as_ref().err().map(|answer| answer.status), expected, "{name}");
+            assert_eq!(
+                read.as_ref().err().map(|answer| answer.status),
+                expected,
+                "{name}"
+            );
             if let Ok(feed) = read {
                 let answer = feed.answer(&Outcome::InstancesPublished([].into()));
                 assert_eq!(answer.body["published"][0]["version"], 5);

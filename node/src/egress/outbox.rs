@@ -378,7 +378,10 @@ impl Workers {
     pub fn failed(&self, tickets: &[Ticket], error: &ProposeError) {
         let mut by_worker: BTreeMap<usize, Vec<Ticket>> = BTreeMap::new();
         for ticket in tickets {
-            by_worker.entry(self.home_of(*ticket)).or_default().push(*ticket);
+            by_worker
+                .entry(self.home_of(*ticket))
+                .or_default()
+                .push(*ticket);
         }
         for (worker, tickets) in by_worker {
             let error = error.clone();

@@ -259,7 +259,10 @@ impl Waits<'_> {
             let routes = self.clerk.routes.current();
             let wait = send(&routes, self.ticket)?;
             let again = (Instant::now() + wait).min(self.until);
-            match self.news.recv_timeout(again.saturating_duration_since(Instant::now())) {
+            match self
+                .news
+                .recv_timeout(again.saturating_duration_since(Instant::now()))
+            {
                 Ok(News::Failed(ProposeError::Overloaded)) => return Err(NoOutcome::Busy),
                 Ok(News::Failed(error)) => {
                     if let ProposeError::NotLeader { leader } = error {

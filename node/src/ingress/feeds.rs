@@ -150,7 +150,13 @@ impl Feeds {
             FeedAct::Put => "publishes",
             FeedAct::Delete => "removes",
         };
-        tracing::debug!(who, presentity = call.uri, source = call.source, status = answer.status, act);
+        tracing::debug!(
+            who,
+            presentity = call.uri,
+            source = call.source,
+            status = answer.status,
+            act
+        );
         answer
     }
 
@@ -160,13 +166,18 @@ impl Feeds {
             return too_many();
         };
         let address = |text: &str| {
-            let uri = Uri::parse(text).ok().filter(|_| text.len() <= ADDRESS_BYTES_MAX)?;
+            let uri = Uri::parse(text)
+                .ok()
+                .filter(|_| text.len() <= ADDRESS_BYTES_MAX)?;
             Some((dialect::address_of(&uri), uri.scheme == Scheme::Tel))
         };
         let policy = &self.shared.policy;
-        let ours = Uri::parse(uri).is_ok_and(|uri| uri.scheme == Scheme::Tel || policy.serves(uri.host));
-        let (Some((presentity, _)), Some(watcher)) = (address(uri), watcher.map_or(Some(None), |text| address(text).map(Some)))
-        else {
+        let ours =
+            Uri::parse(uri).is_ok_and(|uri| uri.scheme == Scheme::Tel || policy.serves(uri.host));
+        let (Some((presentity, _)), Some(watcher)) = (
+            address(uri),
+            watcher.map_or(Some(None), |text| address(text).map(Some)),
+        ) else {
             let error = "an address is written as sip:alice@example.com";
             return answer(400, json!({ "error": error }));
         };
@@ -222,7 +233,11 @@ fn unavailable(error: NoOutcome) -> FeedAnswer {
 /// A presence document in the parts that a script asks for.
 fn parts(presentity: &str, text: &str) -> Value {
     let document = Document::parse(text);
-    let nodes = || document.iter().flat_map(|document| document.root_element().children());
+    let nodes = || {
+        document
+            .iter()
+            .flat_map(|document| document.root_element().children())
+    };
     let written = |node: roxmltree::Node<'_, '_>, namespace: &str, name: &str| {
         let mut all = node.descendants();
         let found = all.find(|node| node.has_tag_name((namespace, name)))?;

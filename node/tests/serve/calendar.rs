@@ -82,7 +82,10 @@ fn remove(radicale: &Radicale, user: &str, uid: &str) {
 
 /// An event from one time to another, and more of it.
 fn from_to(from: Timestamp, to: Timestamp, more: &[&str]) -> Vec<String> {
-    let mut lines = vec![format!("DTSTART:{}", utc(from)), format!("DTEND:{}", utc(to))];
+    let mut lines = vec![
+        format!("DTSTART:{}", utc(from)),
+        format!("DTEND:{}", utc(to)),
+    ];
     lines.extend(more.iter().map(|line| (*line).to_owned()));
     lines
 }
@@ -124,9 +127,14 @@ impl Watcher {
 /// A counter of the connector.
 fn counted(server: &Server, name: &str) -> u64 {
     let (_, metrics) = server.get("/metrics");
-    let line = metrics.lines().find(|line| line.starts_with(&format!("lamplight_{name}")));
+    let line = metrics
+        .lines()
+        .find(|line| line.starts_with(&format!("lamplight_{name}")));
     let line = line.unwrap_or_else(|| panic!("no {name}"));
-    line.rsplit(' ').next().and_then(|number| number.parse().ok()).expect("a number")
+    line.rsplit(' ')
+        .next()
+        .and_then(|number| number.parse().ok())
+        .expect("a number")
 }
 
 /// Waits until so many more calendars were read.
@@ -144,7 +152,11 @@ fn every_way(server: &Server, radicale: &Radicale, user: &str) {
     const MEETING: &str = "<rpid:meeting";
     let mut watcher = Watcher::of(server, user);
     let mut phone = Phone::udp(server.udp);
-    Publisher::new(user).publish(&mut phone, Some(3_600), &document(user, "open", "at my desk"));
+    Publisher::new(user).publish(
+        &mut phone,
+        Some(3_600),
+        &document(user, "open", "at my desk"),
+    );
     watcher.until("the phone", "at my desk", true);
     reads(server, 2);
     watcher.until("nothing is planned", MEETING, false);
@@ -153,24 +165,56 @@ fn every_way(server: &Server, radicale: &Radicale, user: &str) {
     let running = || from_to(now() - 10.minutes(), now() + 50.minutes(), &[]);
     write(radicale, user, "plain", &running(), "");
     watcher.until("a meeting runs", MEETING, true);
-    assert!(watcher.last.contains("at my desk"), "the phone says what it said: {}", watcher.last);
+    assert!(
+        watcher.last.contains("at my desk"),
+        "the phone says what it said: {}",
+        watcher.last
+    );
     // One meeting is told once, however often it is read.
     let before = counted(server, "calendar_publications");
     reads(server, 3);
-    assert_eq!(counted(server, "calendar_publications"), before, "nothing changed");
+    assert_eq!(
+        counted(server, "calendar_publications"),
+        before,
+        "nothing changed"
+    );
     assert!(watcher.phone.drain(Duration::from_millis(100)).is_empty());
-    write(radicale, user, "plain", &from_to(now() + 20.hours(), now() + 21.hours(), &[]), "");
+    write(
+        radicale,
+        user,
+        "plain",
+        &from_to(now() + 20.hours(), now() + 21.hours(), &[]),
+        "",
+    );
     watcher.until("it was moved", MEETING, false);
     write(radicale, user, "plain", &running(), "");
     watcher.until("it was moved back", MEETING, true);
-    let cancelled = from_to(now() - 10.minutes(), now() + 50.minutes(), &["STATUS:CANCELLED"]);
+    let cancelled = from_to(
+        now() - 10.minutes(),
+        now() + 50.minutes(),
+        &["STATUS:CANCELLED"],
+    );
     write(radicale, user, "plain", &cancelled, "");
     watcher.until("it was called off", MEETING, false);
 
     // What takes no time, or perhaps, or is over, or comes.
     for (uid, lines) in [
-        ("free", from_to(now() - 10.minutes(), now() + 50.minutes(), &["TRANSP:TRANSPARENT"])),
-        ("perhaps", from_to(now() - 10.minutes(), now() + 50.minutes(), &["STATUS:TENTATIVE"])),
+        (
+            "free",
+            from_to(
+                now() - 10.minutes(),
+                now() + 50.minutes(),
+                &["TRANSP:TRANSPARENT"],
+            ),
+        ),
+        (
+            "perhaps",
+            from_to(
+                now() - 10.minutes(),
+                now() + 50.minutes(),
+                &["STATUS:TENTATIVE"],
+            ),
+        ),
         ("over", from_to(now() - 2.hours(), now() - 1.hour(), &[])),
         ("later", from_to(now() + 1.hour(), now() + 2.hours(), &[])),
     ] {
@@ -198,7 +242,11 @@ fn every_way(server: &Server, radicale: &Radicale, user: &str) {
     );
     write(radicale, user, "weekly", &weekly, &moved);
     watcher.until("one of them was moved", MEETING, false);
-    let excepted = [&weekly[..], &[format!("EXDATE;TZID={ZONE}:{}", local(begin.datetime()))]].concat();
+    let excepted = [
+        &weekly[..],
+        &[format!("EXDATE;TZID={ZONE}:{}", local(begin.datetime()))],
+    ]
+    .concat();
     write(radicale, user, "weekly", &weekly, "");
     watcher.until("it is as it was", MEETING, true);
     write(radicale, user, "weekly", &excepted, "");
@@ -217,7 +265,13 @@ fn every_way(server: &Server, radicale: &Radicale, user: &str) {
     watcher.until("they are free again", MEETING, false);
 
     // It ends when it ends.
-    write(radicale, user, "short", &from_to(now() - 10.minutes(), now() + 12.seconds(), &[]), "");
+    write(
+        radicale,
+        user,
+        "short",
+        &from_to(now() - 10.minutes(), now() + 12.seconds(), &[]),
+        "",
+    );
     watcher.until("the last minute of a meeting", MEETING, true);
     watcher.until("it ends", MEETING, false);
 }
@@ -229,7 +283,12 @@ fn phones_are_shown_the_meetings_of_a_calendar() {
     let Some(radicale) = calendars(&["carol"]) else {
         return;
     };
-    let file = settings(&radicale, &["carol"], "example.com", "report = \"free-busy\"\n");
+    let file = settings(
+        &radicale,
+        &["carol"],
+        "example.com",
+        "report = \"free-busy\"\n",
+    );
     let data = tempfile::tempdir().expect("a folder");
     let server = Server::start_with(data.path(), &["--config", file.to_str().expect("a path")]);
     every_way(&server, &radicale, "carol");
@@ -272,9 +331,19 @@ fn office_clients_are_shown_the_days_ahead_and_the_meeting() {
     let data = tempfile::tempdir().expect("a folder");
     let server = super::enhanced::contact_store::start(data.path(), &file);
     // Tomorrow from ten to eleven, in UTC, and perhaps until twelve.
-    let midnight = now().to_zoned(TimeZone::UTC).start_of_day().expect("a day").timestamp();
+    let midnight = now()
+        .to_zoned(TimeZone::UTC)
+        .start_of_day()
+        .expect("a day")
+        .timestamp();
     let ten = midnight + 34.hours();
-    write(&radicale, "bob", "tomorrow", &from_to(ten, ten + 1.hour(), &[]), "");
+    write(
+        &radicale,
+        "bob",
+        "tomorrow",
+        &from_to(ten, ten + 1.hour(), &[]),
+        "",
+    );
     let perhaps = from_to(ten + 1.hour(), ten + 2.hours(), &["STATUS:TENTATIVE"]);
     write(&radicale, "bob", "perhaps", &perhaps, "");
     // It is read before its user is there, and shown all the same once he is.
@@ -311,11 +380,20 @@ fn office_clients_are_shown_the_days_ahead_and_the_meeting() {
     assert_eq!(at(36), [Slot::Free; 4]);
 
     // A meeting that runs makes one busy, with its token; when it is moved, one is free.
-    write(&radicale, "bob", "now", &from_to(now() - 5.minutes(), now() + 1.hour(), &[]), "");
+    write(
+        &radicale,
+        "bob",
+        "now",
+        &from_to(now() - 5.minutes(), now() + 1.hour(), &[]),
+        "",
+    );
     while !state.contains("in-a-meeting") {
         look(&mut eve, &mut free, &mut state);
     }
-    assert!(tree::texts(&state, "availability").contains(&"6500".to_owned()), "{state}");
+    assert!(
+        tree::texts(&state, "availability").contains(&"6500".to_owned()),
+        "{state}"
+    );
     let (_, own) = bob.watch_self(&["categories"]);
     let own = text(own.body());
     let kinds = own.matches("xsi:type=\"calendarState\"").count();
@@ -338,11 +416,23 @@ fn a_server_that_does_not_answer_leaves_what_was_seen_until_it_ends() {
     let server = Server::start_with(data.path(), &["--config", file.to_str().expect("a path")]);
     let mut short = Watcher::of(&server, "carol");
     let mut long = Watcher::of(&server, "dave");
-    write(&radicale, "dave", "long", &from_to(now() - 10.minutes(), now() + 2.hours(), &[]), "");
+    write(
+        &radicale,
+        "dave",
+        "long",
+        &from_to(now() - 10.minutes(), now() + 2.hours(), &[]),
+        "",
+    );
     long.until("a meeting runs", "<rpid:meeting", true);
     // Then one that ends soon, and one that begins while the server is away.
     let end = now() + 12.seconds();
-    write(&radicale, "carol", "short", &from_to(now() - 10.minutes(), end, &[]), "");
+    write(
+        &radicale,
+        "carol",
+        "short",
+        &from_to(now() - 10.minutes(), end, &[]),
+        "",
+    );
     let next = from_to(end + 3.seconds(), end + 2.hours(), &["TRANSP:OPAQUE"]);
     write(&radicale, "carol", "next", &next, "");
     short.until("a meeting runs", "<rpid:meeting", true);
@@ -351,10 +441,17 @@ fn a_server_that_does_not_answer_leaves_what_was_seen_until_it_ends() {
     let gone = Instant::now();
     short.until("it ends without the server", "<rpid:meeting", false);
     short.until("and the next begins", "<rpid:meeting", true);
-    assert!(long.last.contains("<rpid:meeting"), "what was seen is in force");
+    assert!(
+        long.last.contains("<rpid:meeting"),
+        "what was seen is in force"
+    );
     // What nobody confirms ends when the operator says.
     long.until("it does not hold for ever", "<rpid:meeting", false);
-    assert!(gone.elapsed() > Duration::from_secs(10), "it held: {:?}", gone.elapsed());
+    assert!(
+        gone.elapsed() > Duration::from_secs(10),
+        "it held: {:?}",
+        gone.elapsed()
+    );
     assert!(counted(&server, "calendar_read_failures") > 0);
     radicale.run();
     long.until("the server is back", "<rpid:meeting", true);
@@ -387,7 +484,12 @@ fn the_next_leader_goes_on() {
     pool.kill(victim);
     // Nobody is told anything else by the change, and changes are followed.
     let until = Instant::now() + PATIENCE;
-    while (0..3).filter(|node| *node != victim).map(|node| read(&pool, node)).sum::<u64>() < users.len() as u64 {
+    while (0..3)
+        .filter(|node| *node != victim)
+        .map(|node| read(&pool, node))
+        .sum::<u64>()
+        < users.len() as u64
+    {
         assert!(Instant::now() < until, "nobody looks after them");
         std::thread::sleep(Duration::from_millis(100));
     }
@@ -395,7 +497,10 @@ fn the_next_leader_goes_on() {
     for watcher in &mut watchers {
         for notify in watcher.phone.drain(Duration::from_millis(50)) {
             let (_, shown) = told(&notify);
-            assert!(shown.contains("<rpid:meeting"), "the meeting goes on: {shown}");
+            assert!(
+                shown.contains("<rpid:meeting"),
+                "the meeting goes on: {shown}"
+            );
         }
     }
     for user in users {

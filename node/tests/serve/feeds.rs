@@ -56,7 +56,10 @@ fn call(admin: SocketAddr, method: &str, path: &str, lines: &[(&str, &str)], bod
     let _ = stream.read_to_end(&mut answer);
     let answer = String::from_utf8_lossy(&answer).into_owned();
     let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
-    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
+    let status = head
+        .split(' ')
+        .nth(1)
+        .and_then(|status| status.parse().ok());
     Answer {
         status: status.unwrap_or_else(|| panic!("no status: {answer}")),
         head: head.to_owned(),
@@ -104,7 +107,11 @@ fn a_call_is_a_publication_with_a_tag_that_watchers_are_told() {
     let server = start(data.path(), &[]);
     let mut phone = Phone::udp(server.udp);
     let mut alice = Publisher::new("alice");
-    alice.publish(&mut phone, Some(600), &document("alice", "open", "my phone"));
+    alice.publish(
+        &mut phone,
+        Some(600),
+        &document("alice", "open", "my phone"),
+    );
     let mut watch = Watch::new("alice");
     assert_eq!(watch.subscribe(&mut phone, 600).status(), StatusCode::OK);
     phone.notify(Some(&watch.call_id));
@@ -115,8 +122,14 @@ fn a_call_is_a_publication_with_a_tag_that_watchers_are_told() {
     let tag = first.header("etag").expect("a tag").to_owned();
     let said = first.json();
     assert_eq!(said["presentity"], "sip:alice@example.com");
-    assert_eq!((&said["source"], &said["expires"]), (&"pbx".into(), &600.into()));
-    assert_eq!(tag, format!("\"{}\"", said["etag"].as_str().expect("a tag")));
+    assert_eq!(
+        (&said["source"], &said["expires"]),
+        (&"pbx".into(), &600.into())
+    );
+    assert_eq!(
+        tag,
+        format!("\"{}\"", said["etag"].as_str().expect("a tag"))
+    );
     let (_, shown) = told(&phone.notify(Some(&watch.call_id)));
     for part in [
         "<rpid:on-the-phone",
@@ -144,29 +157,61 @@ fn a_call_is_a_publication_with_a_tag_that_watchers_are_told() {
 
     // Another source stands beside it; each removes its own only.
     let other = "/publish/sip:alice@example.com/door";
-    assert_eq!(say(&server, "PUT", other, &[], r#"{"status":"away"}"#).status, 200);
+    assert_eq!(
+        say(&server, "PUT", other, &[], r#"{"status":"away"}"#).status,
+        200
+    );
     phone.notify(Some(&watch.call_id));
     let removed = say(&server, "DELETE", ALICE, &[], "");
     assert_eq!((removed.status, &*removed.body), (204, ""));
     let (_, shown) = told(&phone.notify(Some(&watch.call_id)));
     assert!(!shown.contains("on-the-phone"), "{shown}");
-    assert!(shown.contains("<rpid:away") && shown.contains("my phone"), "{shown}");
+    assert!(
+        shown.contains("<rpid:away") && shown.contains("my phone"),
+        "{shown}"
+    );
     assert_eq!(say(&server, "DELETE", ALICE, &[], "").status, 404);
     let line = ("If-None-Match", "*");
-    assert_eq!(say(&server, "PUT", ALICE, &[line], busy).status, 200, "it is absent again");
+    assert_eq!(
+        say(&server, "PUT", ALICE, &[line], busy).status,
+        200,
+        "it is absent again"
+    );
 
     // What a script reads.
-    let read = call(server.admin, "GET", "/presence/sip:alice@example.com", &[], "");
+    let read = call(
+        server.admin,
+        "GET",
+        "/presence/sip:alice@example.com",
+        &[],
+        "",
+    );
     assert_eq!(read.status, 200, "{}", read.body);
     let read = read.json();
-    assert_eq!((&read["open"], &read["presentity"]), (&true.into(), &"sip:alice@example.com".into()));
-    let notes: Vec<&Value> = read["tuples"].as_array().expect("tuples").iter().map(|tuple| &tuple["note"]).collect();
+    assert_eq!(
+        (&read["open"], &read["presentity"]),
+        (&true.into(), &"sip:alice@example.com".into())
+    );
+    let notes: Vec<&Value> = read["tuples"]
+        .as_array()
+        .expect("tuples")
+        .iter()
+        .map(|tuple| &tuple["note"])
+        .collect();
     assert!(notes.contains(&&Value::from("my phone")), "{read}");
     assert!(notes.contains(&&Value::from("with <Bob> & Eve")), "{read}");
     assert_eq!(read["activities"], serde_json::json!(["on-the-phone"]));
-    for (path, status) in [("sip:alice@elsewhere.example", 404), ("http:x", 400), ("alice", 400)] {
+    for (path, status) in [
+        ("sip:alice@elsewhere.example", 404),
+        ("http:x", 400),
+        ("alice", 400),
+    ] {
         let path = format!("/presence/{path}");
-        assert_eq!(call(server.admin, "GET", &path, &[], "").status, status, "{path}");
+        assert_eq!(
+            call(server.admin, "GET", &path, &[], "").status,
+            status,
+            "{path}"
+        );
     }
 
     // A power cut takes nothing, not even who it is of.
@@ -181,7 +226,10 @@ fn a_call_is_a_publication_with_a_tag_that_watchers_are_told() {
         &arguments,
     );
     let again = again.expect("it starts again");
-    assert_eq!(say(&again, "PUT", ALICE, &[("If-None-Match", "*")], busy).status, 412);
+    assert_eq!(
+        say(&again, "PUT", ALICE, &[("If-None-Match", "*")], busy).status,
+        412
+    );
     assert_eq!(say(&again, "DELETE", ALICE, &[], "").status, 204);
 }
 
@@ -193,13 +241,25 @@ fn only_who_shows_a_token_is_heard() {
     let media = ("Content-Type", JSON);
     for (name, lines, status) in [
         ("none", vec![media], 401),
-        ("a wrong one", vec![media, ("Authorization", "Bearer 0123456789abcdef")], 401),
-        ("another scheme", vec![media, ("Authorization", "Basic cGJ4OjAxMjM=")], 401),
+        (
+            "a wrong one",
+            vec![media, ("Authorization", "Bearer 0123456789abcdef")],
+            401,
+        ),
+        (
+            "another scheme",
+            vec![media, ("Authorization", "Basic cGJ4OjAxMjM=")],
+            401,
+        ),
     ] {
         for method in ["PUT", "DELETE"] {
             let answer = call(server.admin, method, ALICE, &lines, body);
             assert_eq!(answer.status, status, "{name}");
-            assert!(answer.header("www-authenticate").is_some_and(|line| line.starts_with("Bearer")));
+            assert!(
+                answer
+                    .header("www-authenticate")
+                    .is_some_and(|line| line.starts_with("Bearer"))
+            );
         }
     }
     assert_eq!(say(&server, "PUT", ALICE, &[], body).status, 200);
@@ -213,7 +273,10 @@ fn only_who_shows_a_token_is_heard() {
     server.signal("HUP");
     let until = Instant::now() + PATIENCE;
     while say(&server, "PUT", ALICE, &[], body).status != 401 {
-        assert!(Instant::now() < until, "the old token is worth something still");
+        assert!(
+            Instant::now() < until,
+            "the old token is worth something still"
+        );
         std::thread::sleep(Duration::from_millis(20));
     }
     drop(server);
@@ -223,8 +286,16 @@ fn only_who_shows_a_token_is_heard() {
         ("", vec![media], 403),
         ("[publish]\nloopback = \"token\"\n", vec![media], 403),
         ("[publish]\nloopback = \"open\"\n", vec![media], 200),
-        ("[publish]\nloopback = \"open\"\n", vec![media, ("Authorization", "Bearer 0123456789abcdef")], 403),
-        ("[publish]\nloopback = \"open\"\n", vec![("Content-Type", "text/plain")], 415),
+        (
+            "[publish]\nloopback = \"open\"\n",
+            vec![media, ("Authorization", "Bearer 0123456789abcdef")],
+            403,
+        ),
+        (
+            "[publish]\nloopback = \"open\"\n",
+            vec![("Content-Type", "text/plain")],
+            415,
+        ),
     ] {
         let folder = tempfile::tempdir().expect("a folder");
         let file = folder.path().join("node.toml");
@@ -238,7 +309,12 @@ fn only_who_shows_a_token_is_heard() {
     let file = folder.path().join("node.toml");
     std::fs::write(&file, "[publish]\ntokens = \"/nowhere/tokens\"\n").expect("written");
     let arguments = ["--config", file.to_str().expect("a path")];
-    let refused = Server::try_start(&folder.path().join("data"), "udp:127.0.0.1:0", "tcp:127.0.0.1:0", &arguments);
+    let refused = Server::try_start(
+        &folder.path().join("data"),
+        "udp:127.0.0.1:0",
+        "tcp:127.0.0.1:0",
+        &arguments,
+    );
     let said = refused.err().expect("it does not start");
     assert!(said.contains("publish: /nowhere/tokens"), "{said}");
 }
@@ -252,22 +328,62 @@ fn what_cannot_be_done_is_refused_as_sip_refuses_it() {
     let busy = r#"{"status":"busy"}"#;
     let pidf = document("alice", "open", "by hand");
     for (name, path, media, body, status) in [
-        ("another domain", "/publish/sip:a@x.example/pbx", JSON, busy, 404),
+        (
+            "another domain",
+            "/publish/sip:a@x.example/pbx",
+            JSON,
+            busy,
+            404,
+        ),
         ("no address", "/publish/mailto:a/pbx", JSON, busy, 400),
-        ("the connector's source", "/publish/sip:a@example.com/caldav", JSON, busy, 403),
-        ("too brief", ALICE, JSON, r#"{"status":"busy","expires":1}"#, 423),
+        (
+            "the connector's source",
+            "/publish/sip:a@example.com/caldav",
+            JSON,
+            busy,
+            403,
+        ),
+        (
+            "too brief",
+            ALICE,
+            JSON,
+            r#"{"status":"busy","expires":1}"#,
+            423,
+        ),
         ("no JSON", ALICE, JSON, "status=busy", 400),
         ("no type", ALICE, "text/html", busy, 415),
         ("no PIDF", ALICE, "application/pidf+xml", "<presence/>", 400),
         ("PIDF", ALICE, "application/pidf+xml", &pidf, 200),
-        ("PIDF for a while", "/publish/sip:alice@example.com/pbx?expires=120", "application/pidf+xml", &pidf, 200),
-        ("PIDF, too brief", "/publish/sip:alice@example.com/pbx?expires=2", "application/pidf+xml", &pidf, 423),
-        ("a telephone number", "/publish/tel:+15551234/pbx", JSON, busy, 200),
+        (
+            "PIDF for a while",
+            "/publish/sip:alice@example.com/pbx?expires=120",
+            "application/pidf+xml",
+            &pidf,
+            200,
+        ),
+        (
+            "PIDF, too brief",
+            "/publish/sip:alice@example.com/pbx?expires=2",
+            "application/pidf+xml",
+            &pidf,
+            423,
+        ),
+        (
+            "a telephone number",
+            "/publish/tel:+15551234/pbx",
+            JSON,
+            busy,
+            200,
+        ),
     ] {
         let answer = say(&server, "PUT", path, &[("Content-Type", media)], body);
         assert_eq!(answer.status, status, "{name}: {}", answer.body);
         if status != 200 {
-            assert!(answer.json()["error"].is_string(), "{name}: {}", answer.body);
+            assert!(
+                answer.json()["error"].is_string(),
+                "{name}: {}",
+                answer.body
+            );
         }
         if status == 423 {
             assert_eq!(answer.header("min-expires"), Some("60"), "{name}");
@@ -278,11 +394,25 @@ fn what_cannot_be_done_is_refused_as_sip_refuses_it() {
     // As many sources as one has publications, and no more.
     for number in 0..64 {
         let path = format!("/publish/sip:many@example.com/s{number}");
-        assert_eq!(say(&server, "PUT", &path, &[], busy).status, 200, "{number}");
+        assert_eq!(
+            say(&server, "PUT", &path, &[], busy).status,
+            200,
+            "{number}"
+        );
     }
     let path = "/publish/sip:many@example.com/more";
     assert_eq!(say(&server, "PUT", path, &[], busy).status, 413);
-    assert_eq!(say(&server, "PUT", "/publish/sip:many@example.com/s7", &[], busy).status, 200);
+    assert_eq!(
+        say(
+            &server,
+            "PUT",
+            "/publish/sip:many@example.com/s7",
+            &[],
+            busy
+        )
+        .status,
+        200
+    );
 
     // A directory says who is a user.
     let folder = tempfile::tempdir().expect("a folder");
@@ -336,7 +466,10 @@ fn office_clients_are_shown_state_and_note_and_versions_are_kept() {
     assert_eq!(say(&server, "PUT", path, &[], busy).status, 200);
     let said = until_told(&mut watcher, &dialog, "on-the-phone");
     assert!(said.contains("a call &amp; more"), "{said}");
-    assert!(tree::texts(&said, "availability").contains(&"6500".to_owned()), "{said}");
+    assert!(
+        tree::texts(&said, "availability").contains(&"6500".to_owned()),
+        "{said}"
+    );
     let dnd = r#"{"status":"do-not-disturb","expires":600}"#;
     assert_eq!(say(&server, "PUT", path, &[], dnd).status, 200);
     let said = until_told(&mut watcher, &dialog, "9500");
@@ -344,17 +477,25 @@ fn office_clients_are_shown_state_and_note_and_versions_are_kept() {
     assert_eq!(say(&server, "DELETE", path, &[], "").status, 204);
     let said = until_told(&mut watcher, &dialog, "<availability>");
     let left = tree::texts(&said, "availability");
-    assert!(left.iter().all(|number| number != "9500" && number != "6500"), "{said}");
+    assert!(
+        left.iter()
+            .all(|number| number != "9500" && number != "6500"),
+        "{said}"
+    );
 
     // Categories as they are, by their versions.
     let media = ("Content-Type", CATEGORIES);
     let body = |version| {
         let life = "expireType=\"static\"";
-        batch(bob, &publication("note", 5, 300, version, life, &note("by a script")))
+        batch(
+            bob,
+            &publication("note", 5, 300, version, life, &note("by a script")),
+        )
     };
     let first = say(&server, "PUT", path, &[media], &body(0));
     assert_eq!(first.status, 200, "{}", first.body);
-    let expected = serde_json::json!([{ "category": "note", "container": 300, "instance": 5, "version": 1 }]);
+    let expected =
+        serde_json::json!([{ "category": "note", "container": 300, "instance": 5, "version": 1 }]);
     assert_eq!(first.json()["published"], expected);
     until_told(&mut watcher, &dialog, "by a script");
     let stale = say(&server, "PUT", path, &[media], &body(0));
@@ -362,16 +503,38 @@ fn office_clients_are_shown_state_and_note_and_versions_are_kept() {
     let expected = serde_json::json!([{ "index": 1, "version": 0, "current": 1 }]);
     assert_eq!(stale.json()["conflicts"], expected);
     assert_eq!(say(&server, "PUT", path, &[media], &body(1)).status, 200);
-    let bound = batch(bob, &publication("note", 6, 300, 0, "expireType=\"endpoint\"", &note("x")));
-    assert_eq!(say(&server, "PUT", path, &[media], &bound).status, 409, "a script is no endpoint");
-    let of_eve = batch(eve, &publication("note", 6, 300, 0, "expireType=\"static\"", &note("x")));
+    let bound = batch(
+        bob,
+        &publication("note", 6, 300, 0, "expireType=\"endpoint\"", &note("x")),
+    );
+    assert_eq!(
+        say(&server, "PUT", path, &[media], &bound).status,
+        409,
+        "a script is no endpoint"
+    );
+    let of_eve = batch(
+        eve,
+        &publication("note", 6, 300, 0, "expireType=\"static\"", &note("x")),
+    );
     assert_eq!(say(&server, "PUT", path, &[media], &of_eve).status, 400);
 
     // Standard watchers see one who has an office client through it.
     assert_eq!(say(&server, "PUT", path, &[], busy).status, 200);
-    let read = call(server.admin, "GET", "/presence/sip:bob@contoso.com?watcher=sip:eve@contoso.com", &[], "");
-    let document = read.json()["document"].as_str().expect("a document").to_owned();
-    assert!(document.contains("busy") || document.contains("on-the-phone"), "{document}");
+    let read = call(
+        server.admin,
+        "GET",
+        "/presence/sip:bob@contoso.com?watcher=sip:eve@contoso.com",
+        &[],
+        "",
+    );
+    let document = read.json()["document"]
+        .as_str()
+        .expect("a document")
+        .to_owned();
+    assert!(
+        document.contains("busy") || document.contains("on-the-phone"),
+        "{document}"
+    );
     let _ = text(document.as_bytes());
 }
 
@@ -385,17 +548,39 @@ fn any_node_of_a_pool_takes_a_call_and_a_lost_leader_costs_none() {
     for user in 0..12 {
         let path = format!("/publish/sip:u{user}@example.com/pbx");
         let node = pool.node(user % 3);
-        let answer = say(node, "PUT", &path, &[], r#"{"status":"busy","note":"first"}"#);
+        let answer = say(
+            node,
+            "PUT",
+            &path,
+            &[],
+            r#"{"status":"busy","note":"first"}"#,
+        );
         assert_eq!(answer.status, 200, "{}", answer.body);
         tags.push(answer.header("etag").expect("a tag").to_owned());
         // Another node replaces it by its tag, and a third one reads it.
         let line = ("If-Match", &*tags[user]);
-        let answer = say(pool.node((user + 1) % 3), "PUT", &path, &[line], r#"{"status":"away","note":"second"}"#);
+        let answer = say(
+            pool.node((user + 1) % 3),
+            "PUT",
+            &path,
+            &[line],
+            r#"{"status":"away","note":"second"}"#,
+        );
         assert_eq!(answer.status, 200, "{}", answer.body);
-        let read = call(pool.node((user + 2) % 3).admin, "GET", &format!("/presence/sip:u{user}@example.com"), &[], "");
+        let read = call(
+            pool.node((user + 2) % 3).admin,
+            "GET",
+            &format!("/presence/sip:u{user}@example.com"),
+            &[],
+            "",
+        );
         assert_eq!(read.status, 200, "{}", read.body);
         assert_eq!(read.json()["tuples"][0]["note"], "second");
-        assert_eq!(read.json()["tuples"].as_array().map(Vec::len), Some(1), "one publication");
+        assert_eq!(
+            read.json()["tuples"].as_array().map(Vec::len),
+            Some(1),
+            "one publication"
+        );
     }
     // A leader dies: what is under way is sent again until there is another.
     let victim = pool.leaders(0)[0].expect("a leader") as usize - 1;
@@ -404,12 +589,25 @@ fn any_node_of_a_pool_takes_a_call_and_a_lost_leader_costs_none() {
     for user in 0..12 {
         let path = format!("/publish/sip:u{user}@example.com/pbx");
         let node = pool.node(others[user % 2]);
-        let answer = say(node, "PUT", &path, &[], r#"{"status":"busy","note":"third"}"#);
+        let answer = say(
+            node,
+            "PUT",
+            &path,
+            &[],
+            r#"{"status":"busy","note":"third"}"#,
+        );
         assert_eq!(answer.status, 200, "u{user}: {}", answer.body);
     }
     for user in 0..12 {
         let path = format!("/presence/sip:u{user}@example.com");
-        let read = call(pool.node(others[(user + 1) % 2]).admin, "GET", &path, &[], "").json();
+        let read = call(
+            pool.node(others[(user + 1) % 2]).admin,
+            "GET",
+            &path,
+            &[],
+            "",
+        )
+        .json();
         assert_eq!(read["tuples"][0]["note"], "third", "{read}");
     }
 }
@@ -431,9 +629,23 @@ fn the_command_says_what_a_user_does() {
         (output.status.success(), text(&said))
     };
     let token = tokens.to_str().expect("a path");
-    let (good, said) = run(&["--status", "busy", "--note", "at the gate", "--token-file", token]);
+    let (good, said) = run(&[
+        "--status",
+        "busy",
+        "--note",
+        "at the gate",
+        "--token-file",
+        token,
+    ]);
     assert!(good && said.contains("\"source\":\"cli\""), "{said}");
-    let read = call(server.admin, "GET", "/presence/sip:alice@example.com", &[], "").json();
+    let read = call(
+        server.admin,
+        "GET",
+        "/presence/sip:alice@example.com",
+        &[],
+        "",
+    )
+    .json();
     assert_eq!(read["tuples"][0]["note"], "at the gate");
     let (good, said) = run(&["--remove", "--token-file", token]);
     assert!(good, "{said}");
@@ -441,7 +653,10 @@ fn the_command_says_what_a_user_does() {
         (vec!["--remove", "--token-file", token], "published nothing"),
         (vec!["--status", "asleep", "--token-file", token], "asleep"),
         (vec!["--status", "busy"], "bearer token"),
-        (vec!["--status", "busy", "--token-file", "/nowhere"], "/nowhere"),
+        (
+            vec!["--status", "busy", "--token-file", "/nowhere"],
+            "/nowhere",
+        ),
     ] {
         let (good, said) = run(&more);
         assert!(!good && said.contains(part), "{more:?}: {said}");

@@ -27,10 +27,10 @@ use crate::machine::cursor::{Cursor, Unreadable, put_slice};
 use crate::machine::values::{
     self, flag, list, numbered, option, put_flag, put_list, put_option, put_text,
 };
+use crate::presence::bearing::Bearing;
 use crate::presence::container::{ContainerChange, MemberChange};
 use crate::presence::delegate::DelegateAct;
 use crate::presence::instance::{Deed, Publication, Wished};
-use crate::presence::bearing::Bearing;
 use crate::presence::limits::WATCHERS_MAX;
 use crate::presence::publication::EntityTag;
 use crate::presence::source::Condition;

@@ -53,7 +53,11 @@ pub(super) fn encode_slot(slot: Slot, table: &SlotTable, out: &mut Vec<u8>) {
         out.put_u32_le(presentity.publications.next_number());
         out.put_u32_le(presentity.publications.len() as u32);
         for (package, publication) in presentity.publications.iter() {
-            let named = if publication.source.is_empty() { 0 } else { SOURCE };
+            let named = if publication.source.is_empty() {
+                0
+            } else {
+                SOURCE
+            };
             out.put_u8(*package as u8 | named);
             encode_tag(publication.tag, out);
             out.put_u64_le(publication.expires_at.0);

@@ -320,7 +320,8 @@ impl Publications {
                 true
             }
             (None, Some(stored)) => {
-                let presence = |(package, _): &&(Package, Publication)| *package == Package::Presence;
+                let presence =
+                    |(package, _): &&(Package, Publication)| *package == Package::Presence;
                 if self.held.iter().filter(presence).count() >= PUBLICATIONS_MAX {
                     return Err(Refusal::TooManyPublications);
                 }

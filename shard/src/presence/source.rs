@@ -8,9 +8,9 @@
 //! Beside the document a source may bring category instances. They are kept only where containers rule what
 //! is seen, because they would make a telephone's user one of enhanced presence.
 
+use crate::presence::bearing::Bearing;
 use crate::presence::enhanced::Changes;
 use crate::presence::instance::Publication;
-use crate::presence::bearing::Bearing;
 use crate::presence::presentity::Presentity;
 use crate::presence::publication::{EntityTag, Published};
 use crate::presence::refusal::Refusal;

@@ -109,7 +109,12 @@ fn a_condition_that_does_not_hold_changes_nothing() {
     for (name, there, condition, holds) in [
         ("the tag", true, None, true),
         ("another tag", true, Some(Condition::Tag(wrong)), false),
-        ("a tag of nothing", false, Some(Condition::Tag(wrong)), false),
+        (
+            "a tag of nothing",
+            false,
+            Some(Condition::Tag(wrong)),
+            false,
+        ),
         ("it lives", true, Some(Condition::Lives), true),
         ("it does not", false, Some(Condition::Lives), false),
         ("it is absent", false, Some(Condition::Absent), true),
@@ -135,7 +140,10 @@ fn a_condition_that_does_not_hold_changes_nothing() {
 fn instances_are_kept_where_containers_rule_and_told_when_they_change() {
     let mut pool = Pool::start();
     pool.ask(with(vec![note(b"<plain/>", 600)]));
-    let enhanced = pool.machine.report(ALICE).and_then(|report| report.enhanced);
+    let enhanced = pool
+        .machine
+        .report(ALICE)
+        .and_then(|report| report.enhanced);
     assert!(enhanced.is_none(), "a telephone's user stays one");
 
     pool.ask(Command::SetProfile {

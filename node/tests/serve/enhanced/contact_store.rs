@@ -84,7 +84,10 @@ impl Radicale {
 
     /// Lets these users in.
     pub fn let_in(&self, users: &[&str]) {
-        let lines: String = users.iter().map(|user| format!("{user}:secret\n")).collect();
+        let lines: String = users
+            .iter()
+            .map(|user| format!("{user}:secret\n"))
+            .collect();
         std::fs::write(self.folder.path().join("users"), lines).expect("written");
     }
 
