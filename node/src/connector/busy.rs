@@ -2,7 +2,7 @@
 //!
 //! Watchers of enhanced presence are shown the days ahead in quarters of an hour (calendarData), and the meeting
 //! that runs (calendarState), which is aggregated with everything else they know. Watchers of standard formats
-//! are shown that the person is in a meeting. What runs ends with the meeting, in the machine: also when nobody
+//! are shown that the person is in a meeting, and BluStar's the appointment. What runs ends with the meeting, in the machine: also when nobody
 //! is there any more to say so.
 
 use shard::category::Category;
@@ -112,7 +112,9 @@ impl Busy {
                 _ => "away",
             };
             let until = timestamp(running.to).to_string();
-            let document = feed::document(CALENDAR, None, activity, Some(&until));
+            let appointment = appointment(&running);
+            let document =
+                feed::document(CALENDAR, None, activity, Some(&until), &appointment);
             Some((document.ok()?, running.to))
         });
         Saying {
@@ -125,6 +127,27 @@ impl Busy {
 
 fn timestamp(at: i64) -> Timestamp {
     Timestamp(u64::try_from(at).unwrap_or(0) * 1_000)
+}
+
+/// The running appointment in BluStar's words, which stand in the person; its subject and place are nobody's
+/// business.
+//= BLUSTAR 5.1
+//# a calendar has id, state, subject, location, from and end, in this order
+fn appointment(running: &Running) -> String {
+    let state = match running.kind {
+        Slot::Busy => "busy",
+        _ => "out of office",
+    };
+    let second = |at: i64| {
+        let text = timestamp(at).to_string();
+        format!("{}Z", text.get(..19).unwrap_or_default())
+    };
+    let (from, end) = (second(running.from), second(running.to));
+    format!(
+        "<aa:presence xmlns:aa=\"http://www.aastra.com/presence/blustar/2011\"><aa:calendar><aa:id>{CALENDAR}</aa:id>\
+         <aa:state>{state}</aa:state><aa:subject/><aa:location/><aa:from>{from}</aa:from><aa:end>{end}</aa:end>\
+         </aa:calendar></aa:presence>"
+    )
 }
 
 /// A calendarState, as clients write it.
@@ -247,6 +270,8 @@ mod tests {
 
     //= MS-PRES 2.2.2.7.1
     //= type=test
+    //= BLUSTAR 5.1
+    //= type=test
     #[test]
     fn what_is_said_changes_only_with_the_calendar() {
         let of = busy(&[(90_000, 93_600, Slot::Busy)]);
@@ -271,5 +296,8 @@ mod tests {
             "{text}"
         );
         assert!(text.contains("<rpid:meeting/>"), "{text}");
+        let appointment = "<aa:state>busy</aa:state><aa:subject/><aa:location/><aa:from>1970-01-02T01:00:00Z</aa:from>\
+            <aa:end>1970-01-02T02:00:00Z</aa:end>";
+        assert!(text.contains(appointment), "{text}");
     }
 }

@@ -460,7 +460,7 @@ fn put(call: &FeedCall, policy: &Policy, condition: Condition) -> Result<What, A
     }
     let expires_s = granted(said.expires.or(asked))?;
     let (basic, activity) = said.status.spoken();
-    let content = document(&call.source, Some((basic, &said.note)), activity, None)
+    let content = document(&call.source, Some((basic, &said.note)), activity, None, "")
         .map_err(|error| wrong(&error))?;
     Ok(What::Source {
         condition,
@@ -472,7 +472,7 @@ fn put(call: &FeedCall, policy: &Policy, condition: Condition) -> Result<What, A
 }
 
 /// The stored form of a document of our own: a tuple with its status and note, where there is one to tell of,
-/// and what the person does, until when it is known.
+/// and what the person does, until when it is known. `more` is XML that stands behind that.
 ///
 /// # Errors
 /// What is wrong with the parts.
@@ -481,6 +481,7 @@ pub fn document(
     tuple: Option<(&str, &str)>,
     activity: &str,
     until: Option<&str>,
+    more: &str,
 ) -> Result<Vec<u8>, String> {
     // The composed document has the presentity's own address.
     let mut xml = b"<presence xmlns=\"urn:ietf:params:xml:ns:pidf\" entity=\"sip:nobody.invalid\" \
@@ -512,7 +513,7 @@ pub fn document(
         if let Some(until) = until {
             put(&[" until=\"", until, "\""]);
         }
-        put(&["><rpid:", activity, "/></rpid:activities></dm:person>"]);
+        put(&["><rpid:", activity, "/></rpid:activities>", more, "</dm:person>"]);
     }
     put(&["</presence>"]);
     pidf::parse(&xml).map_err(|error| error.to_string())

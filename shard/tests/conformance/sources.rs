@@ -1,13 +1,17 @@
 //! Publications by name, on the machine as a whole: what a source says replaces what it said, and nothing
 //! that anybody else did.
 
+use bytes::BytesMut;
 use shard::category::{Category, Meaning};
 use shard::machine::Machine;
-use shard::machine::command::{Command, PublishSource};
-use shard::machine::outcome::{Outcome, Refusal};
+use shard::machine::codec::{decode_entry, encode_entry};
+use shard::machine::command::{Act, Command, Entry, PublishSource, Request, Ticket};
+use shard::machine::outcome::{Outcome, Refusal, RequestKey};
+use shard::presence::bearing::{Bearing, Device, Doing};
 use shard::presence::instance::{Body, Deed, Publication, Wished};
 use shard::presence::publication::EntityTag;
 use shard::presence::source::Condition;
+use shard::time::Timestamp;
 
 use crate::pool::{ALICE, Pool, publish, refused, subscribe, tag_of};
 use shard::presence::enhanced::Profile;
@@ -191,4 +195,42 @@ fn a_snapshot_keeps_the_names_of_sources() {
     pool.machine = Machine::restore(&mut bytes.as_slice()).expect("what was written is read");
     pool.ask(source("pbx", Condition::Tag(tag), Some("free")));
     assert_eq!(pool.seen(), ["phone", "free"]);
+}
+
+/// House D19: pools have such entries in their logs, so its bytes are never changed.
+#[test]
+fn an_entry_of_a_source_is_read_for_ever() {
+    let command = Command::PublishSource(PublishSource {
+        presentity: "a@x",
+        source: "pbx",
+        condition: Condition::Tag(EntityTag {
+            salt: 1,
+            index: 2,
+            position: 3,
+        }),
+        content: Some(b"\x01c"),
+        expires_s: 600,
+        bearing: Bearing {
+            device: Device::Online,
+            doing: Doing::Meeting,
+        },
+        instances: Vec::new(),
+        category_bytes_max: 10,
+    });
+    let act = Act::Requests(vec![Request {
+        key: RequestKey(5),
+        ticket: Ticket(6),
+        command,
+    }]);
+    let at = Timestamp(9);
+    let mut written = BytesMut::new();
+    encode_entry(at, &act, &mut written);
+    let mut golden: Vec<u8> = vec![1, 9, 0, 0, 0, 0, 0, 0, 0, 2, 1, 0];
+    golden.extend([75, 0, 0, 0, 40]);
+    golden.extend(5_u128.to_le_bytes());
+    golden.extend(6_u64.to_le_bytes());
+    golden.extend(b"\x03\0\0\0a@x\x03\0\0\0pbx\x01\x01\0\0\0\x02\0\0\0\0\0\0\0\x03\0");
+    golden.extend(b"\x01\x02\0\0\0\x01c\x58\x02\0\0\x01\x03\x0a\0\0\0\0\0\0\0");
+    assert_eq!(written, golden);
+    assert_eq!(decode_entry(&golden), Ok(Entry { at, act }));
 }
