@@ -319,7 +319,7 @@ fn waiting(work: impl FnOnce() -> FeedAnswer + Send + 'static) -> Asked<'static,
         done.unwrap_or_else(|_| FeedAnswer {
             status: 500,
             headers: Vec::new(),
-            body: serde_json::json!({ "error": "the node stops" }),
+            body: serde_json::json!({ "error": "the call was not finished" }),
         })
     })
 }

@@ -113,8 +113,7 @@ impl Busy {
             };
             let until = timestamp(running.to).to_string();
             let appointment = appointment(&running);
-            let document =
-                feed::document(CALENDAR, None, activity, Some(&until), &appointment);
+            let document = feed::document(CALENDAR, None, activity, Some(&until), &appointment);
             Some((document.ok()?, running.to))
         });
         Saying {

@@ -513,7 +513,13 @@ pub fn document(
         if let Some(until) = until {
             put(&[" until=\"", until, "\""]);
         }
-        put(&["><rpid:", activity, "/></rpid:activities>", more, "</dm:person>"]);
+        put(&[
+            "><rpid:",
+            activity,
+            "/></rpid:activities>",
+            more,
+            "</dm:person>",
+        ]);
     }
     put(&["</presence>"]);
     pidf::parse(&xml).map_err(|error| error.to_string())

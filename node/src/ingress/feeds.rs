@@ -128,7 +128,7 @@ impl Feeds {
         let who = match self.known(call) {
             Ok(who) => who,
             Err(answer) => {
-                self.shared.metrics.rejected("publish-api");
+                self.shared.metrics.rejected("publish-token");
                 return answer;
             }
         };

@@ -35,13 +35,14 @@ const STATUSES: [u16; 20] = [
 const CLASSES: usize = 7;
 
 /// Why work was refused or left: a closed list, so that it can be a label.
-const REASONS: [&str; 7] = [
+const REASONS: [&str; 8] = [
     "overload",
     "no-outcome",
     "watcher-gone",
     "illegible-route",
     "ignored",
     "challenge-ignored",
+    "publish-token",
     "overtaken",
 ];
 

@@ -12,7 +12,7 @@ use jiff::{Timestamp, ToSpan as _};
 use shard::category::calendar_data::{Slot, free_busy};
 use transport::sip::StatusCode;
 
-use super::enhanced::client::{Client, categories, text};
+use super::enhanced::client::{Client, categories, publication, text};
 use super::enhanced::contact_store::Radicale;
 use super::enhanced::tree;
 use super::phone::{Phone, Publisher, Watch, document, told};
@@ -379,7 +379,13 @@ fn office_clients_are_shown_the_days_ahead_and_the_meeting() {
     assert_eq!(at(35), [Slot::Tentative; 4]);
     assert_eq!(at(36), [Slot::Free; 4]);
 
-    // A meeting that runs makes one busy, with its token; when it is moved, one is free.
+    // A meeting that runs makes one busy who is there, with its token; when it is over, one is free.
+    let device = "<state xmlns=\"http://schemas.microsoft.com/2006/09/sip/state\" \
+        xmlns:xsi=\"http://www.w3.org/2001/XMLSchema-instance\" manual=\"false\" xsi:type=\"machineState\">\
+        <availability>3500</availability></state>";
+    let device = [2, 3]
+        .map(|container| publication("state", 90, container, 0, "expireType=\"endpoint\"", device));
+    assert_eq!(bob.publish(&device.concat()).status(), StatusCode::OK);
     write(
         &radicale,
         "bob",
