@@ -96,7 +96,9 @@ pub fn publish(action: &PublishAction) -> Result<String, String> {
         let text = std::fs::read_to_string(path);
         let text = text.map_err(|why| format!("{}: {why}", path.display()))?;
         // A line of the node's own file is a token as well.
-        let line = text.lines().next().unwrap_or_default().trim();
+        let mut lines = text.lines().map(str::trim);
+        let line = lines.find(|line| !line.is_empty() && !line.starts_with('#'));
+        let line = line.ok_or_else(|| format!("{}: there is no token in it", path.display()))?;
         let token = line.split_once(':').map_or(line, |(_, token)| token);
         request = request.header("Authorization", format!("Bearer {token}"));
     }

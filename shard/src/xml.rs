@@ -1,6 +1,6 @@
 //! A cursor over borrowed XML; fragments that stand alone; no DTDs.
 //!
-//! [`scan`] finds the tags; this module sees to the rest: one root, balanced ends, declared prefixes, legal
+//! `scan` finds the tags; this module sees to the rest: one root, balanced ends, declared prefixes, legal
 //! names and characters, the limits, and the namespaces. Elements lie in one flat list in document order,
 //! each knowing where its subtree ends; texts are slices of the input.
 
