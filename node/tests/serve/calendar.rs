@@ -475,6 +475,7 @@ fn the_next_leader_goes_on() {
     for user in users {
         write(&radicale, user, "meeting", &meeting(), "");
     }
+    pool.wait_until_all_vote();
     let victim = pool.leaders(0)[0].expect("a leader") as usize - 1;
     let stays = (victim + 1) % 3;
     let mut watchers: Vec<Watcher> = users

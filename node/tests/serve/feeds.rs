@@ -582,6 +582,7 @@ fn any_node_of_a_pool_takes_a_call_and_a_lost_leader_is_waited_for() {
             "one publication"
         );
     }
+    pool.wait_until_all_vote();
     // A leader dies: what is under way is sent again until there is another. Who is told to come back does.
     let victim = pool.leaders(0)[0].expect("a leader") as usize - 1;
     let others: Vec<usize> = (0..3).filter(|node| *node != victim).collect();
