@@ -453,9 +453,9 @@ fn put(call: &FeedCall, policy: &Policy, condition: Condition) -> Result<What, A
     }
     let said: Said =
         serde_json::from_slice(&call.body).map_err(|error| wrong(&error.to_string()))?;
-    let legal =
-        |c: char| !(c.is_control() && !"\t\r\n".contains(c)) && !"\u{fffe}\u{ffff}".contains(c);
-    if said.note.len() > NOTE_BYTES_MAX || !said.note.chars().all(legal) {
+    let illegal =
+        |c: char| c.is_control() && !"\t\r\n".contains(c) || "\u{fffe}\u{ffff}".contains(c);
+    if said.note.len() > NOTE_BYTES_MAX || said.note.chars().any(illegal) {
         return Err(wrong("a note is text of up to 4096 bytes"));
     }
     let expires_s = granted(said.expires.or(asked))?;
