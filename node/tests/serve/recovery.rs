@@ -598,12 +598,9 @@ fn a_node_is_ready_only_when_its_replicas_have_everything() {
     wait_until("it is not ready", || {
         let (status, text) = pool.node(2).get("/ready");
         said = text;
-        status == 503
+        // Each is missed in its own time.
+        status == 503 && said.contains("shard 0: ") && said.contains("the pool map: ")
     });
-    assert!(
-        said.contains("shard 0: ") && said.contains("the pool map: "),
-        "{said}"
-    );
     for node in [0, 1] {
         pool.node(node).signal("CONT");
     }

@@ -371,8 +371,13 @@ impl World {
             What::Resubscribe { slot, .. } | What::EndDialog { slot, .. } => *slot,
         };
         let mut there = asked.clone();
-        if let What::Publish { if_match, .. } = &mut there.what {
-            *if_match = if_match.map(|tag| self.tag_there(tag));
+        if let What::Publish {
+            presentity,
+            if_match,
+            ..
+        } = &mut there.what
+        {
+            *if_match = if_match.map(|tag| self.tag_there(presentity, tag));
         }
         // An ingress that does not know yet where the slot has gone asks who had it.
         let stale = self.author.chance.below(SHARDS as u64) as usize;
@@ -408,8 +413,13 @@ impl World {
                 repeat.key = RequestKey(!repeat.key.0);
             }
             let mut there = repeat.clone();
-            if let What::Publish { if_match, .. } = &mut there.what {
-                *if_match = if_match.map(|tag| self.tag_there(tag));
+            if let What::Publish {
+                presentity,
+                if_match,
+                ..
+            } = &mut there.what
+            {
+                *if_match = if_match.map(|tag| self.tag_there(presentity, tag));
             }
             if self.moving.is_some() && self.author.chance.percent(50) {
                 self.drive()?;
@@ -426,14 +436,18 @@ impl World {
         Ok(())
     }
 
-    /// What a tag of the model is in the shards. One that the model never gave is nobody's there either,
-    /// though a shard may have given one that looks the same.
-    fn tag_there(&self, tag: EntityTag) -> EntityTag {
+    /// What a tag of the model is in the shards, for this address. One that the model gave to somebody else,
+    /// or to nobody, is unknown there too: the shards begin with one salt here, so two of them may have
+    /// given two addresses tags that look the same.
+    fn tag_there(&self, presentity: &'static str, tag: EntityTag) -> EntityTag {
         let unknown = EntityTag {
             salt: !tag.salt,
             ..tag
         };
-        self.tags.get(&tag).copied().unwrap_or(unknown)
+        let there = self.tags.get(&tag).copied();
+        there
+            .filter(|there| self.given.get(&(presentity, *there)) == Some(&tag))
+            .unwrap_or(unknown)
     }
 
     fn compare_outcomes(&mut self, asked: &Asked, ours: &Outcome, models: &Outcome) -> Checked {
