@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 
-use crate::config::{AtPool, PoolAction, Watching};
+use crate::config::{AtPool, PoolAction, PublishAction, Watching};
 use crate::peer::credentials::Secret;
 use crate::recover::recover;
 
@@ -140,6 +140,56 @@ pub fn perform(action: &PoolAction) -> Result<String, String> {
         PoolAction::Token { data } => Secret::of_file(&data.join("pool-secret"), false)
             .map(|secret| secret.text())
             .map_err(|error| error.to_string()),
+    }
+}
+
+/// Says what a user does; what to print.
+///
+/// # Errors
+/// One line that says what is wrong and what to do.
+pub fn publish(action: &PublishAction) -> Result<String, String> {
+    let admin = action.at.admin;
+    let url = format!("http://{admin}/publish/{}/{}", action.user, action.source);
+    let mut request = ureq::http::Request::builder()
+        .method(if action.remove { "DELETE" } else { "PUT" })
+        .uri(url)
+        .header("Content-Type", "application/json");
+    if let Some(path) = &action.token_file {
+        let text = std::fs::read_to_string(path);
+        let text = text.map_err(|why| format!("{}: {why}", path.display()))?;
+        // A line of the node's own file is a token as well.
+        let mut lines = text.lines().map(str::trim);
+        let line = lines.find(|line| !line.is_empty() && !line.starts_with('#'));
+        let line = line.ok_or_else(|| format!("{}: there is no token in it", path.display()))?;
+        let token = line.split_once(':').map_or(line, |(_, token)| token);
+        request = request.header("Authorization", format!("Bearer {token}"));
+    }
+    let mut said = serde_json::json!({ "status": action.status, "note": action.note });
+    if let Some(expires) = action.expires {
+        said["expires"] = expires.into();
+    }
+    let body = if action.remove {
+        String::new()
+    } else {
+        said.to_string()
+    };
+    let no_call = |why: ureq::http::Error| format!("{:?} is no address: {why}", action.user);
+    let request = request.body(body).map_err(no_call)?;
+    let answer = agent().run(request);
+    let mut answer = answer.map_err(|error| unreachable(admin, &error))?;
+    let text = answer.body_mut().read_to_string().unwrap_or_default();
+    if answer.status().is_success() {
+        return Ok(text);
+    }
+    let said: Value = serde_json::from_str(&text).unwrap_or_default();
+    let words = |name: &str| Some(said.get(name)?.as_str()?.to_owned());
+    let words: Vec<String> = [words("error"), words("detail")]
+        .into_iter()
+        .flatten()
+        .collect();
+    match words.is_empty() {
+        true => Err(format!("the node answered {}", answer.status())),
+        false => Err(words.join(": ")),
     }
 }
 

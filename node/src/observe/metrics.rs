@@ -35,7 +35,7 @@ const STATUSES: [u16; 20] = [
 const CLASSES: usize = 7;
 
 /// Why work was refused or left: a closed list, so that it can be a label.
-const REASONS: [&str; 8] = [
+const REASONS: [&str; 9] = [
     "overload",
     "no-outcome",
     "watcher-gone",
@@ -43,6 +43,7 @@ const REASONS: [&str; 8] = [
     "ignored",
     "blustar-unproven",
     "challenge-ignored",
+    "publish-token",
     "overtaken",
 ];
 
