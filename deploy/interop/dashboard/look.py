@@ -61,7 +61,7 @@ def main():
             command = [
                 chromium, "--headless=new", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--disable-dev-shm-usage",
                 f"--user-data-dir={folder}", f"--window-size={size}", "--enable-logging=stderr", "--v=0",
-                "--virtual-time-budget=6000", f"--screenshot={os.path.join(screenshots, f'dashboard-{name}.png')}",
+                "--timeout=8000", f"--screenshot={os.path.join(screenshots, f'dashboard-{name}.png')}",
                 "--dump-dom", *(["--blink-settings=preferredColorScheme=0"] if dark else []),
                 f"http://127.0.0.1:{admin}/#user=alice@example.com",
             ]
