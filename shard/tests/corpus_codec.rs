@@ -521,7 +521,11 @@ fn a_golden_snapshot_of_packages_is_read_for_ever() {
     assert_eq!(written, bytes, "and written as it was");
     let kept = restored.report(ALICE).expect("kept");
     let of_calls = |(package, _): &&(Package, _)| *package == Package::Dialog;
-    assert_eq!(kept.publications.iter().filter(of_calls).count(), 1, "a memory is none");
+    assert_eq!(
+        kept.publications.iter().filter(of_calls).count(),
+        1,
+        "a memory is none"
+    );
     let packages = [Package::Dialog, Package::MessageSummary, Package::Reg];
     for package in packages {
         let mut watchers = kept.watchers.iter();

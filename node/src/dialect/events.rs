@@ -68,7 +68,12 @@ pub(super) fn admit(
             own || host.is_none_or(|host| policy.serves(host))
         }
         Package::MessageSummary => own,
-        Package::Reg => own || policy.registration_watchers.iter().any(|known| known == watcher),
+        Package::Reg => {
+            own || policy
+                .registration_watchers
+                .iter()
+                .any(|known| known == watcher)
+        }
         _ => true,
     };
     if admitted {
@@ -108,7 +113,10 @@ pub(super) fn format(
         Package::Reg => (Format::RegInfo, REGINFO),
         _ => return simple::accepted(request),
     };
-    let mut offered = request.values(Name::Accept).map(MediaType::parse).peekable();
+    let mut offered = request
+        .values(Name::Accept)
+        .map(MediaType::parse)
+        .peekable();
     let any = offered.peek().is_some();
     if any && !offered.any(|offered| offered.accepts(media)) {
         return Err(Answer::of(refusal::NOT_ACCEPTABLE).with("Accept", media));

@@ -18,8 +18,8 @@ use crate::config::{Dialect, PidfPublish};
 
 use super::enhanced::diagnostics;
 use super::{
-    ALLOW_EVENTS, Answer, Aside, Circumstances, Fetch, Grace, Poll, Scratch, Translated, address, blustar,
-    enhanced, events, foreign_address, lists, package, refusal,
+    ALLOW_EVENTS, Answer, Aside, Circumstances, Fetch, Grace, Poll, Scratch, Translated, address,
+    blustar, enhanced, events, foreign_address, lists, package, refusal,
 };
 
 /// The document we take and give.
@@ -65,7 +65,13 @@ pub(super) fn publish<'s>(
     let presentity = scratch.presentity.as_str();
     let slot = Slot::of(presentity);
 
-    let rest = interval_and_body(request, circumstances, if_match, media, &mut scratch.content);
+    let rest = interval_and_body(
+        request,
+        circumstances,
+        if_match,
+        media,
+        &mut scratch.content,
+    );
     let (expires_s, content) = match (rest, if_match) {
         (Ok(rest), _) => rest,
         (Err(otherwise), Some(tag)) => {
@@ -161,10 +167,6 @@ fn interval_and_body(
             Some(_) => Ok((expires_s, false)),
             None => Err(Answer::of(refusal::NO_BODY)),
         };
-    }
-    let encoded = request.header(Name::ContentEncoding);
-    if encoded.is_some_and(|coding| !coding.eq_ignore_ascii_case("identity")) {
-        return Err(Answer::of(refusal::UNSUPPORTED_TYPE).with("Accept-Encoding", "identity"));
     }
     let media = request.header(Name::ContentType).map(MediaType::parse);
     if !media.is_some_and(|media| media.essence.eq_ignore_ascii_case(wanted)) {
@@ -272,12 +274,7 @@ fn first_subscribe<'s>(
         watcher: &scratch.watcher,
         package,
         format,
-        dialog: DialogKey::of_package(
-            package,
-            request.call_id(),
-            &local_text,
-            request.from_tag(),
-        ),
+        dialog: DialogKey::of_package(package, request.call_id(), &local_text, request.from_tag()),
         local_tag,
         cseq: request.cseq(),
         expires_s,

@@ -55,7 +55,10 @@ impl Lamp {
         };
         let (uri, from) = (&*self.presentity, &*self.watcher);
         let head = phone.head("SUBSCRIBE", uri, from, &to, &self.call_id, self.cseq);
-        let lines = format!("Event: {}\r\nExpires: {expires}\r\n{}", self.event, self.lines);
+        let lines = format!(
+            "Event: {}\r\nExpires: {expires}\r\n{}",
+            self.event, self.lines
+        );
         let answer = phone.ask(head, &lines, "");
         if answer.status().number() == 200 && self.to_tag.is_none() {
             self.to_tag = answer.to_tag().map(str::to_owned);
@@ -66,7 +69,13 @@ impl Lamp {
     /// A subscription that is accepted.
     fn watch(&mut self, phone: &mut Phone) {
         let answer = self.subscribe(phone, 600);
-        assert_eq!(answer.status().number(), 200, "{} {}", self.event, self.presentity);
+        assert_eq!(
+            answer.status().number(),
+            200,
+            "{} {}",
+            self.event,
+            self.presentity
+        );
         assert_eq!(answer.header(Name::Expires), Some("600"));
     }
 
@@ -80,7 +89,10 @@ impl Lamp {
         let document = told(&request).1;
         let version = document.split("version=\"").nth(2).unwrap_or_default();
         let version = version.split('"').next().and_then(|text| text.parse().ok());
-        (version.unwrap_or_else(|| panic!("a version in {document}")), document)
+        (
+            version.unwrap_or_else(|| panic!("a version in {document}")),
+            document,
+        )
     }
 }
 
@@ -188,7 +200,8 @@ fn a_lamp_follows_a_call_and_tells_no_more_than_a_lamp_does() {
         assert_eq!(own.sees(&mut phone).0, 0);
         let mut presence = Watch::new(&user);
         presence.subscribe(&mut phone, 600);
-        let told_of = |phone: &mut Phone, watch: &Watch| told(&phone.notify(Some(&watch.call_id))).1;
+        let told_of =
+            |phone: &mut Phone, watch: &Watch| told(&phone.notify(Some(&watch.call_id))).1;
         assert!(told_of(&mut phone, &presence).contains("<basic>closed</basic>"));
 
         let mut switch = Switch::new(&user);
@@ -239,7 +252,10 @@ fn a_lamp_follows_a_call_and_tells_no_more_than_a_lamp_does() {
 
         assert_eq!(lamp.subscribe(&mut phone, 300).status().number(), 200);
         let (refreshed, shown) = lamp.sees(&mut phone);
-        assert_eq!((refreshed, states(&shown)), (version + 1, vec!["confirmed"]));
+        assert_eq!(
+            (refreshed, states(&shown)),
+            (version + 1, vec!["confirmed"])
+        );
         // A fetch is one notification, and its own subscription.
         let mut fetch = Lamp::new("dialog", &user, "boss");
         assert_eq!(fetch.subscribe(&mut phone, 0).status().number(), 200);
@@ -281,7 +297,10 @@ fn several_publishers_make_one_state_and_none_goes_back() {
     lamp.notified(&mut phone);
     let next = |phone: &mut Phone| {
         let (_, shown) = lamp.sees(phone);
-        states(&shown).into_iter().map(str::to_owned).collect::<Vec<_>>()
+        states(&shown)
+            .into_iter()
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
     };
     let (mut desk, mut proxy) = (Switch::new("ben"), Switch::new("ben"));
     desk.says(&mut phone, &call("c1", "early"));
@@ -324,7 +343,11 @@ fn a_call_lies_over_presence_and_goes_with_its_publication() {
     presence.subscribe(&mut phone, 600);
     phone.notify(Some(&presence.call_id));
     let mut client = super::phone::Publisher::new("cleo");
-    client.publish(&mut phone, Some(600), &super::phone::document("cleo", "open", "here"));
+    client.publish(
+        &mut phone,
+        Some(600),
+        &super::phone::document("cleo", "open", "here"),
+    );
     phone.notify(Some(&presence.call_id));
     // BluStar's own telephone watches as well.
     let mut blustar = Phone::tcp(server.tcp);
@@ -352,16 +375,29 @@ fn a_call_lies_over_presence_and_goes_with_its_publication() {
         assert!(shown.contains("<note>here</note>"), "{shown}");
     }
     // What its own client says meanwhile does not hide the call.
-    client.publish(&mut phone, Some(600), &super::phone::document("cleo", "open", "there"));
+    client.publish(
+        &mut phone,
+        Some(600),
+        &super::phone::document("cleo", "open", "there"),
+    );
     let (_, shown) = told(&phone.notify(Some(&presence.call_id)));
-    assert!(shown.contains(ON_THE_PHONE) && shown.contains("<note>there</note>"), "{shown}");
+    assert!(
+        shown.contains(ON_THE_PHONE) && shown.contains("<note>there</note>"),
+        "{shown}"
+    );
     line.notified(&mut blustar);
     // The switch withdraws.
     assert_eq!(switch.publish(&mut phone, 0, "").status().number(), 200);
     let (_, shown) = told(&phone.notify(Some(&presence.call_id)));
-    assert!(!shown.contains(ON_THE_PHONE) && shown.contains("<note>there</note>"), "{shown}");
+    assert!(
+        !shown.contains(ON_THE_PHONE) && shown.contains("<note>there</note>"),
+        "{shown}"
+    );
     let (_, shown) = told(&line.notified(&mut blustar));
-    assert!(!shown.contains("aa:line") && shown.contains("Available"), "{shown}");
+    assert!(
+        !shown.contains("aa:line") && shown.contains("Available"),
+        "{shown}"
+    );
 }
 
 //= RFC 3842 3.6
@@ -432,7 +468,14 @@ fn a_registration_is_followed_by_its_user_and_by_who_may() {
 
     let uri = "sip:fay@example.com";
     let register = |phone: &mut Phone, cseq: u32, contact: &str, expires: u32| {
-        let head = phone.head("REGISTER", "sip:example.com", uri, &format!("<{uri}>"), "reg", cseq);
+        let head = phone.head(
+            "REGISTER",
+            "sip:example.com",
+            uri,
+            &format!("<{uri}>"),
+            "reg",
+            cseq,
+        );
         let begin = head.split("Contact:").next().expect("a head");
         let lines = format!("Contact: <sip:{contact}>;q=0.7\r\nExpires: {expires}\r\n");
         let answer = phone.ask(begin.to_owned(), &lines, "");
@@ -444,7 +487,10 @@ fn a_registration_is_followed_by_its_user_and_by_who_may() {
             1,
             "fay@192.0.2.1",
             600,
-            vec!["state=\"active\" event=\"registered\"", " q=\"0.700\"><uri>sip:fay@192.0.2.1</uri>"],
+            vec![
+                "state=\"active\" event=\"registered\"",
+                " q=\"0.700\"><uri>sip:fay@192.0.2.1</uri>",
+            ],
         ),
         (2, 2, "fay@192.0.2.2", 600, vec!["192.0.2.1", "192.0.2.2"]),
         (
@@ -452,9 +498,18 @@ fn a_registration_is_followed_by_its_user_and_by_who_may() {
             3,
             "fay@192.0.2.1",
             0,
-            vec!["state=\"terminated\" event=\"unregistered\"", "state=\"active\" event=\"registered\""],
+            vec![
+                "state=\"terminated\" event=\"unregistered\"",
+                "state=\"active\" event=\"registered\"",
+            ],
         ),
-        (4, 4, "fay@192.0.2.2", 0, vec!["state=\"terminated\"><contact"]),
+        (
+            4,
+            4,
+            "fay@192.0.2.2",
+            0,
+            vec!["state=\"terminated\"><contact"],
+        ),
     ] {
         register(&mut phone, cseq, contact, expires);
         for lamp in [&own, &console] {
@@ -488,8 +543,18 @@ fn what_does_not_fit_gets_its_answer() {
         ("dialog", "boss", "Accept: application/pidf+xml\r\n", 406),
         ("dialog", "boss", "Accept: text/plain, */*\r\n", 200),
         ("dialog", "boss@elsewhere.example", "", 403),
-        ("dialog", "boss", "Require: recipient-list-subscribe\r\n", 420),
-        ("message-summary", "gus", "Accept: application/pidf+xml\r\n", 406),
+        (
+            "dialog",
+            "boss",
+            "Require: recipient-list-subscribe\r\n",
+            420,
+        ),
+        (
+            "message-summary",
+            "gus",
+            "Accept: application/pidf+xml\r\n",
+            406,
+        ),
         ("reg", "gus", "Accept: application/reginfo+xml\r\n", 200),
         ("reg", "gus@elsewhere.example", "", 403),
         ("dialog.winfo", "gus", "", 489),
@@ -497,14 +562,28 @@ fn what_does_not_fit_gets_its_answer() {
         let mut lamp = Lamp::new(event, "gus", watcher);
         lamp.lines = lines;
         let answer = lamp.subscribe(&mut phone, 600);
-        assert_eq!(answer.status().number(), status, "{event} {watcher} {lines}");
+        assert_eq!(
+            answer.status().number(),
+            status,
+            "{event} {watcher} {lines}"
+        );
     }
     let uri = "sip:gus@example.com";
     let good = document(uri, "full", &call("c1", "early"));
     for (name, lines, body, status) in [
-        ("not published", "Event: reg\r\nContent-Type: application/reginfo+xml\r\n", "x", 489),
+        (
+            "not published",
+            "Event: reg\r\nContent-Type: application/reginfo+xml\r\n",
+            "x",
+            489,
+        ),
         ("not published", "Event: message-summary\r\n", "x", 489),
-        ("another type", "Event: dialog\r\nContent-Type: application/pidf+xml\r\n", &*good, 415),
+        (
+            "another type",
+            "Event: dialog\r\nContent-Type: application/pidf+xml\r\n",
+            &*good,
+            415,
+        ),
         (
             "another document",
             "Event: presence\r\nContent-Type: application/pidf+xml\r\n",
@@ -518,8 +597,18 @@ fn what_does_not_fit_gets_its_answer() {
             400,
         ),
         ("no body", "Event: dialog\r\n", "", 400),
-        ("nobody's tag", "Event: dialog\r\nSIP-If-Match: 00000000-0-0\r\n", "", 412),
-        ("good", "Event: Dialog\r\nContent-Type: application/dialog-info+xml\r\n", &good, 200),
+        (
+            "nobody's tag",
+            "Event: dialog\r\nSIP-If-Match: 00000000-0-0\r\n",
+            "",
+            412,
+        ),
+        (
+            "good",
+            "Event: Dialog\r\nContent-Type: application/dialog-info+xml\r\n",
+            &good,
+            200,
+        ),
     ] {
         let call_id = format!("pub-{}", fresh());
         let head = phone.head("PUBLISH", uri, uri, &format!("<{uri}>"), &call_id, 1);

@@ -58,7 +58,10 @@ pub fn parse(body: &[u8]) -> Result<Vec<u8>, DocumentError> {
         .attribute("state")
         .is_some_and(|state| state.trim().eq_ignore_ascii_case("partial"));
     let mut texts = Vec::new();
-    for dialog in root.children().filter(|child| child.is(DIALOG_INFO, "dialog")) {
+    for dialog in root
+        .children()
+        .filter(|child| child.is(DIALOG_INFO, "dialog"))
+    {
         if texts.len() >= CALLS_MAX {
             return Err(document.error_at(dialog, "too many dialogs"));
         }
@@ -160,7 +163,8 @@ impl ReadParty {
         let params = params
             .filter(|param| param.is(DIALOG_INFO, "param"))
             .filter_map(|param| {
-                let [name, value] = ["pname", "pval"].map(|of| name_of(param.attribute(of).as_deref()));
+                let [name, value] =
+                    ["pname", "pval"].map(|of| name_of(param.attribute(of).as_deref()));
                 (!name.is_empty()).then_some((name, value))
             });
         ReadParty {
@@ -227,7 +231,10 @@ fn number_of(uri: &str) -> Option<&str> {
     };
     let user = user.split([';', ':']).next()?;
     let digits = user.strip_prefix('+').unwrap_or(user);
-    let number = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit() || b == b'*' || b == b'#');
+    let number = !digits.is_empty()
+        && digits
+            .bytes()
+            .all(|b| b.is_ascii_digit() || b == b'*' || b == b'#');
     number.then_some(user)
 }
 
@@ -415,10 +422,19 @@ mod tests {
              <target uri=\"sip:bob@192.0.2.1\"></target></remote></dialog></dialog-info>\n"
         );
         let lamp = document(&published, Detail::Lamp);
-        assert!(lamp.contains(" direction=\"recipient\"><state>early</state><local>"), "{lamp}");
+        assert!(
+            lamp.contains(" direction=\"recipient\"><state>early</state><local>"),
+            "{lamp}"
+        );
         for secret in ["call-1", "lt", "rt", "bob", "Bob", "remote"] {
-            assert!(!lamp.contains(&format!("\"{secret}\"")), "{secret} in {lamp}");
-            assert!(secret.len() < 3 || !lamp.contains(secret), "{secret} in {lamp}");
+            assert!(
+                !lamp.contains(&format!("\"{secret}\"")),
+                "{secret} in {lamp}"
+            );
+            assert!(
+                secret.len() < 3 || !lamp.contains(secret),
+                "{secret} in {lamp}"
+            );
         }
     }
 
@@ -437,7 +453,11 @@ mod tests {
             ("idle", vec![nothing], vec![]),
             ("over", vec![&*over], vec![]),
             ("one", vec![RINGING], vec![("call-1", "early")]),
-            ("one call by two", vec![RINGING, &of_phone], vec![("call-1", "early")]),
+            (
+                "one call by two",
+                vec![RINGING, &of_phone],
+                vec![("call-1", "early")],
+            ),
             (
                 "two calls of one id",
                 vec![RINGING, &other],
@@ -446,11 +466,18 @@ mod tests {
         ] {
             let published: Vec<(u32, Vec<u8>)> = (0..).zip(bodies.into_iter().map(kept)).collect();
             let document = document(&published, Detail::Full);
-            let shown: Vec<String> = document.split("<dialog id=\"").skip(1).map(str::to_owned).collect();
+            let shown: Vec<String> = document
+                .split("<dialog id=\"")
+                .skip(1)
+                .map(str::to_owned)
+                .collect();
             assert_eq!(shown.len(), expected.len(), "{name}: {document}");
             for (shown, (id, state)) in shown.iter().zip(expected) {
                 assert!(shown.starts_with(&format!("{id}\"")), "{name}: {shown}");
-                assert!(shown.contains(&format!("<state>{state}</state>")), "{name}: {shown}");
+                assert!(
+                    shown.contains(&format!("<state>{state}</state>")),
+                    "{name}: {shown}"
+                );
             }
         }
     }
@@ -460,15 +487,26 @@ mod tests {
     #[test]
     fn what_is_no_document_is_refused_with_its_place() {
         let dialogs = |inside: &str| {
-            format!("<dialog-info xmlns=\"{DIALOG_INFO}\" version=\"0\" state=\"full\" entity=\"x\">{inside}</dialog-info>")
+            format!(
+                "<dialog-info xmlns=\"{DIALOG_INFO}\" version=\"0\" state=\"full\" entity=\"x\">{inside}</dialog-info>"
+            )
         };
         let many = "<dialog id=\"a\"><state>early</state></dialog>".repeat(CALLS_MAX + 1);
         for (body, what) in [
             ("<presence/>".to_owned(), "not a dialog-info document"),
-            (dialogs("<dialog><state>early</state></dialog>"), "without an id"),
-            (dialogs("<dialog id=\" \"><state>early</state></dialog>"), "without an id"),
+            (
+                dialogs("<dialog><state>early</state></dialog>"),
+                "without an id",
+            ),
+            (
+                dialogs("<dialog id=\" \"><state>early</state></dialog>"),
+                "without an id",
+            ),
             (dialogs("<dialog id=\"a\"/>"), "without a state"),
-            (dialogs("<dialog id=\"a\"><state>busy</state></dialog>"), "a state that"),
+            (
+                dialogs("<dialog id=\"a\"><state>busy</state></dialog>"),
+                "a state that",
+            ),
             (dialogs(&many), "too many"),
         ] {
             let error = parse(body.as_bytes()).expect_err(what).to_string();
@@ -481,8 +519,14 @@ mod tests {
              <target uri=\"sip:{long}@x\"/></local><remote><identity display=\"\u{1F4DE}{long}\">tel:+1</identity></remote></dialog>"
         ));
         let shown = document(&[(0, kept(&body))], Detail::Full);
-        assert!(shown.contains("<dialog id=\"a\"><state>early</state><remote>"), "{shown}");
-        assert!(shown.contains(&format!("display=\"\u{1F4DE}{}\"", "x".repeat(252))), "{shown}");
+        assert!(
+            shown.contains("<dialog id=\"a\"><state>early</state><remote>"),
+            "{shown}"
+        );
+        assert!(
+            shown.contains(&format!("display=\"\u{1F4DE}{}\"", "x".repeat(252))),
+            "{shown}"
+        );
     }
 
     #[test]

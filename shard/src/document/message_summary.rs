@@ -43,7 +43,10 @@ mod tests {
             })
         };
         for (known, expected) in [
-            (None, "Messages-Waiting: no\r\nMessage-Account: sip:alice@example.com\r\n"),
+            (
+                None,
+                "Messages-Waiting: no\r\nMessage-Account: sip:alice@example.com\r\n",
+            ),
             (
                 waiting(true, None, None),
                 "Messages-Waiting: yes\r\nMessage-Account: sip:alice@example.com\r\n",

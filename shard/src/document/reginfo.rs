@@ -53,12 +53,19 @@ fn write_contact(endpoint: &Endpoint, gone: Option<Unbinding>, now: Timestamp, o
         Some(_) => 0,
     };
     write_attribute("expires", &left_s.to_string(), out);
-    write_attribute("q", &format!("{}.{:03}", endpoint.q / 1_000, endpoint.q % 1_000), out);
+    write_attribute(
+        "q",
+        &format!("{}.{:03}", endpoint.q / 1_000, endpoint.q % 1_000),
+        out,
+    );
     out.push(b'>');
     write_text("uri", &endpoint.contact, out);
     if !endpoint.instance.is_empty() {
         out.extend_from_slice(b"<unknown-param name=\"+sip.instance\">");
-        crate::xml::escape(&format!("\"<{}>\"", endpoint.instance.trim_matches(['<', '>'])), out);
+        crate::xml::escape(
+            &format!("\"<{}>\"", endpoint.instance.trim_matches(['<', '>'])),
+            out,
+        );
         out.extend_from_slice(b"</unknown-param>");
     }
     out.extend_from_slice(b"</contact>");
@@ -89,7 +96,8 @@ mod tests {
             endpoint_id: None,
         };
         let contact = "<uri>sip:phone@192.0.2.7;x=&quot;1&quot;</uri>";
-        let named = "<unknown-param name=\"+sip.instance\">&quot;&lt;urn:uuid:1&gt;&quot;</unknown-param>";
+        let named =
+            "<unknown-param name=\"+sip.instance\">&quot;&lt;urn:uuid:1&gt;&quot;</unknown-param>";
         for (bound, unbound, state, contacts) in [
             (vec![], vec![], "init", String::new()),
             (
@@ -123,7 +131,11 @@ mod tests {
             let mut out = Vec::new();
             compose(&view, &mut out);
             let text = String::from_utf8(super::super::finish(&out, 3)).expect("text");
-            let id = text.split("id=\"r").nth(1).and_then(|rest| rest.get(..16)).expect("an id");
+            let id = text
+                .split("id=\"r")
+                .nth(1)
+                .and_then(|rest| rest.get(..16))
+                .expect("an id");
             assert_eq!(
                 text,
                 format!(

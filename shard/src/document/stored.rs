@@ -109,8 +109,7 @@ pub(super) fn items(stored: &[u8]) -> impl Iterator<Item = Item<'_>> {
 const TELEPHONE: &str = "<status><basic>open</basic></status></tuple>";
 
 /// A person who is on the phone, behind its id.
-const ON_THE_PHONE: &str =
-    "<rpid:activities><rpid:on-the-phone/></rpid:activities></dm:person>";
+const ON_THE_PHONE: &str = "<rpid:activities><rpid:on-the-phone/></rpid:activities></dm:person>";
 
 /// The word of aa.xsd.
 //= BLUSTAR 3.1

@@ -629,8 +629,8 @@ fn delta(cursor: &mut Cursor<'_>) -> Read<Delta> {
 mod tests {
     use super::*;
     use crate::category::mwi::Waiting;
-    use crate::presence::endpoint::Endpoint;
     use crate::presence::contacts::{Contact, Custody, Group, List};
+    use crate::presence::endpoint::Endpoint;
 
     const CUSTODIES: [Custody; 6] = [
         Custody::Here,

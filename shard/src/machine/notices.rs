@@ -388,10 +388,7 @@ impl Telling<'_> {
         let changes = &group.changes;
         for (package, changed) in [
             (Package::Dialog, changes.dialogs),
-            (
-                Package::MessageSummary,
-                changes.touched.iter().any(mail),
-            ),
+            (Package::MessageSummary, changes.touched.iter().any(mail)),
             (Package::Reg, changes.registered),
         ] {
             let ended = group.gone.extract_if(.., |gone| gone.package == package);
@@ -399,9 +396,10 @@ impl Telling<'_> {
             let (now, worn_out) = (self.now, &mut self.worn_out);
             let (slot, address) = (self.presentity.slot(), self.presentity.as_str());
             if changed {
-                self.store.for_each_watcher(address, package, |key, dialog| {
-                    notices.push(notice(key, dialog, now, worn_out));
-                });
+                self.store
+                    .for_each_watcher(address, package, |key, dialog| {
+                        notices.push(notice(key, dialog, now, worn_out));
+                    });
             } else {
                 for key in &group.some {
                     self.store.change_dialog(slot, *key, |dialog| {

@@ -490,7 +490,9 @@ pub fn raise(stored: &[u8], by: &[u8], now: Timestamp) -> Option<Vec<u8>> {
     let mut raised = false;
     calls.each.retain_mut(|call| {
         let same = by.each.iter().filter(|known| known.is_across(call));
-        let furthest = same.map(|known| known.state).fold(call.state, CallState::max);
+        let furthest = same
+            .map(|known| known.state)
+            .fold(call.state, CallState::max);
         raised |= furthest != call.state;
         let ends = call.lives() && furthest == CallState::Terminated;
         call.state = furthest;
@@ -508,7 +510,11 @@ pub fn raise(stored: &[u8], by: &[u8], now: Timestamp) -> Option<Vec<u8>> {
 /// What is remembered of publications that have ended: those of `before`, and what ended in this one. `None` when
 /// that is nothing, and until when otherwise.
 #[must_use]
-pub fn remember(before: Option<&[u8]>, gone: &[u8], now: Timestamp) -> Option<(Vec<u8>, Timestamp)> {
+pub fn remember(
+    before: Option<&[u8]>,
+    gone: &[u8],
+    now: Timestamp,
+) -> Option<(Vec<u8>, Timestamp)> {
     let gone = Calls::read(gone).filter(|gone| gone.scope == Scope::Kept)?;
     let before = before.and_then(Calls::read);
     let before = before.into_iter().flat_map(|before| before.each);
@@ -597,7 +603,13 @@ mod tests {
             ("a late ringing", Confirmed, Early, 0, Confirmed),
             ("much later still", Confirmed, Trying, 900_000, Confirmed),
             ("after its end", Terminated, Early, 0, Terminated),
-            ("after its end, later", Terminated, Confirmed, 31_999, Terminated),
+            (
+                "after its end, later",
+                Terminated,
+                Confirmed,
+                31_999,
+                Terminated,
+            ),
             // Whoever uses a Call-ID again is believed.
             ("a call of the same name", Terminated, Early, 32_000, Early),
             ("the same again", Proceeding, Proceeding, 0, Proceeding),
@@ -674,7 +686,11 @@ mod tests {
             (
                 "twice in one document",
                 Scope::Full,
-                vec![named("b", Confirmed), named("c", Early), named("c", Confirmed)],
+                vec![
+                    named("b", Confirmed),
+                    named("c", Early),
+                    named("c", Confirmed),
+                ],
                 vec![("b", Confirmed), ("c", Confirmed), ("a", Terminated)],
             ),
         ] {
@@ -710,7 +726,11 @@ mod tests {
             ..call("proxy", state)
         };
         for (name, told, expected) in [
-            ("the same call is answered", proxy(Confirmed, "l"), Some(Confirmed)),
+            (
+                "the same call is answered",
+                proxy(Confirmed, "l"),
+                Some(Confirmed),
+            ),
             ("it ends", proxy(Terminated, "l"), Some(Terminated)),
             ("it is behind", proxy(CallState::Trying, "l"), None),
             ("another fork of it ends", proxy(Terminated, "other"), None),
@@ -748,8 +768,16 @@ mod tests {
         assert_eq!(states(&kept(NOW))[0].1, CallState::Terminated);
         assert_eq!(states(&kept(until))[0].1, CallState::Early);
         let alive = follow_alone(&late, None, NOW);
-        assert_eq!(remember(None, &alive, NOW), None, "a publisher that is lost");
-        assert_eq!(remember(None, &memory, NOW), None, "a memory is not remembered");
+        assert_eq!(
+            remember(None, &alive, NOW),
+            None,
+            "a publisher that is lost"
+        );
+        assert_eq!(
+            remember(None, &memory, NOW),
+            None,
+            "a memory is not remembered"
+        );
     }
 
     #[test]

@@ -93,10 +93,11 @@ impl Presentity {
             Bindings::Nothing => false,
             Bindings::RemoveAll => true,
         };
-        self.endpoints.compare(&before, changes, |gone| match named(gone) {
-            true => Unbinding::Unregistered,
-            false => Unbinding::Deactivated,
-        });
+        self.endpoints
+            .compare(&before, changes, |gone| match named(gone) {
+                true => Unbinding::Unregistered,
+                false => Unbinding::Deactivated,
+            });
         let known = |binding: u64| before.iter().any(|endpoint| endpoint.binding == binding);
         let refreshed = match &request.bindings {
             Bindings::Each(each) => each.iter().any(|b| b.expires_s > 0 && known(b.binding)),

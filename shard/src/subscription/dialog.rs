@@ -32,9 +32,11 @@ impl DialogKey {
         remote_tag: &str,
     ) -> DialogKey {
         match package {
-            Package::Dialog | Package::MessageSummary | Package::Reg => {
-                DialogKey::of(call_id, &format!("{local_tag}\0{}", package.as_str()), remote_tag)
-            }
+            Package::Dialog | Package::MessageSummary | Package::Reg => DialogKey::of(
+                call_id,
+                &format!("{local_tag}\0{}", package.as_str()),
+                remote_tag,
+            ),
             _ => DialogKey::of(call_id, local_tag, remote_tag),
         }
     }

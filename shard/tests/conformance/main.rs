@@ -13,3 +13,4 @@ mod rfc3842;
 mod rfc3903;
 mod rfc4235;
 mod rfc6665;
+mod sources;

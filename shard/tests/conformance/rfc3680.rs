@@ -18,7 +18,9 @@ fn shown(pool: &Pool) -> (Vec<u64>, Vec<(u64, Unbinding)>) {
         panic!("of another kind");
     };
     let bound = bound.iter().map(|endpoint| endpoint.binding);
-    let unbound = unbound.iter().map(|(endpoint, how)| (endpoint.binding, *how));
+    let unbound = unbound
+        .iter()
+        .map(|(endpoint, how)| (endpoint.binding, *how));
     (bound.collect(), unbound.collect())
 }
 

@@ -12,7 +12,9 @@ use shard::slot::Slot;
 use shard::subscription::dialog::{DialogKey, EndReason, Format, LocalTag, Package};
 use shard::subscription::view::View;
 
-use crate::pool::{ALICE, BOB, Pool, active, publish, refused, resubscribe, subscribe, tag_of, terminated};
+use crate::pool::{
+    ALICE, BOB, Pool, active, publish, refused, resubscribe, subscribe, tag_of, terminated,
+};
 
 const LAMP: DialogKey = DialogKey(9);
 
@@ -119,7 +121,10 @@ fn lamps_are_told_of_calls_and_watchers_of_presence_of_what_it_means() {
     pool.lead(2);
     let mut told = pool.notices();
     told.sort_by_key(|(key, ..)| *key);
-    assert_eq!(told, [(DialogKey(1), 5, active(600)), (LAMP, 5, active(600))]);
+    assert_eq!(
+        told,
+        [(DialogKey(1), 5, active(600)), (LAMP, 5, active(600))]
+    );
     // It ends with its time.
     assert_ne!(tag, EntityTag::FOREIGN);
     pool.wait_s(599);
@@ -133,7 +138,10 @@ fn lamps_are_told_of_calls_and_watchers_of_presence_of_what_it_means() {
 #[test]
 fn what_ended_does_not_ring_again_by_a_late_word() {
     let mut pool = Pool::start();
-    let (early, over) = (calls("full", &[("c", "early")]), calls("full", &[("c", "terminated")]));
+    let (early, over) = (
+        calls("full", &[("c", "early")]),
+        calls("full", &[("c", "terminated")]),
+    );
     let tag = tag_of(&pool.ask(say(None, Some(&early), 600)));
     pool.ask(say(Some(tag), Some(&over), 10));
     pool.ask(say(None, Some(&early), 60));
@@ -147,7 +155,10 @@ fn what_ended_does_not_ring_again_by_a_late_word() {
     assert_eq!(seen(&pool), ["early"], "another call is another call");
     // A publisher that was lost and comes back is believed.
     pool.wait_s(700);
-    assert!(pool.machine.report(ALICE).is_none(), "nothing is left of it");
+    assert!(
+        pool.machine.report(ALICE).is_none(),
+        "nothing is left of it"
+    );
     pool.ask(say(None, Some(&early), 60));
     assert_eq!(seen(&pool), ["early"]);
 }
@@ -220,7 +231,10 @@ fn a_call_is_a_telephones_state_for_enhanced_watchers() {
         let states = instances.at(&Category::State, 2).iter();
         let mut states = states.filter_map(|instance| match &instance.body {
             Body::Computed(Computed::State(state)) if state.kind == Kind::Aggregate => {
-                let token = state.activities.first().map(|activity| activity.token.to_string());
+                let token = state
+                    .activities
+                    .first()
+                    .map(|activity| activity.token.to_string());
                 Some((state.availability, token))
             }
             _ => None,
@@ -246,7 +260,10 @@ struct Chance(u64);
 
 impl Chance {
     fn below(&mut self, limit: u64) -> u64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) % limit
     }
 }
@@ -286,7 +303,8 @@ fn whatever_publishers_say_a_call_goes_on_and_ends_once() {
                 }
                 4 => {
                     if let Some(tag) = tags[who]
-                        && let Outcome::Published { tag, .. } = pool.ask(say(Some(tag), None, lives_s))
+                        && let Outcome::Published { tag, .. } =
+                            pool.ask(say(Some(tag), None, lives_s))
                     {
                         tags[who] = Some(tag);
                     }
@@ -294,8 +312,12 @@ fn whatever_publishers_say_a_call_goes_on_and_ends_once() {
                 5 => {
                     // The machine is another one.
                     let mut bytes = Vec::new();
-                    pool.machine.snapshot().write(&mut bytes).expect("memory takes all");
-                    let restored = shard::machine::Machine::restore(&mut &bytes[..]).expect("sound");
+                    pool.machine
+                        .snapshot()
+                        .write(&mut bytes)
+                        .expect("memory takes all");
+                    let restored =
+                        shard::machine::Machine::restore(&mut &bytes[..]).expect("sound");
                     let audit = u64::from(Slot::of(ALICE).number()) * 4_096;
                     assert_eq!(restored.attest(audit), pool.machine.attest(audit), "{what}");
                     pool.machine = restored;
@@ -349,12 +371,21 @@ fn whatever_publishers_say_a_call_goes_on_and_ends_once() {
                 let named = format!("call-id=\"{name}\"");
                 let mut entries = document.split(&named).skip(1);
                 let state = entries.next().map(|rest| {
-                    let state = rest.split("<state>").nth(1).and_then(|rest| rest.split('<').next());
-                    STATES.iter().position(|known| Some(*known) == state).expect("a state")
+                    let state = rest
+                        .split("<state>")
+                        .nth(1)
+                        .and_then(|rest| rest.split('<').next());
+                    STATES
+                        .iter()
+                        .position(|known| Some(*known) == state)
+                        .expect("a state")
                 });
                 assert_eq!(entries.next(), None, "{what}: {name} twice in {document}");
                 let over = now_ms < over_until_ms[call];
-                assert!(!over || state.is_none(), "{what}: {name} is over: {document}");
+                assert!(
+                    !over || state.is_none(),
+                    "{what}: {name} is over: {document}"
+                );
                 if let (Some(before), Some(now)) = (shown_before[call], state) {
                     assert!(now >= before, "{what}: {name} went back to {}", STATES[now]);
                 }
@@ -366,5 +397,8 @@ fn whatever_publishers_say_a_call_goes_on_and_ends_once() {
             }
         }
     }
-    assert!(shown_at_all > 300 && ended > 300 && late > 300, "{shown_at_all} {ended} {late}");
+    assert!(
+        shown_at_all > 300 && ended > 300 && late > 300,
+        "{shown_at_all} {ended} {late}"
+    );
 }

@@ -6,8 +6,8 @@ use bytes::Bytes;
 use shard::document::legacy::Linked;
 use shard::document::rlmi::{self, Rejection};
 use shard::document::{
-    blustar, categories, contacts, dialog_info, fault, legacy, lists, message_summary, pidf, reginfo,
-    roaming_self,
+    blustar, categories, contacts, dialog_info, fault, legacy, lists, message_summary, pidf,
+    reginfo, roaming_self,
 };
 use shard::machine::effect::Shown;
 use shard::presence::container::Conflict;
