@@ -21,8 +21,12 @@ DIALECT = b"urn:ietf:params:xml:ns:pidf:status:rpid-status"
 # BluStar's own examples have identifiers with blanks and colons, and a device without its deviceID: the validator's
 # profile for its dialect knows them.
 BLUSTAR = b"http://www.aastra.com/presence/blustar/2011"
-# A registration's end (MS-SIPREGE 3.2) and waiting messages (RFC 3842) are told in words, which no schema describes.
-WORDS = (b"Content-Type: text/registration-event", b"Content-Type: application/simple-message-summary")
+# A registration's end (MS-SIPREGE 3.2) and waiting messages (RFC 3842) are told in words; the schema of registrations
+# (RFC 3680) is not among those that there are.
+WORDS = tuple(
+    b"Content-Type: " + media
+    for media in (b"text/registration-event", b"application/simple-message-summary", b"application/reginfo+xml")
+)
 
 
 def deviations():

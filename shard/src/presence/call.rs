@@ -459,8 +459,14 @@ fn end<'a>(ended: &mut Vec<Call<'a>>, call: Call<'a>, now: Timestamp) {
     if call.call_id.is_empty() {
         return;
     }
-    if let Some(known) = ended.iter_mut().find(|known| known.is_within(&call)) {
-        // When it ended stays; a tag that was missing is known now.
+    let known = ended
+        .iter_mut()
+        .find(|known| !known.lives() && known.is_within(&call));
+    if let Some(known) = known {
+        // When it ended stays, unless that is forgotten; a tag that was missing is known now.
+        if known.clock + ENDED_MS <= now.0 {
+            known.clock = now.0;
+        }
         for (known, told) in [
             (&mut known.local_tag, call.local_tag),
             (&mut known.remote_tag, call.remote_tag),
@@ -751,6 +757,19 @@ mod tests {
                 assert_eq!(states(&by)[0].1, Early, "{name}");
             }
         }
+    }
+
+    /// What the random test of the conformance tests has found.
+    #[test]
+    fn an_end_that_is_forgotten_is_no_end_of_the_call_that_came_after() {
+        let told = |state| update(Scope::Full, vec![call("a", state)]);
+        let over = follow_alone(&told(CallState::Terminated), None, NOW);
+        let now = NOW.plus_s(33);
+        let by = follow_alone(&told(CallState::Terminated), Some(&over), now);
+        assert_eq!(states(&by), [("a".to_owned(), CallState::Terminated)]);
+        let other = follow_alone(&told(CallState::Confirmed), None, now);
+        let raised = raise(&other, &by, now).expect("it ended");
+        assert_eq!(states(&raised)[0].1, CallState::Terminated);
     }
 
     #[test]
