@@ -5,6 +5,7 @@
 
 pub mod directory;
 mod enhanced;
+pub mod policy;
 mod profile;
 mod standard;
 mod websocket;
@@ -754,6 +755,9 @@ struct File {
     profile: Vec<profile::ProfileSection>,
     blustar: profile::BlustarSection,
     websocket: websocket::Section,
+    rules: policy::RulesSection,
+    xcap: policy::XcapSection,
+    list: Vec<policy::ListSection>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -941,6 +945,12 @@ pub struct Config {
     pub profiles: Vec<ProfileSettings>,
     /// BluStar.
     pub blustar: Blustar,
+    /// Rules that the operator keeps.
+    pub rules: policy::RulesSection,
+    /// Where users keep documents, if they do.
+    pub xcap: Option<policy::Xcap>,
+    /// Lists that the server keeps.
+    pub lists: Vec<policy::ConfiguredList>,
     /// What is logged.
     pub log_filter: String,
     /// How.
@@ -1219,6 +1229,9 @@ fn merge(file: File, flags: &Flags) -> Result<Config, ConfigError> {
     Ok(Config {
         profiles: profile::check(file.profile, &listen).map_err(ConfigError::Unsound)?,
         blustar: file.blustar.check(ldap).map_err(ConfigError::Unsound)?,
+        rules: file.rules,
+        xcap: policy::xcap(file.xcap).map_err(ConfigError::Unsound)?,
+        lists: policy::lists(file.list).map_err(ConfigError::Unsound)?,
         contact_store,
         pool,
         categories,

@@ -15,6 +15,7 @@
 //! | `log` | 1 | fsync |
 //! | `shard-sNN` | one per hosted shard | its queue |
 //! | `directory` | 1, where there is one | the directory file or the LDAP server |
+//! | `rules` | 1, where the operator keeps rules | the folder, and shards |
 //! | `contacts`, `contacts-N` | 1 and 4, where a mail server keeps contacts | HTTP |
 
 pub mod accounts;
@@ -39,6 +40,8 @@ mod inspect;
 pub mod mover;
 mod profiles;
 mod recover;
+mod rules_folder;
+pub mod xcap;
 
 use std::io;
 use std::net::SocketAddr;
@@ -64,6 +67,7 @@ use egress::traffic::Traffic;
 use hosting::{Hosted, Hosting};
 use identity_file::IdentityFile;
 use ingress::blustar_login::BlustarLogin;
+use ingress::clerk::Clerk;
 use ingress::door::Door;
 use ingress::endpoint::{Endpoint, Shared};
 use ingress::identity::Identity;
@@ -176,6 +180,10 @@ pub struct Node {
     tls: Option<Certificates>,
     /// Who reads the directory again, where there is one.
     keeper: Option<Keeper>,
+    /// Where documents are served, where they are.
+    xcap: Option<SocketAddr>,
+    /// Who reads the operator's rules again, where there are any.
+    rules: Option<rules_folder::RulesFolder>,
     /// What the node proves itself to others with.
     proves: Proves,
     /// Whether the node is being stopped.
@@ -388,6 +396,8 @@ impl Node {
             workers: mailboxes.clone(),
             traffic: traffic.clone(),
         }));
+        let clerk = Arc::new(Clerk::new(Arc::clone(&routes), traffic.clone()));
+        mailboxes.set_clerk(Arc::<Clerk>::clone(&clerk));
         let contact_store = match &config.contact_store {
             None => None,
             Some(settings) => {
@@ -451,6 +461,16 @@ impl Node {
                 why,
             })?;
 
+        let xcap = match config.xcap.clone() {
+            None => None,
+            Some(settings) => {
+                let what = format!("xcap {}", settings.listen);
+                let (shared, clerk) = (Arc::clone(&shared), Arc::clone(&clerk));
+                let bound = raft.run(async move { xcap::serve(settings, shared, clerk).await });
+                Some(bound.map_err(|why| StartError::Listen { what, why })?)
+            }
+        };
+
         *hosting
             .record
             .write()
@@ -480,10 +500,16 @@ impl Node {
             log,
             tls,
             keeper: None,
+            xcap,
+            rules: None,
             proves,
             stopping,
         };
         node.wait_until_ready(&inspector)?;
+        if let Some(folder) = node.config.rules.directory.clone() {
+            let rules = rules_folder::RulesFolder::start(folder, Arc::clone(&node.shared));
+            node.rules = Some(rules.map_err(StartError::Thread)?);
+        }
         node.keep_house();
         if let Some(opened) = opened {
             let refresh = node.config.directory.refresh;
@@ -550,13 +576,15 @@ impl Node {
         let listen: Vec<String> = self.workers[0].addresses().iter().map(describe).collect();
         let domain = &self.config.domains[0];
         format!(
-            "lamplight ready: node {}, {} shards, sip {}, admin http://{}, domains {}, auth {}, data {}\n\
+            "lamplight ready: node {}, {} shards, sip {}, admin http://{}{}, domains {}, auth {}, data {}\n\
              try next: curl http://{}/pool\n\
              or point a phone at it: user alice, domain {domain}; then curl http://{}/presentity/sip:alice@{domain}",
             self.number,
             self.pool.map().shard_count(),
             listen.join(" "),
             self.admin,
+            self.xcap
+                .map_or_else(String::new, |xcap| format!(", xcap http://{xcap}")),
             self.config.domains.join(" "),
             self.config.auth,
             self.config.data.display(),
@@ -607,6 +635,9 @@ impl Node {
                 tracing::info!("new connections are shown the certificate as it is now");
             }
             Some(Err(error)) => tracing::error!(%error, "the certificate stays as it was"),
+        }
+        if let Some(rules) = &self.rules {
+            rules.reload();
         }
         if let Err(error) = self.shared.identity.reload() {
             tracing::error!(%error, "the users stay as they were");

@@ -6,7 +6,7 @@ use shard::machine::command::{Command, Extras, Publish, Resubscribe, Subscribe};
 use shard::presence::container::Network;
 use shard::presence::publication::{EntityTag, TagPolicy};
 use shard::slot::Slot;
-use shard::subscription::dialog::{Delivery, DialogKey, Format, LocalTag};
+use shard::subscription::dialog::{Delivery, DialogKey, Format, LocalTag, Package};
 use shard::subscription::watch::Wish;
 use transport::dialog::{DialogRoute, Target};
 use transport::flow::Flow;
@@ -24,6 +24,9 @@ use super::{
 
 /// The document we take and give.
 pub const PIDF: &str = "application/pidf+xml";
+
+/// Who watches (RFC 3858).
+const WATCHERINFO: &str = "application/watcherinfo+xml";
 
 /// What Microsoft's older clients watch (MS-PRES 2.2.2.9).
 const MSRTC: &str = "text/xml+msrtc.pidf";
@@ -181,7 +184,12 @@ pub(super) fn subscribe<'s>(
     if let Some(event) = event.filter(|event| enhanced::is_own(event.package)) {
         return enhanced::subscribe(event.package, request, circumstances, scratch);
     }
-    package(request)?;
+    if subscribed_package(request)? == Package::Winfo {
+        return match request.to_tag() {
+            Some(tag) => resubscribe(request, tag, circumstances, scratch),
+            None => first_subscribe(request, circumstances, scratch),
+        };
+    }
     if enhanced::is_for_categories(request) {
         return enhanced::subscribe_categories(request, circumstances, scratch);
     }
@@ -206,8 +214,16 @@ fn first_subscribe<'s>(
     address(request.uri(), policy, &mut scratch.presentity)?;
     known(&scratch.presentity, circumstances)?;
     foreign_address(request.from().uri, &mut scratch.watcher)?;
-    let package = package(request)?;
-    let format = accepted(request)?;
+    let package = subscribed_package(request)?;
+    let format = match package {
+        //= RFC 3857 4.6
+        //# who watches is told to the presentity alone
+        Package::Winfo if scratch.watcher != scratch.presentity => {
+            return Err(Answer::of(refusal::NOT_YOURS));
+        }
+        Package::Winfo => accepted_watcherinfo(request)?,
+        _ => accepted(request)?,
+    };
     let asked = request
         .expires()
         .map_err(|error| Answer::of_parse(&error))?;
@@ -215,7 +231,11 @@ fn first_subscribe<'s>(
     let expires_s = interval.grant_subscription(asked)?;
 
     let format = dressed(format, request, circumstances);
-    let extras = extras(request, format, Wish::Document, circumstances);
+    let extras = match package {
+        Package::Winfo => None,
+        _ => extras(request, format, Wish::Document, circumstances),
+    };
+    let network = enhanced::network(request, circumstances);
     let presentity = scratch.presentity.as_str();
     let slot = Slot::of(presentity);
     let local_tag = LocalTag::new(slot, circumstances.chance);
@@ -236,6 +256,8 @@ fn first_subscribe<'s>(
         return Ok(Translated::Fetch(Fetch {
             slot,
             presentity,
+            watcher: &scratch.watcher,
+            network,
             package,
             format,
             local_tag,
@@ -301,7 +323,7 @@ fn resubscribe<'s>(
     //= RFC 6665 4.2.1.4
     //# a SUBSCRIBE for a dialog that we do not have gets 481
     let local_tag = LocalTag::parse(to_tag).ok_or_else(|| Answer::of(refusal::NO_DIALOG))?;
-    package(request)?;
+    subscribed_package(request)?;
     let asked = request
         .expires()
         .map_err(|error| Answer::of_parse(&error))?;
@@ -337,6 +359,29 @@ fn resubscribe<'s>(
         grace,
         aside: Aside::Nothing,
     })
+}
+
+/// The package of an Event header that may be subscribed to.
+fn subscribed_package(request: &Request) -> Result<Package, Answer> {
+    let event = request
+        .header(Name::Event)
+        .map(transport::sip::header::Event::parse);
+    match event {
+        Some(event) if event.package.eq_ignore_ascii_case("presence.winfo") => Ok(Package::Winfo),
+        _ => package(request),
+    }
+}
+
+/// The document of who asks who watches it; there is one.
+//= RFC 3857 4.4
+//# application/watcherinfo+xml is understood by everybody, and is what nothing said means
+fn accepted_watcherinfo(request: &Request) -> Result<Format, Answer> {
+    let mut accepted = request.values(Name::Accept).map(MediaType::parse).peekable();
+    let any = accepted.peek().is_none() || accepted.any(|media| media.accepts(WATCHERINFO));
+    if any {
+        return Ok(Format::Watcherinfo);
+    }
+    Err(Answer::of(refusal::NOT_ACCEPTABLE).with("Accept", WATCHERINFO))
 }
 
 /// The document the watcher wants; PIDF when it says nothing (RFC 3856 §6.7).

@@ -1104,7 +1104,8 @@ impl Endpoint {
                 let answer = self.refused(&request, *refusal, flow, wire);
                 return self.answer(transaction, &request, association, &answer, wire);
             }
-            Outcome::Ended | Outcome::Moving => return,
+            // Documents are kept for those who are no SIP client.
+            Outcome::Ended | Outcome::Moving | Outcome::DocumentSet { .. } => return,
         };
         self.respond(transaction, &request, association, status, response, wire);
         if association.is_some() && register::signs_off(&request) {
@@ -1351,6 +1352,21 @@ impl Endpoint {
         self.notify(&rendering, &notice, wire);
     }
 
+    /// Refuses a fetch: the presentity's rules keep the watcher out.
+    fn keep_out(&mut self, ticket: Ticket, wire: &mut Wire) {
+        let Some(waiting) = self.leave_answered(ticket, wire.now()) else {
+            return;
+        };
+        let answer = Answer::of(refusal::KEPT_OUT);
+        let Waiting {
+            transaction,
+            request,
+            association,
+            ..
+        } = waiting;
+        self.answer(transaction, &request, association, &answer, wire);
+    }
+
     /// Sends one NOTIFY.
     fn notify(&mut self, rendering: &Rendering, notice: &Notice, wire: &mut Wire) {
         let target = Target::split(&notice.target);
@@ -1405,6 +1421,7 @@ impl Endpoint {
             Format::Categories
             | Format::RoamingSelf
             | Format::RoamingContacts
+            | Format::Watcherinfo
             | Format::Registration => Complete::No,
         };
         wire.send_request(&target.flow, branch, message, context.pack(), complete);
@@ -1546,6 +1563,9 @@ impl TransactionUser for Endpoint {
                 Found::View(view) => self.show(ticket, view, wire),
                 Found::Shown(shown) => self.show_poll(ticket, &shown, wire),
                 Found::Holds(lives) => self.settle_doubt(ticket, lives, wire),
+                Found::KeptOut => self.keep_out(ticket, wire),
+                // Nobody here asks for documents.
+                Found::Document(_) => {}
                 Found::Moving => self.wait_for_move(ticket, wire),
             },
             Mail::Failed { tickets, error } => match error {

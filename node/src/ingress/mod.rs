@@ -3,6 +3,7 @@
 pub mod admission;
 pub mod blustar_login;
 pub mod chance;
+pub mod clerk;
 pub mod courier;
 pub mod digest;
 pub mod door;

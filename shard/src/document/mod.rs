@@ -17,6 +17,8 @@
 //! | `application/msrtc-fault+xml` | `fault.rs` |
 //! | `application/vnd-microsoft-roaming-contacts+xml`, contacts in `application/SOAP+xml` | `contacts.rs` |
 //! | `application/vnd-microsoft-roaming-provisioning-v2+xml` | `provisioning.rs` |
+//! | `application/auth-policy+xml` | `rules.rs`; what rules permit of a document `permitted.rs` |
+//! | `application/watcherinfo+xml` | `watcherinfo.rs` |
 
 pub mod batch_subscribe;
 pub mod blustar;
@@ -27,15 +29,18 @@ pub mod delegates;
 pub mod fault;
 pub mod legacy;
 pub mod lists;
+pub mod permitted;
 pub mod pidf;
 pub mod provisioning;
 pub mod publish;
 pub mod rlmi;
 pub mod roaming_self;
 mod rpid;
+pub mod rules;
 pub mod search;
 mod stored;
 pub mod subscribers;
+pub mod watcherinfo;
 
 use crate::presence::contacts::bare;
 use crate::xml::Element;

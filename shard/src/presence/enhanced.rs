@@ -68,6 +68,8 @@ pub struct Changes {
     pub standard: bool,
     /// Its own client was there for the first time: containers rule what is seen from here on.
     pub claimed: bool,
+    /// Presence rules: whoever watches may be seen, and see, otherwise.
+    pub rules: bool,
 }
 
 impl Changes {
@@ -87,6 +89,7 @@ impl Changes {
         self.contacts_whole |= other.contacts_whole;
         self.standard |= other.standard;
         self.claimed |= other.claimed;
+        self.rules |= other.rules;
     }
 
     /// Orders what was collected and takes out what stands twice.

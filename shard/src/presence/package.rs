@@ -14,6 +14,9 @@ pub enum Package {
     RoamingContacts = 4,
     /// `presence` of any number of presentities, each with its document (RFC 4662, RFC 5367, BluStar).
     List = 5,
+    // 6 to 9 are left for others.
+    /// `presence.winfo` (RFC 3857): who watches one's presence.
+    Winfo = 10,
 }
 
 impl Package {
@@ -26,6 +29,7 @@ impl Package {
             Package::RoamingSelf,
             Package::RoamingContacts,
             Package::List,
+            Package::Winfo,
         ]
         .into_iter()
         .find(|package| *package as u8 == number)
@@ -36,6 +40,7 @@ impl Package {
     pub fn as_str(self) -> &'static str {
         match self {
             Package::Presence | Package::Categories | Package::List => "presence",
+            Package::Winfo => "presence.winfo",
             Package::RoamingSelf => "vnd-microsoft-roaming-self",
             Package::RoamingContacts => "vnd-microsoft-roaming-contacts",
         }

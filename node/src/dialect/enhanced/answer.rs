@@ -5,7 +5,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use shard::document::legacy::Linked;
 use shard::document::rlmi::{self, Rejection};
-use shard::document::{blustar, categories, contacts, fault, legacy, lists, pidf, roaming_self};
+use shard::document::{
+    blustar, categories, contacts, fault, legacy, lists, pidf, roaming_self, watcherinfo,
+};
 use shard::machine::effect::Shown;
 use shard::presence::container::Conflict;
 use shard::subscription::dialog::Format;
@@ -51,6 +53,7 @@ pub fn content_type(format: Format) -> &'static str {
         Format::RoamingSelf => ROAMING_SELF,
         Format::RoamingContacts => "application/vnd-microsoft-roaming-contacts+xml",
         Format::Registration => "text/registration-event",
+        Format::Watcherinfo => "application/watcherinfo+xml",
     }
 }
 
@@ -78,6 +81,8 @@ pub fn compose(view: &View, format: Format, how: Composing<'_>, out: &mut Vec<u8
         Format::Blustar => blustar::compose(view, namespace, out),
         Format::Rlmi => lists::compose(view, out),
         Format::Pres => pidf::compose_pres(view, out),
+        // The version is put before it when it is sent, see `egress/notify.rs`.
+        Format::Watcherinfo => watcherinfo::compose(view, out),
         Format::Pidf => pidf::compose(view, out),
         Format::MsPidf => legacy::compose_ms_pidf(view, linked, out),
         Format::Msrtc => legacy::compose_msrtc(view, out),
@@ -156,7 +161,9 @@ fn format_of(request: &Request, view: &View) -> Format {
         Seen::Own(_) => Format::RoamingSelf,
         Seen::Contacts { .. } | Seen::ContactStep { .. } => Format::RoamingContacts,
         Seen::Categories(_) => Format::Categories,
+        Seen::Watchers { .. } => Format::Watcherinfo,
         Seen::Publications(_)
+        | Seen::Permitted { .. }
         | Seen::Legacy(_)
         | Seen::Nothing
         | Seen::Unknown
