@@ -59,6 +59,7 @@ use transport::io::worker::{Listen, Worker};
 
 use config::Config;
 use contact_store::ContactStore;
+use dialect::kept_lists::KeptLists;
 use directory::keeper::Keeper;
 use directory::{Directory, Everybody, Users};
 use egress::outbox::{Mail, Workers};
@@ -146,6 +147,9 @@ pub enum StartError {
     /// The contact store cannot be used.
     #[error("contact_store: {0}")]
     ContactStore(String),
+    /// A list cannot be had.
+    #[error("{0}")]
+    Lists(String),
     /// A thread or runtime cannot be made.
     #[error("the system refuses a thread: {0}")]
     Thread(#[source] io::Error),
@@ -365,7 +369,9 @@ impl Node {
         }
 
         let mailboxes = Workers::new();
-        let policy = config.policy();
+        let mut policy = config.policy();
+        let lists = KeptLists::of(&config.lists).map_err(StartError::Lists)?;
+        policy.lists = Arc::new(lists);
         let hosting = Arc::new(Hosting {
             node,
             options,
@@ -639,6 +645,12 @@ impl Node {
         if let Some(rules) = &self.rules {
             rules.reload();
         }
+        if !self.config.lists.is_empty() {
+            match self.shared.policy.lists.reload() {
+                Ok(lists) => tracing::info!(lists, "lists are as their files have them now"),
+                Err(error) => tracing::error!(%error, "the lists stay as they were"),
+            }
+        }
         if let Err(error) = self.shared.identity.reload() {
             tracing::error!(%error, "the users stay as they were");
         }
@@ -894,6 +906,7 @@ impl Config {
             identities: Arc::new(self.standard.linked.iter().map(identities).collect()),
             profiles: dialect::profile::Profiles::of(&self.profiles),
             blustar_namespace: self.blustar.namespace.as_str().into(),
+            lists: Arc::default(),
         }
     }
 

@@ -11,6 +11,7 @@ use transport::sip::uri::{Scheme, Uri};
 use super::Answer;
 use super::answer::Row;
 use super::enhanced::Settings;
+use super::kept_lists::KeptLists;
 use super::profile::Profiles;
 use super::refusal;
 use crate::config::PidfPublish;
@@ -107,6 +108,8 @@ pub struct Policy {
     pub profiles: Profiles,
     /// The spelling of BluStar's namespace that clients are shown.
     pub blustar_namespace: Arc<str>,
+    /// Lists that the server keeps.
+    pub lists: Arc<KeptLists>,
 }
 
 /// The identities of those who have many, by canonical address.
@@ -164,6 +167,7 @@ impl Default for Policy {
             identities: Arc::default(),
             profiles: Profiles::default(),
             blustar_namespace: shard::document::blustar::NAMESPACE.into(),
+            lists: Arc::default(),
         }
     }
 }

@@ -51,6 +51,7 @@ pub async fn serve(address: SocketAddr, node: Arc<dyn Inspect>) -> io::Result<So
             post(|node: Node| order(node, PoolOrder::Snapshot)),
         )
         .route("/presentity/{uri}", get(presentity))
+        .route("/explain", get(explain))
         .route("/directory", get(directory))
         .route("/presentity/{uri}/waiting", put(waiting))
         .route(
@@ -90,6 +91,7 @@ async fn index() -> &'static str {
      \x20    /pool/slots/{slot,…}/to/{shard}, /pool/slots/of/{shard}/{count}/to/{shard}\n\
      \x20                   what `lamplight pool` does\n\
      /presentity/{uri}   what is kept for an address and what its watchers see (JSON)\n\
+     /explain?watcher={uri}&presentity={uri}   what one sees of the other, and why (JSON)\n\
      /directory?search=  users whose name begins so (JSON)\n\
      PUT /presentity/{uri}/waiting   voice mail: {\"waiting\": true, \"unread\": 2, \"read\": 8} (JSON)\n\
      /presentity/{uri}/contacts           who keeps its contact list (JSON)\n\
@@ -121,6 +123,20 @@ struct Wanted {
 
 async fn directory(State(node): Node, Query(wanted): Query<Wanted>) -> Response {
     match node.directory(&wanted.search) {
+        Ok(report) => Json(report).into_response(),
+        Err(error) => refused(&error),
+    }
+}
+
+/// Who is to see whom.
+#[derive(serde::Deserialize)]
+struct Sight {
+    watcher: String,
+    presentity: String,
+}
+
+async fn explain(State(node): Node, Query(of): Query<Sight>) -> Response {
+    match node.explain(&of.watcher, &of.presentity).await {
         Ok(report) => Json(report).into_response(),
         Err(error) => refused(&error),
     }

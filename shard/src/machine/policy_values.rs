@@ -126,7 +126,7 @@ fn put_rules(rules: &Rules, out: &mut impl BufMut) {
 }
 
 fn rules(cursor: &mut Cursor<'_>) -> Read<Rules> {
-    let rules = list(cursor, 26, |cursor| {
+    let rules = list(cursor, 20, |cursor| {
         Ok(Rule {
             id: cursor.text()?.into(),
             identity: option(cursor, |cursor| list(cursor, 5, identity))?,

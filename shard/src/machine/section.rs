@@ -182,11 +182,25 @@ pub(super) const MOVES: u16 = 3;
 /// The version of a snapshot that knows of parcels and relays between shards.
 pub(super) const RELAYS: u16 = 3;
 
-/// The version that this release writes, and the newest that it reads.
-pub(super) const NEWEST: u16 = PARTS;
-
 /// The version of a snapshot whose slots may have parts behind everything else.
 pub(super) const PARTS: u16 = 4;
+
+/// The newest version that this release reads.
+pub(super) const NEWEST: u16 = PARTS;
+
+/// The version that these tables are written as: the oldest that has all that is in them, so that an older
+/// release reads what it can.
+pub(super) fn version_of<'t>(mut tables: impl Iterator<Item = &'t SlotTable>) -> u16 {
+    if tables.any(has_policy) { PARTS } else { RELAYS }
+}
+
+fn has_policy(table: &SlotTable) -> bool {
+    let mut dialogs = table.dialogs.values();
+    table
+        .iter()
+        .any(|watched| watched.presentity.documents.is_some())
+        || dialogs.any(|held| held.dialog.admitted != Admitted::default())
+}
 
 /// Reads a slot's state, as a snapshot of `version` holds it, into an empty slot of `store`.
 pub(super) fn decode_slot(

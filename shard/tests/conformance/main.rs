@@ -8,5 +8,7 @@ mod ms_pres_subscribers;
 mod pool;
 mod relays;
 mod rfc3261_10;
+mod rfc3857;
 mod rfc3903;
+mod rfc5025;
 mod rfc6665;

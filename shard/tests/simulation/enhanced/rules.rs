@@ -187,7 +187,11 @@ impl Heard {
                 }
                 self.contacts = Some(delta.to);
             }
-            Seen::Nothing | Seen::Unknown | Seen::Rendered(_) | Seen::List { .. } => {}
+            Seen::Nothing
+            | Seen::Unknown
+            | Seen::Rendered(_)
+            | Seen::List { .. }
+            | Seen::Watchers { .. } => {}
         }
         Ok(())
     }
