@@ -2,7 +2,7 @@
 //!
 //! # The order of the modules
 //!
-//! `config`, `observe` ← `peer`, `directory` ← `raft`, `pool` ← `dialect` ← `egress` ← `contact_store` ← `ingress` ← this file; a module
+//! `config`, `observe` ← `peer`, `directory` ← `raft`, `pool` ← `dialect` ← `egress` ← `contact_store` ← `ingress` ← `xcap` ← this file; a module
 //! imports only from its left (`node/tests/tidy.rs` holds it).
 //!
 //! # What runs

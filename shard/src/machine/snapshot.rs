@@ -458,11 +458,11 @@ mod tests {
             assert!(read(&mut &damaged[..]).is_err(), "byte {at}");
         }
         let mut newer = bytes.clone();
-        newer[8] = 4;
+        newer[8] = 5;
         let refused = read(&mut &newer[..]);
         assert!(matches!(
             refused,
-            Err(SnapshotError::Version { found: 4, known: 3 })
+            Err(SnapshotError::Version { found: 5, known: 4 })
         ));
         let mut endless = bytes[..10].to_vec();
         endless.extend_from_slice(&[kind::MACHINE, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0, 1, 2, 3]);
