@@ -114,6 +114,21 @@ const ORDER: [(&str, Modules); 3] = [
                 ],
             ),
             (
+                "connector",
+                &[
+                    "config",
+                    "observe",
+                    "peer",
+                    "directory",
+                    "raft",
+                    "pool",
+                    "dialect",
+                    "egress",
+                    "contact_store",
+                    "ingress",
+                ],
+            ),
+            (
                 "xcap",
                 &[
                     "config",

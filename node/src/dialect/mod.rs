@@ -8,6 +8,7 @@ pub mod answer;
 pub mod blustar;
 pub mod enhanced;
 pub mod kept_lists;
+pub mod feed;
 mod lists;
 pub mod policy;
 pub mod profile;

@@ -16,4 +16,5 @@ pub mod presentity;
 pub mod publication;
 pub mod refusal;
 pub mod rules;
+pub mod source;
 pub mod subscriber;

@@ -12,3 +12,4 @@ mod rfc3857;
 mod rfc3903;
 mod rfc5025;
 mod rfc6665;
+mod sources;
