@@ -5,8 +5,8 @@
 
 pub mod directory;
 mod enhanced;
-pub mod policy;
 mod feeds;
+pub mod policy;
 mod profile;
 mod standard;
 mod websocket;

@@ -34,9 +34,9 @@ use crate::observe::refusals::Refusal;
 use crate::observe::report::{
     Asked, ContactsReport, ContactsWish, ContainerReport, DirectoryReport, DiskReport,
     EndpointReport, ExplainReport, FeedAnswer, FeedCall, GroupStatus, Inspect, InspectError,
-    MoveReport, NodeReport, PermittedReport, PoolOrder, PoolReport, PresentityReport, ProfileReport,
-    PublicationReport, Readiness, RuleReport, SetAside, ShardReport, UserReport, VoiceMail,
-    WatcherReport,
+    MoveReport, NodeReport, PermittedReport, PoolOrder, PoolReport, PresentityReport,
+    ProfileReport, PublicationReport, Readiness, RuleReport, SetAside, ShardReport, UserReport,
+    VoiceMail, WatcherReport,
 };
 use crate::peer::call::Calls;
 use crate::pool::map::{Change, PoolMap, REPLICAS, SHARDS_MAX, Standing};
@@ -401,9 +401,8 @@ impl Inspect for Inspector {
                 .hosted
                 .get(shard)
                 .ok_or(InspectError::Elsewhere(shard))?;
-            let ours = Uri::parse(&watcher.to_string()).is_ok_and(|uri| {
-                uri.scheme == Scheme::Tel || self.shared.policy.serves(uri.host)
-            });
+            let ours = Uri::parse(&watcher.to_string())
+                .is_ok_and(|uri| uri.scheme == Scheme::Tel || self.shared.policy.serves(uri.host));
             let network = if ours {
                 Network::SameEnterprise
             } else {
@@ -711,10 +710,14 @@ fn explained(watcher: &Aor, presentity: &Aor, told: &Explanation) -> ExplainRepo
     } else if !told.ruled {
         "the presentity has no rules, so everybody may watch".to_owned()
     } else if applying.is_empty() {
-        "the presentity has rules and none of them is about this watcher, so it is blocked".to_owned()
+        "the presentity has rules and none of them is about this watcher, so it is blocked"
+            .to_owned()
     } else {
         let handling = admitted.handling.as_str();
-        format!("of the rules that are about this watcher, {}, the greatest says {handling}", applying.join(", "))
+        format!(
+            "of the rules that are about this watcher, {}, the greatest says {handling}",
+            applying.join(", ")
+        )
     };
     because += match (admitted.handling, told.claimed) {
         (Handling::Allow, true) => "; containers choose what of its state is shown",

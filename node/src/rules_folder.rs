@@ -7,8 +7,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -133,7 +133,10 @@ impl Keeping {
             return None;
         }
         let wanted = slots.iter().copied().collect::<BTreeSet<Slot>>();
-        let own = self.files.iter().filter(|(address, _)| wanted.contains(&Slot::of(address)));
+        let own = self
+            .files
+            .iter()
+            .filter(|(address, _)| wanted.contains(&Slot::of(address)));
         let own: Vec<(Box<str>, File)> = own
             .map(|(address, file)| (address.clone(), file.clone()))
             .collect();
@@ -152,7 +155,8 @@ impl Keeping {
                 let text = file.as_ref().map(|(text, _)| text);
                 text.is_some_and(|text| !machine.holds_file(address, NAME, text))
             };
-            let new: Vec<(Box<str>, File)> = own.iter().filter(|one| differs(one)).cloned().collect();
+            let new: Vec<(Box<str>, File)> =
+                own.iter().filter(|one| differs(one)).cloned().collect();
             let _ = give.send((new, gone));
         }));
         link.runner.submit(job).ok()?;

@@ -11,15 +11,15 @@ use bytes::BytesMut;
 use shard::category::Category;
 use shard::machine::Machine;
 use shard::machine::codec::{decode_entry, encode_batch, encode_entry, encode_request};
-use shard::machine::command::{SetDocument, 
+use shard::machine::command::{
     Abroad, Act, Binding, Bindings, Command, Elsewhere, Entry, Extras, Leader, Publish, Register,
-    RelayWatch, Relayed, Request, Resubscribe, Sink, Subscribe, Ticket,
+    RelayWatch, Relayed, Request, Resubscribe, SetDocument, Sink, Subscribe, Ticket,
 };
 use shard::machine::moves::{Step, sum_of};
 use shard::machine::outcome::RequestKey;
 use shard::presence::container::Network;
-use shard::presence::endpoint_id::EndpointId;
 use shard::presence::documents::{Application, Expected, Keeper};
+use shard::presence::endpoint_id::EndpointId;
 use shard::presence::publication::{EntityTag, TagPolicy};
 use shard::presence::rules::{
     Except, Handling, Identity, Permissions, Rule, Rules, Selector, UserInput, Which,

@@ -83,7 +83,12 @@ impl KeptLists {
     }
 
     /// Whether an address may subscribe to a list.
-    pub(super) fn may_watch(&self, list: &str, watcher: &str, circumstances: &Circumstances<'_>) -> bool {
+    pub(super) fn may_watch(
+        &self,
+        list: &str,
+        watcher: &str,
+        circumstances: &Circumstances<'_>,
+    ) -> bool {
         let table = self.table();
         match table.get(list).map(|list| &list.watchers) {
             None => false,
@@ -139,9 +144,17 @@ fn found(users: &dyn Users, attribute: &str, value: &str) -> Vec<String> {
         max_results: None,
     };
     match users.search(&search, BATCH_RESOURCES_MAX) {
-        Ok(found) => found.rows().map(|row| format!("sip:{}", row.address)).collect(),
+        Ok(found) => found
+            .rows()
+            .map(|row| format!("sip:{}", row.address))
+            .collect(),
         Err(fault) => {
-            tracing::warn!(attribute, value, ?fault, "a list's users cannot be searched for");
+            tracing::warn!(
+                attribute,
+                value,
+                ?fault,
+                "a list's users cannot be searched for"
+            );
             Vec::new()
         }
     }
@@ -153,9 +166,10 @@ fn read(settings: &[ConfiguredList]) -> Result<Table, String> {
         let address = canonical(&list.uri).ok_or_else(|| format!("{} is no URI", list.uri))?;
         let mut members = list.members.clone();
         if let Some(path) = &list.file {
-            members.extend(file(path).map_err(|why| {
-                format!("list {}: {}: {why}", list.uri, path.display())
-            })?);
+            members.extend(
+                file(path)
+                    .map_err(|why| format!("list {}: {}: {why}", list.uri, path.display()))?,
+            );
         }
         let watchers = match &list.watchers {
             None => None,

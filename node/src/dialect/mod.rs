@@ -7,8 +7,8 @@
 pub mod answer;
 pub mod blustar;
 pub mod enhanced;
-pub mod kept_lists;
 pub mod feed;
+pub mod kept_lists;
 mod lists;
 pub mod policy;
 pub mod profile;

@@ -376,7 +376,10 @@ fn subscribed_package(request: &Request) -> Result<Package, Answer> {
 //= RFC 3857 4.4
 //# application/watcherinfo+xml is understood by everybody, and is what nothing said means
 fn accepted_watcherinfo(request: &Request) -> Result<Format, Answer> {
-    let mut accepted = request.values(Name::Accept).map(MediaType::parse).peekable();
+    let mut accepted = request
+        .values(Name::Accept)
+        .map(MediaType::parse)
+        .peekable();
     let any = accepted.peek().is_none() || accepted.any(|media| media.accepts(WATCHERINFO));
     if any {
         return Ok(Format::Watcherinfo);

@@ -32,7 +32,13 @@ pub fn write(
     //# the version is 0 first and grows by one with each notification in the dialog
     if notice.format == Format::Watcherinfo && !document.is_empty() {
         let body = watcherinfo::finish(document, notice.cseq.saturating_sub(1));
-        return write_body(via, notice, route, target, (content_type(notice.format), &body));
+        return write_body(
+            via,
+            notice,
+            route,
+            target,
+            (content_type(notice.format), &body),
+        );
     }
     let content_type = content_type(notice.format);
     write_body(via, notice, route, target, (content_type, document))

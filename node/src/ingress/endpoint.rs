@@ -1076,16 +1076,14 @@ impl Endpoint {
             Outcome::Subscribed {
                 local_tag,
                 expires_s,
-            } if aside == Aside::Nothing && is_plain(&request) => {
-                simple::subscribed(
-                    &request,
-                    *local_tag,
-                    *expires_s,
-                    here.contact,
-                    &flow,
-                    &self.shared.policy.lists,
-                )
-            }
+            } if aside == Aside::Nothing && is_plain(&request) => simple::subscribed(
+                &request,
+                *local_tag,
+                *expires_s,
+                here.contact,
+                &flow,
+                &self.shared.policy.lists,
+            ),
             Outcome::Subscribed {
                 local_tag,
                 expires_s,
@@ -1353,7 +1351,14 @@ impl Endpoint {
             return;
         };
         let contact = self.contacts.of(wire.local_of(&flow), flow.transport);
-        let response = simple::subscribed(&request, look.local_tag, 0, contact, &flow, &self.shared.policy.lists);
+        let response = simple::subscribed(
+            &request,
+            look.local_tag,
+            0,
+            contact,
+            &flow,
+            &self.shared.policy.lists,
+        );
         self.respond(transaction, &request, association, 200, response, wire);
         let notice = Notice {
             dialog: DialogKey::of(

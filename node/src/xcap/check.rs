@@ -55,8 +55,11 @@ impl Conflict {
     //# a conflict is told by a document that names its kind
     #[must_use]
     pub fn write(&self) -> Vec<u8> {
-        let mut out = format!("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<xcap-error xmlns=\"{ERROR}\"><{}", self.element)
-            .into_bytes();
+        let mut out = format!(
+            "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<xcap-error xmlns=\"{ERROR}\"><{}",
+            self.element
+        )
+        .into_bytes();
         if !self.phrase.is_empty() {
             out.extend_from_slice(b" phrase=\"");
             escape(&self.phrase, &mut out);
@@ -88,7 +91,10 @@ impl Conflict {
 //# UTF-8, well-formed, of the schema, within the constraints of its usage: in this order
 pub fn check(application: Application, body: &[u8]) -> Result<Rules, Conflict> {
     if body.len() > DOCUMENT_BYTES_MAX {
-        return Err(Conflict::of("constraint-failure", "the document is too large"));
+        return Err(Conflict::of(
+            "constraint-failure",
+            "the document is too large",
+        ));
     }
     if std::str::from_utf8(body).is_err() {
         return Err(Conflict::of("not-utf-8", ""));
@@ -97,7 +103,10 @@ pub fn check(application: Application, body: &[u8]) -> Result<Rules, Conflict> {
         .map_err(|error| Conflict::of("not-well-formed", error.to_string()))?;
     match application {
         Application::Rules => {
-            if !document.root().is("urn:ietf:params:xml:ns:common-policy", "ruleset") {
+            if !document
+                .root()
+                .is("urn:ietf:params:xml:ns:common-policy", "ruleset")
+            {
                 return Err(Conflict::of("schema-validation-error", "not a ruleset"));
             }
             rules::parse(body)
@@ -105,7 +114,10 @@ pub fn check(application: Application, body: &[u8]) -> Result<Rules, Conflict> {
         }
         Application::Lists => {
             if !document.root().is(LISTS, "resource-lists") {
-                return Err(Conflict::of("schema-validation-error", "not resource-lists"));
+                return Err(Conflict::of(
+                    "schema-validation-error",
+                    "not resource-lists",
+                ));
             }
             lists(document.root(), true)?;
             Ok(Rules::default())
@@ -164,24 +176,83 @@ mod tests {
         let rules = |inside: &str| {
             format!("<ruleset xmlns=\"urn:ietf:params:xml:ns:common-policy\">{inside}</ruleset>")
         };
-        let list = |inside: &str| format!("<resource-lists xmlns=\"{LISTS}\">{inside}</resource-lists>");
+        let list =
+            |inside: &str| format!("<resource-lists xmlns=\"{LISTS}\">{inside}</resource-lists>");
         let (of_rules, of_lists) = (Application::Rules, Application::Lists);
         let bomb = "<!DOCTYPE a [<!ENTITY b 'c'>]><a>&b;</a>".to_owned();
         for (name, application, body, expected) in [
-            ("rules", of_rules, rules("<rule id=\"a\"/>").into_bytes(), None),
+            (
+                "rules",
+                of_rules,
+                rules("<rule id=\"a\"/>").into_bytes(),
+                None,
+            ),
             ("no UTF-8", of_rules, vec![0xff], Some("not-utf-8")),
-            ("not closed", of_rules, b"<ruleset>".to_vec(), Some("not-well-formed")),
-            ("a bomb", of_rules, bomb.into_bytes(), Some("not-well-formed")),
-            ("something else", of_rules, list("").into_bytes(), Some("schema-validation-error")),
-            ("no id", of_rules, rules("<rule/>").into_bytes(), Some("constraint-failure")),
-            ("too large", of_rules, rules(&" ".repeat(DOCUMENT_BYTES_MAX)).into_bytes(), Some("constraint-failure")),
-            ("lists", of_lists, list("<list name=\"a\"><entry uri=\"sip:b\"/><list name=\"a\"/></list>").into_bytes(), None),
-            ("an entry without a list", of_lists, list("<entry uri=\"sip:b\"/>").into_bytes(), Some("schema-validation-error")),
-            ("no uri", of_lists, list("<list><entry/></list>").into_bytes(), Some("schema-validation-error")),
-            ("a name twice", of_lists, list("<list name=\"a\"/><list name=\"a\"/>").into_bytes(), Some("uniqueness-failure")),
-            ("a uri twice", of_lists, list("<list><entry uri=\"a\"/><entry uri=\"a\"/></list>").into_bytes(), Some("uniqueness-failure")),
+            (
+                "not closed",
+                of_rules,
+                b"<ruleset>".to_vec(),
+                Some("not-well-formed"),
+            ),
+            (
+                "a bomb",
+                of_rules,
+                bomb.into_bytes(),
+                Some("not-well-formed"),
+            ),
+            (
+                "something else",
+                of_rules,
+                list("").into_bytes(),
+                Some("schema-validation-error"),
+            ),
+            (
+                "no id",
+                of_rules,
+                rules("<rule/>").into_bytes(),
+                Some("constraint-failure"),
+            ),
+            (
+                "too large",
+                of_rules,
+                rules(&" ".repeat(DOCUMENT_BYTES_MAX)).into_bytes(),
+                Some("constraint-failure"),
+            ),
+            (
+                "lists",
+                of_lists,
+                list("<list name=\"a\"><entry uri=\"sip:b\"/><list name=\"a\"/></list>")
+                    .into_bytes(),
+                None,
+            ),
+            (
+                "an entry without a list",
+                of_lists,
+                list("<entry uri=\"sip:b\"/>").into_bytes(),
+                Some("schema-validation-error"),
+            ),
+            (
+                "no uri",
+                of_lists,
+                list("<list><entry/></list>").into_bytes(),
+                Some("schema-validation-error"),
+            ),
+            (
+                "a name twice",
+                of_lists,
+                list("<list name=\"a\"/><list name=\"a\"/>").into_bytes(),
+                Some("uniqueness-failure"),
+            ),
+            (
+                "a uri twice",
+                of_lists,
+                list("<list><entry uri=\"a\"/><entry uri=\"a\"/></list>").into_bytes(),
+                Some("uniqueness-failure"),
+            ),
         ] {
-            let told = check(application, &body).err().map(|conflict| conflict.element);
+            let told = check(application, &body)
+                .err()
+                .map(|conflict| conflict.element);
             assert_eq!(told, expected, "{name}");
         }
     }

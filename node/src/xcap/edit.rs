@@ -36,7 +36,10 @@ fn splice(text: &str, range: std::ops::Range<usize>, new: &str) -> String {
 }
 
 fn no_parent() -> Conflict {
-    Conflict::of("no-parent", "what it is to stand in does not exist, or is not one")
+    Conflict::of(
+        "no-parent",
+        "what it is to stand in does not exist, or is not one",
+    )
 }
 
 /// The document with `body` at the selected place.
@@ -142,8 +145,8 @@ fn put_attribute(
     let wrong = || Conflict::of("not-xml-att-value", "");
     let again = Document::parse(spliced.as_bytes()).map_err(|_| wrong())?;
     // Nothing else may have come in with the value.
-    let same = again.root().range().len() + text.len()
-        == document.root().range().len() + spliced.len();
+    let same =
+        again.root().range().len() + text.len() == document.root().range().len() + spliced.len();
     match selector.find(&again) {
         Found::One(element) if same && element.attribute(name).is_some() => Ok(Edited {
             created,
@@ -209,13 +212,39 @@ mod tests {
     fn what_is_put_is_found_again() {
         let document = Document::parse(TEXT.as_bytes()).expect("a document");
         for (at, body, expected) in [
-            ("a/c", "<c n='2'/>", Ok("<a xmlns='urn:a'><c n='2'/><d/><!-- kept --></a>")),
-            ("a/c[@n=\"2\"]", "<c n=\"2\"/>", Ok("<a xmlns='urn:a'><c n='1'  m = \"x>y\"/><c n=\"2\"/><d/><!-- kept --></a>")),
-            ("a/e", "<e/>", Ok("<a xmlns='urn:a'><c n='1'  m = \"x>y\"/><d/><!-- kept --><e/></a>")),
-            ("a/d/e", "<e>x</e>", Ok("<a xmlns='urn:a'><c n='1'  m = \"x>y\"/><d><e>x</e></d><!-- kept --></a>")),
+            (
+                "a/c",
+                "<c n='2'/>",
+                Ok("<a xmlns='urn:a'><c n='2'/><d/><!-- kept --></a>"),
+            ),
+            (
+                "a/c[@n=\"2\"]",
+                "<c n=\"2\"/>",
+                Ok("<a xmlns='urn:a'><c n='1'  m = \"x>y\"/><c n=\"2\"/><d/><!-- kept --></a>"),
+            ),
+            (
+                "a/e",
+                "<e/>",
+                Ok("<a xmlns='urn:a'><c n='1'  m = \"x>y\"/><d/><!-- kept --><e/></a>"),
+            ),
+            (
+                "a/d/e",
+                "<e>x</e>",
+                Ok("<a xmlns='urn:a'><c n='1'  m = \"x>y\"/><d><e>x</e></d><!-- kept --></a>"),
+            ),
             ("a/c/@m", "<", Err("not-xml-att-value")),
-            ("a/c/@n", "2\" z=\"3", Ok("<a xmlns='urn:a'><c n=\"2&quot; z=&quot;3\"  m = \"x>y\"/><d/><!-- kept --></a>")),
-            ("a/d/@n", "2", Ok("<a xmlns='urn:a'><c n='1'  m = \"x>y\"/><d n=\"2\"/><!-- kept --></a>")),
+            (
+                "a/c/@n",
+                "2\" z=\"3",
+                Ok(
+                    "<a xmlns='urn:a'><c n=\"2&quot; z=&quot;3\"  m = \"x>y\"/><d/><!-- kept --></a>",
+                ),
+            ),
+            (
+                "a/d/@n",
+                "2",
+                Ok("<a xmlns='urn:a'><c n='1'  m = \"x>y\"/><d n=\"2\"/><!-- kept --></a>"),
+            ),
             ("a/c[@n=\"2\"]", "<c n=\"3\"/>", Err("cannot-insert")),
             ("a/e", "<e/><e/>", Err("cannot-insert")),
             ("a/e", "</a><a>", Err("not-xml-frag")),

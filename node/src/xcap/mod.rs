@@ -134,7 +134,11 @@ fn text(status: StatusCode, text: impl Into<String>) -> Response {
 
 fn busy() -> Response {
     let retry = [(header::RETRY_AFTER, "5")];
-    (StatusCode::SERVICE_UNAVAILABLE, retry, "there is too much to do now; try again\n")
+    (
+        StatusCode::SERVICE_UNAVAILABLE,
+        retry,
+        "there is too much to do now; try again\n",
+    )
         .into_response()
 }
 
@@ -170,21 +174,36 @@ impl Service {
         let identity = &self.shared.identity;
         let proven = match identity.check_http(method.as_str(), target, line, now_ms) {
             // As for the admin listener: this machine, and no page in a browser on it.
-            Verdict::Open if peer.ip().is_loopback() && !headers.contains_key(header::ORIGIN) => None,
-            Verdict::Open => return refuse(StatusCode::FORBIDDEN, "only this machine may ask, where nobody is asked for a password"),
+            Verdict::Open if peer.ip().is_loopback() && !headers.contains_key(header::ORIGIN) => {
+                None
+            }
+            Verdict::Open => {
+                return refuse(
+                    StatusCode::FORBIDDEN,
+                    "only this machine may ask, where nobody is asked for a password",
+                );
+            }
             Verdict::User(user) => Some(user),
             Verdict::Unproven(challenges) => return Err(Box::new(challenge(&challenges))),
             // These are SIP's own.
-            Verdict::Endpoint { .. } | Verdict::Handshake(_) => return Err(Box::new(challenge(&[]))),
+            Verdict::Endpoint { .. } | Verdict::Handshake(_) => {
+                return Err(Box::new(challenge(&[])));
+            }
         };
         if ![Method::GET, Method::HEAD, Method::PUT, Method::DELETE].contains(method) {
             let allow = [(header::ALLOW, METHODS)];
-            let response = (StatusCode::METHOD_NOT_ALLOWED, allow, "GET, PUT or DELETE\n");
+            let response = (
+                StatusCode::METHOD_NOT_ALLOWED,
+                allow,
+                "GET, PUT or DELETE\n",
+            );
             return Err(Box::new(response.into_response()));
         }
         let named = match path::read(&self.root, uri.path(), uri.query()) {
             Ok(named) => named,
-            Err(Unnamed::Nothing) => return refuse(StatusCode::NOT_FOUND, "there is no such document"),
+            Err(Unnamed::Nothing) => {
+                return refuse(StatusCode::NOT_FOUND, "there is no such document");
+            }
             Err(Unnamed::Malformed(what)) => return refuse(StatusCode::BAD_REQUEST, what),
         };
         if let Named::Document { uri, user, .. } = &named {
@@ -244,7 +263,9 @@ impl Service {
                 (_, _, None) => return Err(nothing()),
             };
             let rules = match &content {
-                Some(content) => check::check(usage.application, content).map_err(|c| conflict(&c))?,
+                Some(content) => {
+                    check::check(usage.application, content).map_err(|c| conflict(&c))?
+                }
                 None => Default::default(),
             };
             let command = Command::SetDocument(SetDocument {
@@ -263,10 +284,18 @@ impl Service {
             let outcome = self.set(Slot::of(user), command)?;
             let refusal = match outcome {
                 Outcome::DocumentSet { tag, .. } => {
-                    let status = if created { StatusCode::CREATED } else { StatusCode::OK };
+                    let status = if created {
+                        StatusCode::CREATED
+                    } else {
+                        StatusCode::OK
+                    };
                     let response = status.into_response();
                     let gone = call.method == Method::DELETE && node.is_none();
-                    return Ok(if gone { response } else { tagged(response, tag) });
+                    return Ok(if gone {
+                        response
+                    } else {
+                        tagged(response, tag)
+                    });
                 }
                 Outcome::Refused(refusal) => refusal,
                 _ => return Err(busy()),
@@ -276,7 +305,10 @@ impl Service {
                 Refusal::NoMatch => {}
                 Refusal::UnknownDocument => return Err(nothing()),
                 Refusal::DocumentKept => {
-                    return Err(text(StatusCode::FORBIDDEN, "the operator keeps this document"));
+                    return Err(text(
+                        StatusCode::FORBIDDEN,
+                        "the operator keeps this document",
+                    ));
                 }
                 Refusal::TooManyDocuments => {
                     let full = Conflict::of("constraint-failure", "no more documents are kept");
@@ -333,7 +365,10 @@ fn challenge(challenges: &[String]) -> Response {
 }
 
 fn nothing() -> Response {
-    text(StatusCode::NOT_FOUND, "there is no such document, or nothing at that place in it")
+    text(
+        StatusCode::NOT_FOUND,
+        "there is no such document, or nothing at that place in it",
+    )
 }
 
 /// The type of what a selector selects.
@@ -346,12 +381,17 @@ fn node_media(node: &Selector) -> &'static str {
 
 fn media(headers: &HeaderMap, expected: &str) -> Result<(), Response> {
     let media = headers.get(header::CONTENT_TYPE);
-    let media = media.and_then(|media| media.to_str().ok()).unwrap_or_default();
+    let media = media
+        .and_then(|media| media.to_str().ok())
+        .unwrap_or_default();
     let essence = media.split(';').next().unwrap_or_default().trim();
     if essence.eq_ignore_ascii_case(expected) {
         return Ok(());
     }
-    Err(text(StatusCode::UNSUPPORTED_MEDIA_TYPE, format!("expected {expected}")))
+    Err(text(
+        StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        format!("expected {expected}"),
+    ))
 }
 
 /// The tags of a condition: `None` for `*`.
@@ -443,12 +483,19 @@ fn edited(
 //# a global document says what the server knows
 fn capabilities(method: &Method) -> Response {
     if ![Method::GET, Method::HEAD].contains(method) {
-        return ([(header::ALLOW, "GET, HEAD")], StatusCode::METHOD_NOT_ALLOWED).into_response();
+        return (
+            [(header::ALLOW, "GET, HEAD")],
+            StatusCode::METHOD_NOT_ALLOWED,
+        )
+            .into_response();
     }
     let mut body = String::from(
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<xcap-caps xmlns=\"urn:ietf:params:xml:ns:xcap-caps\"><auids><auid>xcap-caps</auid>",
     );
-    let mut namespaces = vec!["urn:ietf:params:xml:ns:xcap-caps", "urn:ietf:params:xml:ns:pres-rules"];
+    let mut namespaces = vec![
+        "urn:ietf:params:xml:ns:xcap-caps",
+        "urn:ietf:params:xml:ns:pres-rules",
+    ];
     for usage in USAGES {
         for auid in usage.auids {
             body += &format!("<auid>{auid}</auid>");

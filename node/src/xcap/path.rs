@@ -99,7 +99,9 @@ pub fn read(root: &str, path: &str, query: Option<&str>) -> Result<Named, Unname
     }
     let node = match node {
         None => None,
-        Some(node) => Some(Selector::read(node, query, usage.namespace).map_err(Unnamed::Malformed)?),
+        Some(node) => {
+            Some(Selector::read(node, query, usage.namespace).map_err(Unnamed::Malformed)?)
+        }
     };
     Ok(Named::Document {
         usage,
@@ -140,23 +142,50 @@ mod tests {
     #[test]
     fn a_uri_names_a_document_or_nothing() {
         for (path, expected) in [
-            ("/x/pres-rules/users/sip:Alice@example.com/index", "Rules alice@example.com index"),
-            ("/x/org.openmobilealliance.pres-rules/users/sip%3Aalice%40example.com/pres-rules", "Rules alice@example.com pres-rules"),
-            ("/x/resource-lists/users/sip:alice@example.com/index/~~/resource-lists/list%5b1%5d", "Lists alice@example.com index at it"),
-            ("/x/resource-lists/users/sip:alice@example.com/index/~~/", "Malformed(\"an empty step\")"),
+            (
+                "/x/pres-rules/users/sip:Alice@example.com/index",
+                "Rules alice@example.com index",
+            ),
+            (
+                "/x/org.openmobilealliance.pres-rules/users/sip%3Aalice%40example.com/pres-rules",
+                "Rules alice@example.com pres-rules",
+            ),
+            (
+                "/x/resource-lists/users/sip:alice@example.com/index/~~/resource-lists/list%5b1%5d",
+                "Lists alice@example.com index at it",
+            ),
+            (
+                "/x/resource-lists/users/sip:alice@example.com/index/~~/",
+                "Malformed(\"an empty step\")",
+            ),
             ("/x/resource-lists/users/sip:alice@example.com/", "Nothing"),
-            ("/x/resource-lists/users/sip:alice@example.com/a%2Fb", "Nothing"),
-            ("/x/resource-lists/users/sip:alice@example.com/%zz", "Malformed(\"a bad escape in the path\")"),
+            (
+                "/x/resource-lists/users/sip:alice@example.com/a%2Fb",
+                "Nothing",
+            ),
+            (
+                "/x/resource-lists/users/sip:alice@example.com/%zz",
+                "Malformed(\"a bad escape in the path\")",
+            ),
             ("/x/resource-lists/users/nobody/index", "Nothing"),
             ("/x/resource-lists/global/index", "Nothing"),
             ("/x/other/users/sip:alice@example.com/index", "Nothing"),
-            ("/xx/pres-rules/users/sip:alice@example.com/index", "Nothing"),
+            (
+                "/xx/pres-rules/users/sip:alice@example.com/index",
+                "Nothing",
+            ),
             ("/y", "Nothing"),
             ("/x/xcap-caps/global/index", "capabilities"),
         ] {
             let told = match read("/x", path, None) {
                 Ok(Named::Capabilities) => "capabilities".to_owned(),
-                Ok(Named::Document { usage, user, name, node, .. }) => {
+                Ok(Named::Document {
+                    usage,
+                    user,
+                    name,
+                    node,
+                    ..
+                }) => {
                     let at = node.map_or("", |_| " at it");
                     format!("{:?} {user} {name}{at}", usage.application)
                 }

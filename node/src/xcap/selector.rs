@@ -139,7 +139,10 @@ impl Step {
     }
 
     fn choose<'d, 'a>(&self, children: &[Element<'d, 'a>]) -> Vec<Element<'d, 'a>> {
-        let named = children.iter().copied().filter(|child| self.is_named(*child));
+        let named = children
+            .iter()
+            .copied()
+            .filter(|child| self.is_named(*child));
         let mut chosen: Vec<Element<'d, 'a>> = match self.position {
             None => named.collect(),
             Some(position) => named.skip(position - 1).take(1).collect(),
@@ -200,7 +203,9 @@ fn step(
         let (end, predicate) = predicate(inner)?;
         rest = &inner[end..];
         match predicate {
-            Predicate::Position(position) if step.position.is_none() && step.attribute.is_none() => {
+            Predicate::Position(position)
+                if step.position.is_none() && step.attribute.is_none() =>
+            {
                 step.position = Some(position);
             }
             Predicate::Attribute(name, value) if step.attribute.is_none() => {
@@ -230,8 +235,12 @@ fn predicate(text: &str) -> Result<(usize, Predicate), &'static str> {
     let (name, rest) = attribute.split_once('=').ok_or("a bad predicate")?;
     let quote = rest.chars().next().filter(|c| matches!(c, '"' | '\''));
     let quote = quote.ok_or("a value without quotes")?;
-    let (value, behind) = rest[1..].split_once(quote).ok_or("a quote that does not end")?;
-    let behind = behind.strip_prefix(']').ok_or("a predicate that does not end")?;
+    let (value, behind) = rest[1..]
+        .split_once(quote)
+        .ok_or("a quote that does not end")?;
+    let behind = behind
+        .strip_prefix(']')
+        .ok_or("a predicate that does not end")?;
     Ok((
         text.len() - behind.len(),
         Predicate::Attribute(name.to_owned(), value.to_owned()),
@@ -244,9 +253,15 @@ fn bindings(query: &str) -> Result<Vec<(String, String)>, &'static str> {
     let mut bindings = Vec::new();
     let mut rest = query.trim();
     while !rest.is_empty() {
-        let inner = rest.strip_prefix("xmlns(").ok_or("a query that declares no prefix")?;
-        let (binding, behind) = inner.split_once(')').ok_or("a declaration that does not end")?;
-        let (prefix, uri) = binding.split_once('=').ok_or("a declaration without a namespace")?;
+        let inner = rest
+            .strip_prefix("xmlns(")
+            .ok_or("a query that declares no prefix")?;
+        let (binding, behind) = inner
+            .split_once(')')
+            .ok_or("a declaration that does not end")?;
+        let (prefix, uri) = binding
+            .split_once('=')
+            .ok_or("a declaration without a namespace")?;
         bindings.push((prefix.trim().to_owned(), uri.trim().to_owned()));
         rest = behind.trim_start();
     }
@@ -257,7 +272,8 @@ fn bindings(query: &str) -> Result<Vec<(String, String)>, &'static str> {
 mod tests {
     use super::*;
 
-    const TEXT: &[u8] = b"<a xmlns='urn:a' xmlns:b='urn:b'><c n='1'/><c n='a/b'><d/></c><b:c n='1'/></a>";
+    const TEXT: &[u8] =
+        b"<a xmlns='urn:a' xmlns:b='urn:b'><c n='1'/><c n='a/b'><d/></c><b:c n='1'/></a>";
 
     //= RFC 4825 6.3
     //= type=test

@@ -76,7 +76,14 @@ impl Eye {
             Some(tag) => format!("<{}>;tag={tag}", self.to),
             None => format!("<{}>", self.to),
         };
-        let head = phone.head("SUBSCRIBE", &self.to, &self.from, &to, &self.call_id, self.cseq);
+        let head = phone.head(
+            "SUBSCRIBE",
+            &self.to,
+            &self.from,
+            &to,
+            &self.call_id,
+            self.cseq,
+        );
         let response = phone.ask(head, &format!("{}Expires: {expires}\r\n", self.lines), "");
         if response.status().number() == 200 && self.tag.is_none() {
             self.tag = response.to_tag().map(str::to_owned);
@@ -99,12 +106,18 @@ impl Eye {
 /// The Subscription-State, without its seconds.
 fn state(notify: &Request) -> String {
     let state = notify.header(Name::SubscriptionState).unwrap_or_default();
-    state.split(";expires").next().unwrap_or_default().to_owned()
+    state
+        .split(";expires")
+        .next()
+        .unwrap_or_default()
+        .to_owned()
 }
 
 /// What an operator is told, once it holds this text.
 fn explained(server: &Server, watcher: &str, presentity: &str, holds: &str) -> String {
-    let path = format!("/explain?watcher=sip:{watcher}@example.com&presentity=sip:{presentity}@example.com");
+    let path = format!(
+        "/explain?watcher=sip:{watcher}@example.com&presentity=sip:{presentity}@example.com"
+    );
     let until = Instant::now() + PATIENCE;
     loop {
         let (status, text) = server.get(&path);
@@ -118,7 +131,13 @@ fn explained(server: &Server, watcher: &str, presentity: &str, holds: &str) -> S
 }
 
 /// One HTTP request: status, head in small letters, body.
-fn http(to: SocketAddr, method: &str, path: &str, lines: &str, body: &str) -> (u16, String, String) {
+fn http(
+    to: SocketAddr,
+    method: &str,
+    path: &str,
+    lines: &str,
+    body: &str,
+) -> (u16, String, String) {
     let mut stream = TcpStream::connect(to).expect("it listens");
     stream.set_read_timeout(Some(PATIENCE)).expect("set");
     write!(
@@ -130,8 +149,15 @@ fn http(to: SocketAddr, method: &str, path: &str, lines: &str, body: &str) -> (u
     let mut text = String::new();
     stream.read_to_string(&mut text).expect("an answer");
     let (head, body) = text.split_once("\r\n\r\n").expect("a head");
-    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
-    (status.expect("a status"), head.to_lowercase(), body.to_owned())
+    let status = head
+        .split(' ')
+        .nth(1)
+        .and_then(|status| status.parse().ok());
+    (
+        status.expect("a status"),
+        head.to_lowercase(),
+        body.to_owned(),
+    )
 }
 
 fn line<'h>(head: &'h str, name: &str) -> Option<&'h str> {
@@ -158,7 +184,10 @@ fn rules_of_a_folder_decide_who_sees_what_and_change_at_a_signal() {
         ("erin", "confirm", ""),
     ]);
     fs::write(folder.join("broken@example.com.xml"), "<ruleset").expect("written");
-    let settings = format!("[rules]\ndirectory = {:?}\n", folder.to_str().expect("text"));
+    let settings = format!(
+        "[rules]\ndirectory = {:?}\n",
+        folder.to_str().expect("text")
+    );
     let server = server(data.path(), &settings);
     explained(&server, "bob", "alice", "\"kept_by\":\"operator\"");
     let mut phone = Phone::tcp(server.tcp);
@@ -177,29 +206,56 @@ fn rules_of_a_folder_decide_who_sees_what_and_change_at_a_signal() {
         assert_eq!(eye.open(&mut phone), 200, "{}", eye.from);
         let (state, body) = eye.told(&mut phone);
         assert_eq!(state, subscription, "{}", eye.from);
-        assert_eq!(body.contains("<basic>open</basic>"), open, "{}: {body}", eye.from);
+        assert_eq!(
+            body.contains("<basic>open</basic>"),
+            open,
+            "{}: {body}",
+            eye.from
+        );
         assert_eq!(body.contains("secret"), note, "{}: {body}", eye.from);
         assert_eq!(body.is_empty(), subscription == "pending", "{}", eye.from);
     }
     // Nobody says anything of Frank, and one who only looks is refused alike.
     assert_eq!(Eye::new("frank", "alice").open(&mut phone), 403);
-    assert_eq!(Eye::new("frank", "alice").ask(&mut phone, 0).status().number(), 403);
+    assert_eq!(
+        Eye::new("frank", "alice")
+            .ask(&mut phone, 0)
+            .status()
+            .number(),
+        403
+    );
     let mut own = Eye::new("alice", "alice");
     assert_eq!(own.open(&mut phone), 200);
     assert!(own.told(&mut phone).1.contains("secret"));
 
     // A change is told to those who may see it.
-    alice.publish(&mut phone, Some(600), &document("alice", "closed", "secret"));
-    let mut heard: Vec<String> = phone.drain(QUIET).iter().map(|n| n.call_id().to_owned()).collect();
+    alice.publish(
+        &mut phone,
+        Some(600),
+        &document("alice", "closed", "secret"),
+    );
+    let mut heard: Vec<String> = phone
+        .drain(QUIET)
+        .iter()
+        .map(|n| n.call_id().to_owned())
+        .collect();
     heard.sort_unstable();
-    let mut expected = vec![eyes[0].call_id.clone(), eyes[1].call_id.clone(), own.call_id.clone()];
+    let mut expected = vec![
+        eyes[0].call_id.clone(),
+        eyes[1].call_id.clone(),
+        own.call_id.clone(),
+    ];
     expected.sort_unstable();
     assert_eq!(heard, expected);
 
     write(&[("bob", "block", ""), ("erin", "allow", ALL)]);
     server.signal("HUP");
     assert_eq!(eyes[0].told(&mut phone).0, "terminated;reason=rejected");
-    assert_eq!(eyes[1].told(&mut phone).0, "terminated;reason=rejected", "no rule is left");
+    assert_eq!(
+        eyes[1].told(&mut phone).0,
+        "terminated;reason=rejected",
+        "no rule is left"
+    );
     let (state, body) = eyes[3].told(&mut phone);
     assert_eq!(state, "active");
     assert!(body.contains("secret"), "{body}");
@@ -215,7 +271,12 @@ fn an_operator_is_told_why() {
     let server = server(data.path(), "[xcap]\nlisten = \"127.0.0.1:0\"\n");
     let mut phone = Phone::udp(server.udp);
     Publisher::new("alice").publish(&mut phone, None, &document("alice", "open", "here"));
-    explained(&server, "bob", "alice", "has no rules, so everybody may watch");
+    explained(
+        &server,
+        "bob",
+        "alice",
+        "has no rules, so everybody may watch",
+    );
     let rules = ruleset(&[("bob", "allow", SERVICES), ("carol", "confirm", "")]);
     let path = "/xcap-root/pres-rules/users/sip:alice@example.com/index";
     let media = "Content-Type: application/auth-policy+xml\r\n";
@@ -233,12 +294,21 @@ fn an_operator_is_told_why() {
                 "<basic>open</basic>",
             ],
         ),
-        ("carol", vec!["\"subscription\":\"confirm\"", "\"document\":\"\"}"]),
+        (
+            "carol",
+            vec!["\"subscription\":\"confirm\"", "\"document\":\"\"}"],
+        ),
         (
             "dave",
-            vec!["\"subscription\":\"block\"", "none of them is about this watcher, so it is blocked"],
+            vec![
+                "\"subscription\":\"block\"",
+                "none of them is about this watcher, so it is blocked",
+            ],
         ),
-        ("alice", vec!["everybody sees all of its own", "<note>here</note>"]),
+        (
+            "alice",
+            vec!["everybody sees all of its own", "<note>here</note>"],
+        ),
     ] {
         let text = explained(&server, watcher, "alice", "\"subscription\"");
         for part in parts {
@@ -277,29 +347,69 @@ fn documents_are_kept_over_http_and_survive_a_crash() {
     let tag = line(&head, "etag").expect("a tag").to_owned();
     let (status, head, body) = http(xcap, "GET", rules, "", "");
     assert_eq!((status, &body), (200, &text), "it is given back as it came");
-    assert_eq!(line(&head, "content-type"), Some("application/auth-policy+xml"));
+    assert_eq!(
+        line(&head, "content-type"),
+        Some("application/auth-policy+xml")
+    );
     assert_eq!(line(&head, "etag"), Some(&*tag));
-    let alias = "/xcap-root/org.openmobilealliance.pres-rules/users/sip%3aalice%40example.com/index";
-    assert_eq!(http(xcap, "GET", alias, "", "").0, 200, "another name of the same");
+    let alias =
+        "/xcap-root/org.openmobilealliance.pres-rules/users/sip%3aalice%40example.com/index";
+    assert_eq!(
+        http(xcap, "GET", alias, "", "").0,
+        200,
+        "another name of the same"
+    );
     // Conditions.
     for (name, method, lines, expected) in [
         ("not newer", "GET", format!("If-None-Match: {tag}\r\n"), 304),
         ("another", "GET", "If-None-Match: \"x\"\r\n".to_owned(), 200),
-        ("stale", "PUT", format!("{of_rules}If-Match: \"00000abc-1-0\"\r\n"), 412),
-        ("there already", "PUT", format!("{of_rules}If-None-Match: *\r\n"), 412),
-        ("current", "PUT", format!("{of_rules}If-Match: \"x\", {tag}\r\n"), 200),
-        ("overtaken", "PUT", format!("{of_rules}If-Match: {tag}\r\n"), 412),
+        (
+            "stale",
+            "PUT",
+            format!("{of_rules}If-Match: \"00000abc-1-0\"\r\n"),
+            412,
+        ),
+        (
+            "there already",
+            "PUT",
+            format!("{of_rules}If-None-Match: *\r\n"),
+            412,
+        ),
+        (
+            "current",
+            "PUT",
+            format!("{of_rules}If-Match: \"x\", {tag}\r\n"),
+            200,
+        ),
+        (
+            "overtaken",
+            "PUT",
+            format!("{of_rules}If-Match: {tag}\r\n"),
+            412,
+        ),
         ("of another type", "PUT", of_lists.to_owned(), 415),
         ("what is not done", "POST", String::new(), 405),
-        ("a stale removal", "DELETE", format!("If-Match: {tag}\r\n"), 412),
+        (
+            "a stale removal",
+            "DELETE",
+            format!("If-Match: {tag}\r\n"),
+            412,
+        ),
     ] {
-        assert_eq!(http(xcap, method, rules, &lines, &text).0, expected, "{name}");
+        assert_eq!(
+            http(xcap, method, rules, &lines, &text).0,
+            expected,
+            "{name}"
+        );
     }
     // What cannot be kept.
     for (body, expected) in [
         ("<ruleset", "<not-well-formed "),
         ("<a/>", "<schema-validation-error "),
-        ("<!DOCTYPE a [<!ENTITY b \"c\">]><a>&b;</a>", "<not-well-formed "),
+        (
+            "<!DOCTYPE a [<!ENTITY b \"c\">]><a>&b;</a>",
+            "<not-well-formed ",
+        ),
         (
             "<ruleset xmlns=\"urn:ietf:params:xml:ns:common-policy\"><rule id=\"a\"><conditions><sphere value=\"work\"/></conditions></rule></ruleset>",
             "<constraint-failure phrase=\"a sphere, which is not supported",
@@ -307,19 +417,48 @@ fn documents_are_kept_over_http_and_survive_a_crash() {
     ] {
         let (status, head, told) = http(xcap, "PUT", rules, of_rules, body);
         assert_eq!(status, 409, "{body}");
-        assert_eq!(line(&head, "content-type"), Some("application/xcap-error+xml"));
+        assert_eq!(
+            line(&head, "content-type"),
+            Some("application/xcap-error+xml")
+        );
         assert!(told.contains(expected), "{told}");
     }
     let large = ruleset(&[("bob", "allow", &" ".repeat(70_000))]);
     assert_eq!(http(xcap, "PUT", rules, of_rules, &large).0, 413);
     // Somebody who is nobody, and something that is nothing.
-    assert_eq!(http(xcap, "GET", &rules.replace("example.com", "elsewhere.org"), "", "").0, 403);
-    assert_eq!(http(xcap, "GET", "/xcap-root/other/users/sip:alice@example.com/index", "", "").0, 404);
-    assert_eq!(http(xcap, "GET", rules, "Origin: http://page.example\r\n", "").0, 403, "no page in a browser");
+    assert_eq!(
+        http(
+            xcap,
+            "GET",
+            &rules.replace("example.com", "elsewhere.org"),
+            "",
+            ""
+        )
+        .0,
+        403
+    );
+    assert_eq!(
+        http(
+            xcap,
+            "GET",
+            "/xcap-root/other/users/sip:alice@example.com/index",
+            "",
+            ""
+        )
+        .0,
+        404
+    );
+    assert_eq!(
+        http(xcap, "GET", rules, "Origin: http://page.example\r\n", "").0,
+        403,
+        "no page in a browser"
+    );
     // Elements and attributes.
     let friends = "<resource-lists xmlns=\"urn:ietf:params:xml:ns:resource-lists\"><list name=\"friends\"/></resource-lists>";
     assert_eq!(http(xcap, "PUT", lists, of_lists, friends).0, 201);
-    let entry = format!("{lists}/~~/resource-lists/list%5b@name=%22friends%22%5d/entry%5b@uri=%22sip:bob@example.com%22%5d");
+    let entry = format!(
+        "{lists}/~~/resource-lists/list%5b@name=%22friends%22%5d/entry%5b@uri=%22sip:bob@example.com%22%5d"
+    );
     assert_eq!(http(xcap, "GET", &entry, "", "").0, 404);
     let bob = "<entry uri=\"sip:bob@example.com\"/>";
     assert_eq!(http(xcap, "PUT", &entry, of_element, bob).0, 201);
@@ -327,14 +466,26 @@ fn documents_are_kept_over_http_and_survive_a_crash() {
     let (status, head, body) = http(xcap, "GET", &entry, "", "");
     assert_eq!((status, &*body), (200, bob));
     assert_eq!(line(&head, "content-type"), Some("application/xcap-el+xml"));
-    assert_eq!(http(xcap, "GET", &format!("{entry}/@uri"), "", "").2, "sip:bob@example.com");
-    assert_eq!(http(xcap, "PUT", &entry, of_element, "<entry uri=\"sip:x\"/>").0, 409);
+    assert_eq!(
+        http(xcap, "GET", &format!("{entry}/@uri"), "", "").2,
+        "sip:bob@example.com"
+    );
+    assert_eq!(
+        http(xcap, "PUT", &entry, of_element, "<entry uri=\"sip:x\"/>").0,
+        409
+    );
     let (_, _, whole) = http(xcap, "GET", lists, "", "");
-    assert_eq!(whole, friends.replace("\"friends\"/>", &format!("\"friends\">{bob}</list>")));
+    assert_eq!(
+        whole,
+        friends.replace("\"friends\"/>", &format!("\"friends\">{bob}</list>"))
+    );
     assert_eq!(http(xcap, "DELETE", &entry, "", "").0, 200);
     assert_eq!(http(xcap, "DELETE", &entry, "", "").0, 404);
     let (_, _, capabilities) = http(xcap, "GET", "/xcap-root/xcap-caps/global/index", "", "");
-    assert!(capabilities.contains("<auid>pres-rules</auid>"), "{capabilities}");
+    assert!(
+        capabilities.contains("<auid>pres-rules</auid>"),
+        "{capabilities}"
+    );
 
     begun.kill();
     let again = server(data.path(), settings);
@@ -371,7 +522,10 @@ fn a_document_is_its_owners_alone() {
         let (status, head, _) = http(xcap, method, path, "", "");
         assert_eq!(status, 401);
         let challenge = line(&head, "www-authenticate").expect("a challenge");
-        let nonce = challenge.split("nonce=\"").nth(1).and_then(|rest| rest.split('"').next());
+        let nonce = challenge
+            .split("nonce=\"")
+            .nth(1)
+            .and_then(|rest| rest.split('"').next());
         let nonce = nonce.expect("a nonce");
         use node::ingress::digest::Algorithm;
         let hash = |parts: &[&str]| Algorithm::Sha256.hash(parts);
@@ -396,7 +550,11 @@ fn a_document_is_its_owners_alone() {
         ("bob", "wonder", "GET", 403),
         ("alice", "wonder", "GET", 200),
     ] {
-        assert_eq!(ask(user, password, method, &text), expected, "{user} {password} {method}");
+        assert_eq!(
+            ask(user, password, method, &text),
+            expected,
+            "{user} {password} {method}"
+        );
     }
 }
 
@@ -420,14 +578,24 @@ fn a_presentity_is_told_who_watches_and_lets_them_in() {
     let rules = |handling| ruleset(&[("bob", handling, ALL)]);
     assert_eq!(http(xcap, "PUT", path, media, &rules("confirm")).0, 201);
     let mut phone = Phone::tcp(server.tcp);
-    assert_eq!(Eye::of("bob", "alice", WINFO).open(&mut phone), 403, "nobody else's business");
+    assert_eq!(
+        Eye::of("bob", "alice", WINFO).open(&mut phone),
+        403,
+        "nobody else's business"
+    );
     let mut own = Eye::of("alice", "alice", WINFO);
     assert_eq!(own.open(&mut phone), 200);
     let first = phone.notify(Some(&own.call_id));
-    assert_eq!(first.header(Name::ContentType), Some("application/watcherinfo+xml"));
+    assert_eq!(
+        first.header(Name::ContentType),
+        Some("application/watcherinfo+xml")
+    );
     assert_eq!(first.header(Name::Event), Some("presence.winfo"));
     let (_, body) = told(&first);
-    assert!(body.contains("version=\"0\" state=\"full\"") && !body.contains("<watcher "), "{body}");
+    assert!(
+        body.contains("version=\"0\" state=\"full\"") && !body.contains("<watcher "),
+        "{body}"
+    );
     let mut bob = Eye::new("bob", "alice");
     assert_eq!(bob.open(&mut phone), 200);
     assert_eq!(bob.told(&mut phone), ("pending".to_owned(), String::new()));
@@ -439,18 +607,36 @@ fn a_presentity_is_told_who_watches_and_lets_them_in() {
     };
     says(
         &mut phone,
-        &["version=\"1\" state=\"partial\"", "status=\"pending\" event=\"subscribe\"", ">sip:bob@example.com</watcher>"],
+        &[
+            "version=\"1\" state=\"partial\"",
+            "status=\"pending\" event=\"subscribe\"",
+            ">sip:bob@example.com</watcher>",
+        ],
     );
     assert_eq!(http(xcap, "PUT", path, media, &rules("allow")).0, 200);
     assert_eq!(bob.told(&mut phone).0, "active");
-    says(&mut phone, &["version=\"2\"", "status=\"active\" event=\"approved\""]);
+    says(
+        &mut phone,
+        &["version=\"2\"", "status=\"active\" event=\"approved\""],
+    );
     assert_eq!(bob.ask(&mut phone, 0).status().number(), 200);
-    says(&mut phone, &["version=\"3\"", "status=\"terminated\" event=\"timeout\""]);
+    says(
+        &mut phone,
+        &["version=\"3\"", "status=\"terminated\" event=\"timeout\""],
+    );
     let mut look = Eye::of("alice", "alice", WINFO);
     assert_eq!(look.ask(&mut phone, 0).status().number(), 200);
     let (state, body) = look.told(&mut phone);
-    assert!(state.starts_with("terminated") && body.contains("state=\"full\""), "{state} {body}");
-    let wrong = Eye::of("alice", "alice", "Event: presence.winfo\r\nAccept: text/plain\r\n").open(&mut phone);
+    assert!(
+        state.starts_with("terminated") && body.contains("state=\"full\""),
+        "{state} {body}"
+    );
+    let wrong = Eye::of(
+        "alice",
+        "alice",
+        "Event: presence.winfo\r\nAccept: text/plain\r\n",
+    )
+    .open(&mut phone);
     assert_eq!(wrong, 406);
 }
 
@@ -465,9 +651,13 @@ fn a_list_of_the_server_is_its_members_as_each_lets_itself_be_seen() {
     let data = tempfile::tempdir().expect("a folder");
     let file = data.path().join("sales.xml");
     let members = |users: &[&str]| {
-        let each = users.iter().map(|user| format!("<entry uri=\"sip:{user}@example.com\"/>"));
+        let each = users
+            .iter()
+            .map(|user| format!("<entry uri=\"sip:{user}@example.com\"/>"));
         let each: String = each.collect();
-        format!("<resource-lists xmlns=\"urn:ietf:params:xml:ns:resource-lists\"><list>{each}</list></resource-lists>")
+        format!(
+            "<resource-lists xmlns=\"urn:ietf:params:xml:ns:resource-lists\"><list>{each}</list></resource-lists>"
+        )
     };
     fs::write(&file, members(&["bob"])).expect("written");
     let settings = format!(
@@ -483,14 +673,34 @@ fn a_list_of_the_server_is_its_members_as_each_lets_itself_be_seen() {
     let rules = "/xcap-root/pres-rules/users/sip:bob@example.com/index";
     let media = "Content-Type: application/auth-policy+xml\r\n";
     let polite = ruleset(&[("erin", "polite-block", "")]);
-    assert_eq!(http(server.xcap.expect("it listens"), "PUT", rules, media, &polite).0, 201);
+    assert_eq!(
+        http(
+            server.xcap.expect("it listens"),
+            "PUT",
+            rules,
+            media,
+            &polite
+        )
+        .0,
+        201
+    );
 
     let refused = Eye::new("erin", "all").ask(&mut phone, 600);
-    assert_eq!((refused.status().number(), refused.header(Name::Require)), (421, Some("eventlist")));
-    assert_eq!(Eye::of("erin", "sales", LIST).open(&mut phone), 403, "for Carol alone");
+    assert_eq!(
+        (refused.status().number(), refused.header(Name::Require)),
+        (421, Some("eventlist"))
+    );
+    assert_eq!(
+        Eye::of("erin", "sales", LIST).open(&mut phone),
+        403,
+        "for Carol alone"
+    );
     let mut erin = Eye::of("erin", "all", LIST);
     let answer = erin.ask(&mut phone, 600);
-    assert_eq!((answer.status().number(), answer.header(Name::Require)), (200, Some("eventlist")));
+    assert_eq!(
+        (answer.status().number(), answer.header(Name::Require)),
+        (200, Some("eventlist"))
+    );
     let (_, body) = erin.told(&mut phone);
     for part in [
         "uri=\"sip:all@example.com\" version=\"0\" fullState=\"true\"",

@@ -254,7 +254,11 @@ mod tests {
                 contents: [content].into_iter().collect(),
                 permissions: Arc::new(permissions),
             },
-            ..View::of_nothing(Aor::sip("alice", "example.com"), Package::Presence, Timestamp(2))
+            ..View::of_nothing(
+                Aor::sip("alice", "example.com"),
+                Package::Presence,
+                Timestamp(2),
+            )
         };
         let mut out = Vec::new();
         pidf::compose(&permitted(&view).expect("limited"), &mut out);
@@ -277,19 +281,101 @@ mod tests {
             ..Permissions::default()
         };
         for (name, permissions, there, away) in [
-            ("nothing", Permissions::default(), vec![], vec!["phone", "mail", "meeting", "out", "urn:d", "homepage"]),
-            ("services", services(Which::All), vec!["id=\"phone\"", "id=\"mail\"", "sip:alice@192.0.2.1", "<basic>open"], vec!["desk", "out", "urn:d", "work", "urn:x"]),
-            ("a scheme", services(some(Selector::Scheme("mailto".into()))), vec!["id=\"mail\""], vec!["id=\"phone\""]),
-            ("a class", services(some(Selector::Class("work".into()))), vec!["id=\"phone\""], vec!["id=\"mail\"", "work"]),
-            ("an id", services(some(Selector::Occurrence("phone".into()))), vec!["id=\"phone\""], vec!["id=\"mail\""]),
-            ("activities", person(1, UserInput::Nothing), vec!["meeting"], vec!["happy", "idle", "homepage", "phone"]),
-            ("mood, barely idle", person(8, UserInput::Bare), vec!["happy", ">idle<"], vec!["meeting", "threshold", "last-input"]),
-            ("thresholds", person(0, UserInput::Thresholds), vec!["idle-threshold=\"60\""], vec!["last-input"]),
-            ("all", Permissions { devices: Which::All, services: Which::All, ..person(ALL_ATTRIBUTES, UserInput::Nothing) },
-                vec!["desk", "out", "urn:d", "work", "urn:x", "meeting", "happy", "last-input", "homepage", "<dm:device"], vec![]),
-            ("a device", Permissions { devices: some(Selector::DeviceId("urn:d".into())), ..Permissions::default() }, vec!["<dm:device", "urn:d"], vec!["phone"]),
-            ("an unknown one", Permissions { unknown: vec![("urn:ietf:params:xml:ns:pidf:cipid".into(), "homepage".into())], ..person(0, UserInput::Nothing) },
-                vec!["homepage"], vec!["meeting"]),
+            (
+                "nothing",
+                Permissions::default(),
+                vec![],
+                vec!["phone", "mail", "meeting", "out", "urn:d", "homepage"],
+            ),
+            (
+                "services",
+                services(Which::All),
+                vec![
+                    "id=\"phone\"",
+                    "id=\"mail\"",
+                    "sip:alice@192.0.2.1",
+                    "<basic>open",
+                ],
+                vec!["desk", "out", "urn:d", "work", "urn:x"],
+            ),
+            (
+                "a scheme",
+                services(some(Selector::Scheme("mailto".into()))),
+                vec!["id=\"mail\""],
+                vec!["id=\"phone\""],
+            ),
+            (
+                "a class",
+                services(some(Selector::Class("work".into()))),
+                vec!["id=\"phone\""],
+                vec!["id=\"mail\"", "work"],
+            ),
+            (
+                "an id",
+                services(some(Selector::Occurrence("phone".into()))),
+                vec!["id=\"phone\""],
+                vec!["id=\"mail\""],
+            ),
+            (
+                "activities",
+                person(1, UserInput::Nothing),
+                vec!["meeting"],
+                vec!["happy", "idle", "homepage", "phone"],
+            ),
+            (
+                "mood, barely idle",
+                person(8, UserInput::Bare),
+                vec!["happy", ">idle<"],
+                vec!["meeting", "threshold", "last-input"],
+            ),
+            (
+                "thresholds",
+                person(0, UserInput::Thresholds),
+                vec!["idle-threshold=\"60\""],
+                vec!["last-input"],
+            ),
+            (
+                "all",
+                Permissions {
+                    devices: Which::All,
+                    services: Which::All,
+                    ..person(ALL_ATTRIBUTES, UserInput::Nothing)
+                },
+                vec![
+                    "desk",
+                    "out",
+                    "urn:d",
+                    "work",
+                    "urn:x",
+                    "meeting",
+                    "happy",
+                    "last-input",
+                    "homepage",
+                    "<dm:device",
+                ],
+                vec![],
+            ),
+            (
+                "a device",
+                Permissions {
+                    devices: some(Selector::DeviceId("urn:d".into())),
+                    ..Permissions::default()
+                },
+                vec!["<dm:device", "urn:d"],
+                vec!["phone"],
+            ),
+            (
+                "an unknown one",
+                Permissions {
+                    unknown: vec![(
+                        "urn:ietf:params:xml:ns:pidf:cipid".into(),
+                        "homepage".into(),
+                    )],
+                    ..person(0, UserInput::Nothing)
+                },
+                vec!["homepage"],
+                vec!["meeting"],
+            ),
         ] {
             let document = shown(permissions);
             for text in there {
@@ -300,7 +386,10 @@ mod tests {
             }
             let count = document.matches("<basic>").count();
             assert!(count <= 2, "{name}: {document}");
-            assert!(Document::parse(document.as_bytes()).is_ok(), "{name}: {document}");
+            assert!(
+                Document::parse(document.as_bytes()).is_ok(),
+                "{name}: {document}"
+            );
         }
     }
 }

@@ -203,7 +203,10 @@ fn transformations(
     permissions: &mut Permissions,
 ) -> Result<(), DocumentError> {
     let wrong = |child| Err(document.error_at(child, "neither true nor false"));
-    for child in element.children().filter(|child| child.namespace() == RULES) {
+    for child in element
+        .children()
+        .filter(|child| child.namespace() == RULES)
+    {
         let more = &mut Permissions::default();
         match child.local() {
             "provide-services" => more.services = which(child),
@@ -224,7 +227,9 @@ fn transformations(
                     return Err(document.error_at(child, "an attribute without ns and name"));
                 };
                 match truth(&child.text()) {
-                    Some(true) => more.unknown.push((namespace.as_ref().into(), name.as_ref().into())),
+                    Some(true) => more
+                        .unknown
+                        .push((namespace.as_ref().into(), name.as_ref().into())),
                     Some(false) => {}
                     None => return wrong(child),
                 }
@@ -249,7 +254,10 @@ fn transformations(
 /// Which services, persons or devices are meant.
 fn which(element: Element<'_, '_>) -> Which {
     let mut selectors = Vec::new();
-    for child in element.children().filter(|child| child.namespace() == RULES) {
+    for child in element
+        .children()
+        .filter(|child| child.namespace() == RULES)
+    {
         let text: Box<str> = child.text().as_ref().into();
         selectors.push(match child.local() {
             "all-services" | "all-persons" | "all-devices" => return Which::All,
@@ -305,7 +313,10 @@ mod tests {
                 }
             ])
         );
-        assert_eq!(rule.validity, Some(vec![(Timestamp(1_000), Timestamp(2_000))]));
+        assert_eq!(
+            rule.validity,
+            Some(vec![(Timestamp(1_000), Timestamp(2_000))])
+        );
         assert_eq!(rule.handling, Some(Handling::Allow));
         assert_eq!(
             rule.permissions,

@@ -799,6 +799,81 @@ mod tests {
         }
     }
 
+    /// What rules have brought: each is read as it was written, and none that is cut short is read at all.
+    #[test]
+    fn rules_documents_and_watchers_cross() {
+        use crate::presence::rules::{Permissions, Selector, Which};
+        let content = Arc::new(Content {
+            stored: b"\x01"[..].into(),
+            published_at: Timestamp(4),
+            number: 2,
+            bearing: Bearing::default(),
+        });
+        let permissions = Permissions {
+            services: Which::Some(vec![Selector::Class("work".into())]),
+            attributes: 9,
+            ..Permissions::default()
+        };
+        let line = WatcherLine {
+            dialog: DialogKey(7),
+            address: Aor::from_canonical("bob@x"),
+            status: WatcherStatus::Pending,
+            event: WatcherEvent::Subscribe,
+            expires_s: 60,
+        };
+        let seen = [
+            Seen::Permitted {
+                contents: [content].into_iter().collect(),
+                permissions: Arc::new(permissions),
+            },
+            Seen::Watchers {
+                full: false,
+                watchers: vec![line],
+            },
+        ];
+        let held = Held {
+            tag: EntityTag::FOREIGN,
+            content: b"<a/>"[..].into(),
+        };
+        let mut answers: Vec<Answer> = seen
+            .into_iter()
+            .map(|seen| Answer::Shown(Box::new(shown(seen))))
+            .collect();
+        answers.extend([
+            Answer::Document(None),
+            Answer::Document(Some(held)),
+            Answer::KeptOut,
+        ]);
+        for answer in answers {
+            let mut bytes = Vec::new();
+            encode_answer(&answer, &mut bytes);
+            let read = decode_answer(&bytes).expect("read");
+            assert_eq!(format!("{read:?}"), format!("{answer:?}"));
+            for length in 0..bytes.len() {
+                assert!(decode_answer(&bytes[..length]).is_none(), "{answer:?}");
+            }
+        }
+        for question in [
+            Question::Document {
+                presentity: "alice@x",
+                application: Application::Lists,
+                name: "index",
+            },
+            Question::Sight {
+                presentity: "alice@x",
+                watcher: "bob@x",
+                network: Network::Federated,
+            },
+        ] {
+            let mut bytes = BytesMut::new();
+            encode_question(&question, &mut bytes);
+            assert_eq!(decode_question(&bytes).as_ref(), Some(&question));
+            for length in 0..bytes.len() {
+                assert_eq!(decode_question(&bytes[..length]), None, "{question:?}");
+            }
+        }
+    }
+
     /// All that may be shown of contacts.
     fn all() -> Vec<Shown> {
         let mut all = Vec::new();

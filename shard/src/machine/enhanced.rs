@@ -861,9 +861,7 @@ impl Machine {
                 View::of_nothing(Aor::from_canonical(address), Package::Presence, self.now);
             return (nothing, Sight::default());
         };
-        let sight = watched
-            .presentity
-            .sight(watcher, &Category::LegacyInterop);
+        let sight = watched.presentity.sight(watcher, &Category::LegacyInterop);
         (View::document(&watched.presentity, &sight, self.now), sight)
     }
 
@@ -890,9 +888,7 @@ impl Machine {
             .map_or(&nobody, |watched| &watched.presentity);
         match wish {
             Wish::Document | Wish::Same | Wish::List { .. } => {
-                shown
-                    .views
-                    .push(Arc::new(self.document(home, watcher).0));
+                shown.views.push(Arc::new(self.document(home, watcher).0));
             }
             Wish::Own(scope) => {
                 shown

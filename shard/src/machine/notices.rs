@@ -382,7 +382,9 @@ pub(super) fn watcher_lines(store: &Store, watched: &Watched, now: Timestamp) ->
         // A list dialog lives with an address that it need not watch.
         let watches = dialog.package == Package::Presence
             || dialog.watch.as_deref().is_some_and(|watch| {
-                watch.members().any(|member| *member == watched.presentity.aor)
+                watch
+                    .members()
+                    .any(|member| *member == watched.presentity.aor)
             });
         let line = || watcher_line(key, dialog, WatcherEvent::Subscribe, now);
         (counts && watches).then(line)

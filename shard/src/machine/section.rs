@@ -26,8 +26,8 @@ use crate::presence::endpoint::{Endpoint, Endpoints};
 use crate::presence::enhanced::Enhanced;
 use crate::presence::instance::Instances;
 use crate::presence::presentity::Presentity;
-use crate::presence::rules::Admitted;
 use crate::presence::publication::{Content, EntityTag, Publication, Publications};
+use crate::presence::rules::Admitted;
 use crate::presence::subscriber::Subscribers;
 use crate::slot::{Aor, Slot};
 use crate::subscription::dialog::{Delivery, Dialog, DialogKey, Format, LocalTag, Package};
@@ -107,9 +107,8 @@ fn put_part(tag: u8, out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
 /// Documents of users, and what rules said to watchers.
 fn put_policy(table: &SlotTable, out: &mut Vec<u8>) {
     let kept = |watched: &&Watched| watched.presentity.documents.is_some();
-    let limited = |(_, held): &(&DialogKey, &Arc<Held>)| {
-        held.dialog.admitted != Admitted::default()
-    };
+    let limited =
+        |(_, held): &(&DialogKey, &Arc<Held>)| held.dialog.admitted != Admitted::default();
     let (documents, limits) = (
         table.iter().filter(kept).count(),
         table.dialogs.iter().filter(limited).count(),
@@ -203,7 +202,11 @@ pub(super) const NEWEST: u16 = PARTS;
 /// The version that these tables are written as: the oldest that has all that is in them, so that an older
 /// release reads what it can.
 pub(super) fn version_of<'t>(mut tables: impl Iterator<Item = &'t SlotTable>) -> u16 {
-    if tables.any(has_policy) { PARTS } else { RELAYS }
+    if tables.any(has_policy) {
+        PARTS
+    } else {
+        RELAYS
+    }
 }
 
 fn has_policy(table: &SlotTable) -> bool {

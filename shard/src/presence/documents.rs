@@ -317,16 +317,50 @@ mod tests {
         let mut documents = Documents::default();
         let mut index = 0;
         for (name, expected, content, told) in [
-            ("gone", Expected::OneOf(vec![tag(1)]), Some(&b"x"[..]), Err(Refusal::NoMatch)),
-            ("none to remove", Expected::Anything, None, Err(Refusal::UnknownDocument)),
+            (
+                "gone",
+                Expected::OneOf(vec![tag(1)]),
+                Some(&b"x"[..]),
+                Err(Refusal::NoMatch),
+            ),
+            (
+                "none to remove",
+                Expected::Anything,
+                None,
+                Err(Refusal::UnknownDocument),
+            ),
             ("made", Expected::Nothing, Some(b"x"), Ok((4, true))),
-            ("made again", Expected::Nothing, Some(b"x"), Err(Refusal::NoMatch)),
-            ("stale", Expected::OneOf(vec![tag(3)]), Some(b"y"), Err(Refusal::NoMatch)),
-            ("newer", Expected::OneOf(vec![tag(3), tag(4)]), Some(b"y"), Ok((7, false))),
-            ("removed", Expected::OneOf(vec![tag(7)]), None, Ok((7, false))),
+            (
+                "made again",
+                Expected::Nothing,
+                Some(b"x"),
+                Err(Refusal::NoMatch),
+            ),
+            (
+                "stale",
+                Expected::OneOf(vec![tag(3)]),
+                Some(b"y"),
+                Err(Refusal::NoMatch),
+            ),
+            (
+                "newer",
+                Expected::OneOf(vec![tag(3), tag(4)]),
+                Some(b"y"),
+                Ok((7, false)),
+            ),
+            (
+                "removed",
+                Expected::OneOf(vec![tag(7)]),
+                None,
+                Ok((7, false)),
+            ),
         ] {
             index += 1;
-            let done = documents.set(&set("index", expected, content), tag(index + 1), Timestamp(0));
+            let done = documents.set(
+                &set("index", expected, content),
+                tag(index + 1),
+                Timestamp(0),
+            );
             let done = done.map(|kept| (kept.tag.index, kept.created));
             assert_eq!(done, told, "{name}");
         }

@@ -475,7 +475,10 @@ mod tests {
     //= type=test
     #[test]
     fn a_rule_holds_in_its_time() {
-        let span = vec![(Timestamp(10), Timestamp(20)), (Timestamp(30), Timestamp(40))];
+        let span = vec![
+            (Timestamp(10), Timestamp(20)),
+            (Timestamp(30), Timestamp(40)),
+        ];
         let timed = Rule {
             validity: Some(span),
             ..Rule::default()

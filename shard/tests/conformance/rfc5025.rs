@@ -1,19 +1,17 @@
 //! Presence rules on the machine: who is let in, what it is shown, and what a change of rules does.
 
+use shard::category::Category;
 use shard::document::rules;
 use shard::machine::Machine;
 use shard::machine::command::{Command, Extras, SetDocument, Subscribe};
 use shard::machine::crossing::{Answer, Question};
 use shard::machine::effect::SubscriptionState;
 use shard::machine::outcome::{Outcome, Refusal};
-use shard::category::Category;
 use shard::presence::container::{Network, Watcher};
 use shard::presence::documents::{Application, Expected, Keeper};
 use shard::presence::rules::Handling;
 use shard::slot::Slot;
-use shard::subscription::dialog::{
-    Delivery, DialogKey, EndReason, Format, LocalTag, Package,
-};
+use shard::subscription::dialog::{Delivery, DialogKey, EndReason, Format, LocalTag, Package};
 use shard::subscription::view::{Seen, View};
 use shard::subscription::watch::{Action, Resource, Wish};
 
@@ -138,18 +136,29 @@ fn a_change_of_rules_is_told_at_once() {
     let mut pool = Pool::start();
     pool.ask(publish(None, Some("here"), 600));
     pool.ask(by(BOB, 1));
-    assert_eq!(told(&pool), [(1, "active", "all")], "no rules let everybody in");
+    assert_eq!(
+        told(&pool),
+        [(1, "active", "all")],
+        "no rules let everybody in"
+    );
     for (handling, shows, expected) in [
         ("allow", ALL, None),
         ("confirm", "", Some(("pending", "nothing"))),
-        ("allow", "<pr:provide-services><pr:all-services/></pr:provide-services>", Some(("active", "some"))),
+        (
+            "allow",
+            "<pr:provide-services><pr:all-services/></pr:provide-services>",
+            Some(("active", "some")),
+        ),
         ("polite-block", "", Some(("active", "closed"))),
         ("polite-block", ALL, None),
         ("allow", ALL, Some(("active", "all"))),
         ("block", "", Some(("rejected", "closed"))),
     ] {
         rule(&mut pool, &ruleset(&[("a", BOB_ONLY, handling, shows)]));
-        let expected: Vec<_> = expected.map(|(state, seen)| (1, state, seen)).into_iter().collect();
+        let expected: Vec<_> = expected
+            .map(|(state, seen)| (1, state, seen))
+            .into_iter()
+            .collect();
         assert_eq!(told(&pool), expected, "{handling} {shows}");
     }
     assert_eq!(pool.machine.counts().dialogs, 0);
@@ -184,7 +193,8 @@ fn a_validity_begins_and_ends_by_itself() {
     let mut pool = Pool::start();
     pool.ask(publish(None, Some("here"), 86_400));
     // Every test begins at 2023-11-14T22:13:20Z.
-    let span = "<validity><from>2023-11-14T22:15:00Z</from><until>2023-11-14T22:16:00Z</until></validity>";
+    let span =
+        "<validity><from>2023-11-14T22:15:00Z</from><until>2023-11-14T22:16:00Z</until></validity>";
     let text = ruleset(&[
         ("now and then", span, "allow", ALL),
         ("always", "", "confirm", ""),
@@ -272,11 +282,15 @@ fn enhanced_watchers_whom_rules_keep_out_see_what_the_blocked_see() {
 fn rules_survive_a_snapshot() {
     let mut pool = Pool::start();
     pool.ask(publish(None, Some("here"), 600));
-    let span = "<validity><from>2023-11-14T22:15:00Z</from><until>2033-11-14T22:16:00Z</until></validity>";
+    let span =
+        "<validity><from>2023-11-14T22:15:00Z</from><until>2033-11-14T22:16:00Z</until></validity>";
     let some = "<pr:provide-services><pr:service-uri-scheme>sip</pr:service-uri-scheme></pr:provide-services><pr:provide-mood>true</pr:provide-mood>";
     rule(
         &mut pool,
-        &ruleset(&[("later", span, "allow", ALL), ("bob", BOB_ONLY, "allow", some)]),
+        &ruleset(&[
+            ("later", span, "allow", ALL),
+            ("bob", BOB_ONLY, "allow", some),
+        ]),
     );
     pool.ask(by(BOB, 1));
     assert_eq!(told(&pool), [(1, "active", "some")]);
@@ -294,7 +308,10 @@ fn rules_survive_a_snapshot() {
     pool.machine = restored;
     rule(
         &mut pool,
-        &ruleset(&[("later", span, "allow", ALL), ("bob", BOB_ONLY, "allow", some)]),
+        &ruleset(&[
+            ("later", span, "allow", ALL),
+            ("bob", BOB_ONLY, "allow", some),
+        ]),
     );
     assert_eq!(told(&pool), []);
     pool.wait_s(100);
