@@ -267,6 +267,12 @@ mod tests {
 
     //= RFC 5025 3.3
     //= type=test
+    //= RFC 5025 3.3.1
+    //= type=test
+    //= RFC 5025 3.3.2
+    //= type=test
+    //= RFC 5025 3.3.2.14
+    //= type=test
     #[test]
     fn each_permission_shows_its_own_and_nothing_else() {
         let some = |selector: Selector| Which::Some(vec![selector]);

@@ -287,6 +287,28 @@ mod tests {
         Ok(rules.0.remove(0))
     }
 
+    //= RFC 4745 6
+    //= type=test
+    #[test]
+    fn each_rule_has_an_id_of_its_own() {
+        let read = |rules: &str| {
+            let text = format!("<ruleset xmlns=\"{POLICY}\">{rules}</ruleset>");
+            parse(text.as_bytes()).map_err(|error| error.what)
+        };
+        for (rules, expected) in [
+            ("<rule id=\"a\"/><rule id=\"b\"/>", Ok(2)),
+            (
+                "<rule id=\"a\"/><rule id=\"a\"/>",
+                Err("a rule whose id another one has"),
+            ),
+            ("<rule/>", Err("a rule without id")),
+        ] {
+            assert_eq!(read(rules).map(|rules| rules.0.len()), expected, "{rules}");
+        }
+        let many: String = (0..=RULES_MAX).map(|n| format!("<rule id=\"r{n}\"/>")).collect();
+        assert_eq!(read(&many), Err("too many rules"));
+    }
+
     //= RFC 5025 3.1
     //= type=test
     #[test]
@@ -332,6 +354,8 @@ mod tests {
     }
 
     //= RFC 4745 7
+    //= type=test
+    //= RFC 4745 7.2
     //= type=test
     #[test]
     fn what_is_not_known_shows_nothing_or_is_refused() {

@@ -236,10 +236,13 @@ impl UserInput {
     }
 }
 
+/// The bit of activities.
+pub const ACTIVITIES: u32 = 1;
+
 /// Attributes that rules name, each a bit. The names are those of the elements behind `provide-`; the
 /// numbers are the log's, for ever.
 pub const ATTRIBUTES: [(&str, u32); 13] = [
-    ("activities", 1),
+    ("activities", ACTIVITIES),
     ("class", 2),
     ("deviceID", 4),
     ("mood", 8),

@@ -14,7 +14,7 @@ use crate::presence::enhanced::{BLOCKED, Changes, Enhanced, Profile};
 use crate::presence::instance::{Body, Instance, Lifetime, Place};
 use crate::presence::presentity::Presentity;
 use crate::presence::publication::Content;
-use crate::presence::rules::{ALL_ATTRIBUTES, Handling, Permissions, Sight};
+use crate::presence::rules::{ACTIVITIES, ALL_ATTRIBUTES, Handling, Permissions, Sight};
 use crate::presence::subscriber::Subscribers;
 use crate::slot::Aor;
 use crate::subscription::dialog::{DialogKey, Package};
@@ -304,7 +304,7 @@ impl View {
                 };
             }
             Seen::Legacy(legacy) => {
-                let does = permissions.persons.any() && permissions.has(1);
+                let does = permissions.persons.any() && permissions.has(ACTIVITIES);
                 if !permissions.services.any() {
                     self.seen = Seen::Publications(SmallVec::new());
                     return;
