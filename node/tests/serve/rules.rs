@@ -661,7 +661,7 @@ fn a_list_of_the_server_is_its_members_as_each_lets_itself_be_seen() {
     };
     fs::write(&file, members(&["bob"])).expect("written");
     let settings = format!(
-        "[xcap]\nlisten = \"127.0.0.1:0\"\n\
+        "shards = 1\n[xcap]\nlisten = \"127.0.0.1:0\"\n\
          [[list]]\nuri = \"sip:all@example.com\"\nmembers = [\"sip:alice@example.com\", \"sip:sales@example.com\"]\n\
          [[list]]\nuri = \"sip:sales@example.com\"\nfile = {:?}\nwatchers = [\"sip:carol@example.com\"]\n",
         file.to_str().expect("text")
