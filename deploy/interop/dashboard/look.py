@@ -7,8 +7,6 @@ Somebody publishes, somebody watches, somebody is refused; the page is to show a
 browser. Screenshots are left in SCREENSHOTS, where one is named.
 """
 import os
-import re
-import subprocess
 import sys
 import threading
 import time
@@ -16,6 +14,7 @@ import time
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.append(os.path.join(HERE, "..", "together"))
 
+from browser import Browser  # noqa: E402
 from phone import Phone  # noqa: E402
 
 STATE = (
@@ -55,32 +54,40 @@ def main():
 
     busy = threading.Thread(target=go_on, daemon=True)
     busy.start()
+    browser = Browser(chromium, os.path.join(work, "chromium"))
     try:
-        for name, size, dark in (("wide", "1280,1500", False), ("wide-dark", "1280,1500", True), ("phone", "390,844", False)):
-            folder = os.path.join(work, f"chromium-{name}")
-            command = [
-                chromium, "--headless=new", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--disable-dev-shm-usage",
-                f"--user-data-dir={folder}", f"--window-size={size}", "--enable-logging=stderr", "--v=0",
-                "--virtual-time-budget=6000", f"--screenshot={os.path.join(screenshots, f'dashboard-{name}.png')}",
-                "--dump-dom", *(["--blink-settings=preferredColorScheme=0"] if dark else []),
-                f"http://127.0.0.1:{admin}/#user=alice@example.com",
-            ]
-            ran = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-            page = ran.stdout
-            said = [line for line in ran.stderr.splitlines() if "CONSOLE" in line]
-            check(not said, f"{name}: the browser has nothing to complain of {said[:3]}")
-            text = re.sub(r"<[^>]*>", " ", page)
-            state = re.search(r'id="state"[^>]*>([^<]*)<', page)
-            check(state and state.group(1) == "ready", f"{name}: it is ready, as it says ({state and state.group(1)})")
-            check("node 1" in text and "example.com" in text, f"{name}: whose page it is")
-            check(len(re.findall(r'class="replica leads"', page)) >= 2, f"{name}: who leads each shard")
-            rate = re.search(r"publications, per second</span><b>([\d.]+)", page)
-            check(rate and float(rate.group(1)) > 1, f"{name}: publications per second ({rate and rate.group(1)})")
-            check("sip:bob@example.com" in text and "round " in text, f"{name}: alice, what is seen of her and who sees it")
-            check("489" in text and "Bad Event" in text, f"{name}: who was refused, and why")
+        text = lambda place: f"document.getElementById('{place}').innerText"
+        for name, width, height, dark in (("wide", 1280, 1500, False), ("wide-dark", 1280, 1500, True), ("phone", 390, 844, False)):
+            # A link may name the user to look at.
+            browser.show(f"http://127.0.0.1:{admin}/#user=alice@example.com", width, height, dark)
+            check(browser.wait(f"{text('state')} === 'ready'"), f"{name}: it is ready, as it says")
+            check(browser.wait(f"{text('who')}.includes('node 1') && {text('who')}.includes('example.com')"), f"{name}: whose page it is")
+            check(browser.wait("document.querySelectorAll('.replica.leads').length >= 2"), f"{name}: who leads each shard")
+            rate = "parseFloat(document.querySelector('#tiles .tile b').innerText)"
+            check(browser.wait(f"{rate} > 5 && {rate} < 25"), f"{name}: publications per second ({browser.value(rate)})")
+            told = f"{text('person')}.includes('sip:bob@example.com') && {text('person')}.includes('round ')"
+            check(browser.wait(told), f"{name}: alice, what is seen of her and who sees it")
+            check(browser.wait(f"{text('refused')}.includes('489') && {text('refused')}.includes('Bad Event')"), f"{name}: who was refused, and why")
+            fits = "document.documentElement.scrollWidth <= innerWidth"
+            check(browser.value(fits), f"{name}: nothing reaches beyond the window")
+            time.sleep(3)
+            browser.screenshot(os.path.join(screenshots, f"dashboard-{name}.png"))
+        # By keyboard alone: past the links to the field, a name, Enter.
+        browser.show(f"http://127.0.0.1:{admin}/", 1280, 900)
+        browser.wait(f"{text('state')} === 'ready'")
+        for _ in range(30):
+            browser.press("Tab")
+            if browser.value("document.activeElement.id") == "address":
+                break
+        check(browser.value("document.activeElement.id") == "address", "the field is reached by keyboard")
+        browser.ask("Input.insertText", text="alice@example.com")
+        browser.press("Enter")
+        check(browser.wait(f"{text('person')}.includes('round ')"), "and asked by Enter")
+        check(not browser.complaints, f"the browser has nothing to complain of {browser.complaints[:3]}")
     finally:
         running = False
         busy.join(3)
+        browser.end()
         alice.end()
         bob.end()
     print("ALL PASSED" if not failed else f"FAILED: {failed}")
