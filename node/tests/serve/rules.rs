@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use transport::sip::{Name, Request, Response};
 
 use super::phone::{Phone, Publisher, document, fresh, told};
+use super::pool::Pool;
 use super::server::{PATIENCE, Server};
 
 /// Within which nothing comes.
@@ -725,4 +726,64 @@ fn a_list_of_the_server_is_its_members_as_each_lets_itself_be_seen() {
         }
         assert!(Instant::now() < until, "{body}");
     }
+}
+
+/// The version of a document about watchers.
+fn version(body: &str) -> u32 {
+    let version = body.split("version=\"").nth(2);
+    let version = version.and_then(|rest| rest.split('"').next());
+    version.and_then(|digits| digits.parse().ok()).expect(body)
+}
+
+//= RFC 3858 4.1
+//= type=test
+#[test]
+fn any_node_keeps_documents_and_versions_outlive_a_leader() {
+    let mut pool = Pool::start_with(3, 2, "[xcap]\nlisten = \"127.0.0.1:0\"\n");
+    let path = "/xcap-root/pres-rules/users/sip:alice@example.com/index";
+    let media = "Content-Type: application/auth-policy+xml\r\n";
+    let rules = |handling| ruleset(&[("bob", handling, ALL)]);
+    let xcap = |pool: &Pool, node: usize| pool.node(node).xcap.expect("it listens");
+    let (status, head, _) = http(xcap(&pool, 0), "PUT", path, media, &rules("confirm"));
+    assert_eq!(status, 201);
+    let tag = line(&head, "etag").expect("a tag").to_owned();
+    for node in 0..3 {
+        let (status, head, body) = http(xcap(&pool, node), "GET", path, "", "");
+        assert_eq!(
+            (status, line(&head, "etag")),
+            (200, Some(&*tag)),
+            "node {node}"
+        );
+        assert_eq!(body, rules("confirm"));
+    }
+    pool.wait_until_all_vote();
+    let (_, report) = pool.node(0).get("/presentity/sip:alice@example.com");
+    let report: serde_json::Value = serde_json::from_str(&report).expect("JSON");
+    let shard = report["shard"].as_u64().expect("a number") as usize;
+    let leader = pool.leader(shard);
+    let other = (leader + 1) % 3;
+    let mut phone = Phone::tcp(pool.node(other).tcp);
+    let mut own = Eye::of("alice", "alice", WINFO);
+    assert_eq!(own.open(&mut phone), 200);
+    assert_eq!(version(&own.told(&mut phone).1), 0);
+    let mut bob = Eye::new("bob", "alice");
+    assert_eq!(bob.open(&mut phone), 200);
+    assert_eq!(bob.told(&mut phone).0, "pending");
+    assert_eq!(version(&own.told(&mut phone).1), 1);
+    pool.kill(leader);
+    let until = Instant::now() + PATIENCE;
+    while http(xcap(&pool, other), "PUT", path, media, &rules("allow")).0 != 200 {
+        assert!(Instant::now() < until, "nobody takes the rules");
+    }
+    // The new leader tells once more what the old one may not have told; then what is new.
+    let mut last = 1;
+    loop {
+        let (_, body) = own.told(&mut phone);
+        assert_eq!(version(&body), last + 1, "{body}");
+        last += 1;
+        if body.contains("status=\"active\"") {
+            break;
+        }
+    }
+    while bob.told(&mut phone).0 != "active" {}
 }

@@ -305,7 +305,9 @@ mod tests {
         ] {
             assert_eq!(read(rules).map(|rules| rules.0.len()), expected, "{rules}");
         }
-        let many: String = (0..=RULES_MAX).map(|n| format!("<rule id=\"r{n}\"/>")).collect();
+        let many: String = (0..=RULES_MAX)
+            .map(|n| format!("<rule id=\"r{n}\"/>"))
+            .collect();
         assert_eq!(read(&many), Err("too many rules"));
     }
 
