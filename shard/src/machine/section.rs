@@ -285,10 +285,10 @@ pub(super) fn decode_slot(
     if !policy.documents.is_empty() || !policy.admitted.is_empty() {
         return cursor.wrong("documents and admissions of this slot");
     }
-    if let Some((made, parcels)) = posted {
-        if !store.restore_parcels(slot, made, parcels) {
-            return cursor.wrong("parcels of this slot, in order");
-        }
+    if let Some((made, parcels)) = posted
+        && !store.restore_parcels(slot, made, parcels)
+    {
+        return cursor.wrong("parcels of this slot, in order");
     }
     cursor.end()?;
     Ok(slot)
