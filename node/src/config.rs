@@ -7,6 +7,7 @@ pub mod directory;
 mod enhanced;
 mod events;
 mod feeds;
+pub mod policy;
 mod profile;
 mod standard;
 mod websocket;
@@ -798,6 +799,9 @@ struct File {
     websocket: websocket::Section,
     dialog: DialogSection,
     reg: RegSection,
+    rules: policy::RulesSection,
+    xcap: policy::XcapSection,
+    list: Vec<policy::ListSection>,
     publish: PublishApi,
     calendar: feeds::CalendarSection,
 }
@@ -994,6 +998,12 @@ pub struct Config {
     pub profiles: Vec<ProfileSettings>,
     /// BluStar.
     pub blustar: Blustar,
+    /// Rules that the operator keeps.
+    pub rules: policy::RulesSection,
+    /// Where users keep documents, if they do.
+    pub xcap: Option<policy::Xcap>,
+    /// Lists that the server keeps.
+    pub lists: Vec<policy::ConfiguredList>,
     /// Who may publish over HTTP.
     pub publish: PublishApi,
     /// The server whose calendars are read.
@@ -1282,6 +1292,9 @@ fn merge(file: File, flags: &Flags) -> Result<Config, ConfigError> {
     Ok(Config {
         profiles: profile::check(file.profile, &listen).map_err(ConfigError::Unsound)?,
         blustar: file.blustar.check(ldap).map_err(ConfigError::Unsound)?,
+        rules: file.rules,
+        xcap: policy::xcap(file.xcap).map_err(ConfigError::Unsound)?,
+        lists: policy::lists(file.list).map_err(ConfigError::Unsound)?,
         calendar: file.calendar.check().map_err(ConfigError::Unsound)?,
         publish: file.publish,
         contact_store,

@@ -13,6 +13,10 @@ use shard::machine::apply::{Counts, Report};
 use shard::machine::codec::encode_request;
 use shard::machine::command::{Command, Request};
 use shard::machine::outcome::RequestKey;
+use shard::machine::policy::Explanation;
+use shard::presence::container::{Network, Watcher};
+use shard::presence::documents::Keeper;
+use shard::presence::rules::{ATTRIBUTES, Handling, Permissions, Selector, UserInput, Which};
 use shard::runner::Job;
 use shard::slot::{Aor, Slot};
 use shard::subscription::dialog::Package;
@@ -28,10 +32,11 @@ use crate::ingress::route::Leader;
 use crate::mover::Freezes;
 use crate::observe::refusals::Refusal;
 use crate::observe::report::{
-    Asked, ContactsReport, ContactsWish, DirectoryReport, DiskReport, EndpointReport, FeedAnswer,
-    FeedCall, GroupStatus, Inspect, InspectError, MoveReport, NodeReport, PoolOrder, PoolReport,
-    PresentityReport, ProfileReport, PublicationReport, Readiness, SetAside, ShardReport,
-    UserReport, VoiceMail, WatcherReport,
+    Asked, ContactsReport, ContactsWish, ContainerReport, DirectoryReport, DiskReport,
+    EndpointReport, ExplainReport, FeedAnswer, FeedCall, GroupStatus, Inspect, InspectError,
+    MoveReport, NodeReport, PermittedReport, PoolOrder, PoolReport, PresentityReport,
+    ProfileReport, PublicationReport, Readiness, RuleReport, SetAside, ShardReport, UserReport,
+    VoiceMail, WatcherReport,
 };
 use crate::peer::call::Calls;
 use crate::pool::map::{Change, PoolMap, REPLICAS, SHARDS_MAX, Standing};
@@ -385,6 +390,42 @@ impl Inspect for Inspector {
         })
     }
 
+    fn explain<'a>(
+        &'a self,
+        watcher: &'a str,
+        presentity: &'a str,
+    ) -> Asked<'a, Result<ExplainReport, InspectError>> {
+        Box::pin(async move {
+            let read = |uri: &str| address(uri).ok_or_else(|| InspectError::BadAddress(uri.into()));
+            let (watcher, aor) = (read(watcher)?, read(presentity)?);
+            let shard = self.pool.map().shard_of(aor.slot());
+            let replica = self
+                .hosted
+                .get(shard)
+                .ok_or(InspectError::Elsewhere(shard))?;
+            let ours = Uri::parse(&watcher.to_string())
+                .is_ok_and(|uri| uri.scheme == Scheme::Tel || self.shared.policy.serves(uri.host));
+            let network = if ours {
+                Network::SameEnterprise
+            } else {
+                Network::Federated
+            };
+            let (give, take) = oneshot::channel();
+            let (who, whom) = (watcher.clone(), aor.clone());
+            let job = Job::Read(Box::new(move |machine| {
+                let watcher = Watcher {
+                    address: who.as_str(),
+                    network,
+                };
+                drop(give.send(machine.explain(whom.as_str(), watcher)));
+            }));
+            replica.runner.submit(job).map_err(|_| InspectError::Busy)?;
+            let answer = tokio::time::timeout(PATIENCE, take).await;
+            let told = answer.ok().and_then(Result::ok).ok_or(InspectError::Busy)?;
+            Ok(explained(&watcher, &aor, &told))
+        })
+    }
+
     fn directory(&self, name: &str) -> Result<DirectoryReport, InspectError> {
         let search = Search {
             filters: vec![Filter {
@@ -639,6 +680,98 @@ fn address(uri: &str) -> Option<Aor> {
         Scheme::Tel => Aor::tel(uri.user),
         Scheme::Sip | Scheme::Sips | Scheme::Pres => Aor::sip(&uri.user_unescaped(), uri.host),
     })
+}
+
+/// What the machine says of a watcher, in words.
+fn explained(watcher: &Aor, presentity: &Aor, told: &Explanation) -> ExplainReport {
+    let mut document = Vec::new();
+    pidf::compose(&told.view, &mut document);
+    let admitted = &told.sight.admitted;
+    let rules: Vec<RuleReport> = told
+        .rules
+        .iter()
+        .map(|rule| RuleReport {
+            document: rule.document.to_string(),
+            kept_by: match rule.keeper {
+                Keeper::User => "user",
+                Keeper::File => "operator",
+            },
+            rule: rule.id.to_string(),
+            says: rule.handling.map(Handling::as_str),
+            applies: rule.fails.is_none(),
+            because: rule.fails,
+        })
+        .collect();
+    let applying: Vec<&str> = rules
+        .iter()
+        .filter(|rule| rule.applies)
+        .map(|rule| rule.rule.as_str())
+        .collect();
+    let mut because = if watcher == presentity {
+        "everybody sees all of its own".to_owned()
+    } else if !told.ruled {
+        "the presentity has no rules, so everybody may watch".to_owned()
+    } else if applying.is_empty() {
+        "the presentity has rules and none of them is about this watcher, so it is blocked"
+            .to_owned()
+    } else {
+        let handling = admitted.handling.as_str();
+        format!(
+            "of the rules that are about this watcher, {}, the greatest says {handling}",
+            applying.join(", ")
+        )
+    };
+    because += match (admitted.handling, told.claimed) {
+        (Handling::Allow, true) => "; containers choose what of its state is shown",
+        (Handling::Allow, false) => "; it has no containers, and its publications are shown",
+        (_, true) => "; enhanced clients see container 32000, as those whom containers block",
+        (_, false) => "",
+    };
+    let containers = told.categories.iter().map(|seen| ContainerReport {
+        category: seen.category.to_string(),
+        container: seen.container,
+        because: seen.why,
+    });
+    ExplainReport {
+        presentity: presentity.to_string(),
+        watcher: watcher.to_string(),
+        subscription: admitted.handling.as_str(),
+        because,
+        rules,
+        containers: containers.collect(),
+        permitted: admitted.permissions.as_deref().map(permitted),
+        document: String::from_utf8_lossy(&document).into_owned(),
+    }
+}
+
+fn permitted(permissions: &Permissions) -> PermittedReport {
+    let which = |which: &Which| match which {
+        Which::All => vec!["all".to_owned()],
+        Which::Some(selectors) => selectors
+            .iter()
+            .map(|selector| match selector {
+                Selector::Uri(text) => format!("uri {text}"),
+                Selector::Scheme(text) => format!("scheme {text}"),
+                Selector::Occurrence(text) => format!("id {text}"),
+                Selector::Class(text) => format!("class {text}"),
+                Selector::DeviceId(text) => format!("device {text}"),
+            })
+            .collect(),
+    };
+    let named = ATTRIBUTES.iter();
+    let named = named.filter(|(_, bit)| permissions.attributes & bit != 0);
+    let mut attributes: Vec<String> = named.map(|(name, _)| (*name).to_owned()).collect();
+    let inputs = UserInput::ALL.iter().skip(1);
+    let input = inputs.filter(|(input, _)| *input == permissions.user_input);
+    attributes.extend(input.map(|(_, name)| format!("user-input {name}")));
+    let unknown = permissions.unknown.iter();
+    attributes.extend(unknown.map(|(namespace, name)| format!("{name} of {namespace}")));
+    PermittedReport {
+        services: which(&permissions.services),
+        persons: which(&permissions.persons),
+        devices: which(&permissions.devices),
+        attributes,
+    }
 }
 
 fn show(

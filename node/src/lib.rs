@@ -2,7 +2,7 @@
 //!
 //! # The order of the modules
 //!
-//! `config`, `observe` ← `peer`, `directory` ← `raft`, `pool` ← `dialect` ← `egress` ← `contact_store` ← `ingress` ← `connector` ← this file; a module
+//! `config`, `observe` ← `peer`, `directory` ← `raft`, `pool` ← `dialect` ← `egress` ← `contact_store` ← `ingress` ← `connector`, `xcap` ← this file; a module
 //! imports only from its left (`node/tests/tidy.rs` holds it).
 //!
 //! # What runs
@@ -15,6 +15,7 @@
 //! | `log` | 1 | fsync |
 //! | `shard-sNN` | one per hosted shard | its queue |
 //! | `directory` | 1, where there is one | the directory file or the LDAP server |
+//! | `rules` | 1, where the operator keeps rules | the folder, and shards |
 //! | `contacts`, `contacts-N` | 1 and 4, where a mail server keeps contacts | HTTP |
 //! | `calendar`, `calendar-N` | 1 and 4, where calendars are read | HTTP |
 
@@ -41,6 +42,8 @@ mod inspect;
 pub mod mover;
 mod profiles;
 mod recover;
+mod rules_folder;
+pub mod xcap;
 
 use std::io;
 use std::net::SocketAddr;
@@ -59,6 +62,7 @@ use transport::io::worker::{Listen, Worker};
 use config::Config;
 use connector::calendar::Calendars;
 use contact_store::ContactStore;
+use dialect::kept_lists::KeptLists;
 use directory::keeper::Keeper;
 use directory::{Directory, Everybody, Users};
 use egress::outbox::{Mail, Workers};
@@ -148,6 +152,9 @@ pub enum StartError {
     /// The contact store cannot be used.
     #[error("contact_store: {0}")]
     ContactStore(String),
+    /// A list cannot be had.
+    #[error("{0}")]
+    Lists(String),
     /// The tokens of operators are not readable.
     #[error("the tokens of operators: {0}")]
     AdminTokens(String),
@@ -191,6 +198,10 @@ pub struct Node {
     tls: Option<Certificates>,
     /// Who reads the directory again, where there is one.
     keeper: Option<Keeper>,
+    /// Where documents are served, where they are.
+    xcap: Option<SocketAddr>,
+    /// Who reads the operator's rules again, where there are any.
+    rules: Option<rules_folder::RulesFolder>,
     /// What the node proves itself to others with.
     proves: Proves,
     /// Whether the node is being stopped.
@@ -375,7 +386,9 @@ impl Node {
         }
 
         let mailboxes = Workers::new();
-        let policy = config.policy();
+        let mut policy = config.policy();
+        let lists = KeptLists::of(&config.lists).map_err(StartError::Lists)?;
+        policy.lists = Arc::new(lists);
         let hosting = Arc::new(Hosting {
             node,
             options,
@@ -476,6 +489,16 @@ impl Node {
                 why,
             })?;
 
+        let xcap = match config.xcap.clone() {
+            None => None,
+            Some(settings) => {
+                let what = format!("xcap {}", settings.listen);
+                let (shared, clerk) = (Arc::clone(&shared), Arc::clone(&clerk));
+                let bound = raft.run(async move { xcap::serve(settings, shared, clerk).await });
+                Some(bound.map_err(|why| StartError::Listen { what, why })?)
+            }
+        };
+
         *hosting
             .record
             .write()
@@ -505,12 +528,18 @@ impl Node {
             log,
             tls,
             keeper: None,
+            xcap,
+            rules: None,
             proves,
             stopping,
             feeds,
             calendars: None,
         };
         node.wait_until_ready(&inspector)?;
+        if let Some(folder) = node.config.rules.directory.clone() {
+            let rules = rules_folder::RulesFolder::start(folder, Arc::clone(&node.shared));
+            node.rules = Some(rules.map_err(StartError::Thread)?);
+        }
         node.keep_house();
         if let Some(settings) = &node.config.calendar {
             let directory = opened.as_ref().map(|opened| Arc::clone(&opened.directory));
@@ -585,13 +614,15 @@ impl Node {
         let listen: Vec<String> = self.workers[0].addresses().iter().map(describe).collect();
         let domain = &self.config.domains[0];
         format!(
-            "lamplight ready: node {}, {} shards, sip {}, admin http://{}, domains {}, auth {}, data {}\n\
+            "lamplight ready: node {}, {} shards, sip {}, admin http://{}{}, domains {}, auth {}, data {}\n\
              try next: curl http://{}/pool\n\
              or point a phone at it: user alice, domain {domain}; then curl http://{}/presentity/sip:alice@{domain}",
             self.number,
             self.pool.map().shard_count(),
             listen.join(" "),
             self.admin,
+            self.xcap
+                .map_or_else(String::new, |xcap| format!(", xcap http://{xcap}")),
             self.config.domains.join(" "),
             self.config.auth,
             self.config.data.display(),
@@ -646,6 +677,15 @@ impl Node {
                 tracing::info!("new connections are shown the certificate as it is now");
             }
             Some(Err(error)) => tracing::error!(%error, "the certificate stays as it was"),
+        }
+        if let Some(rules) = &self.rules {
+            rules.reload();
+        }
+        if !self.config.lists.is_empty() {
+            match self.shared.policy.lists.reload() {
+                Ok(lists) => tracing::info!(lists, "lists are as their files have them now"),
+                Err(error) => tracing::error!(%error, "the lists stay as they were"),
+            }
         }
         if let Err(error) = self.shared.identity.reload() {
             tracing::error!(%error, "the users stay as they were");
@@ -914,6 +954,7 @@ impl Config {
                 .filter_map(|address| address.split_once('@'))
                 .map(|(user, host)| shard::slot::Aor::sip(user, host).as_str().to_owned())
                 .collect(),
+            lists: Arc::default(),
         }
     }
 

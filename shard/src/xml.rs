@@ -129,6 +129,12 @@ impl<'a> Document<'a> {
         }
     }
 
+    /// The text that was read, without a byte order mark.
+    #[must_use]
+    pub fn text(&self) -> &'a str {
+        self.text
+    }
+
     /// The one element that holds all others.
     #[must_use]
     pub fn root(&self) -> Element<'_, 'a> {
@@ -494,6 +500,28 @@ impl<'d, 'a> Element<'d, 'a> {
             .iter()
             .find(|attribute| is(attribute))?;
         Some(unescape(found.value).expect("`start` checked the references"))
+    }
+
+    /// Where it stands in the document's text ([`Document::text`]), in bytes.
+    #[must_use]
+    pub fn range(self) -> std::ops::Range<usize> {
+        self.node().from..self.node().to
+    }
+
+    /// Where its content ends: where its end tag begins. `None` where it has none, being empty.
+    #[must_use]
+    pub fn inner_end(self) -> Option<usize> {
+        let node = self.node();
+        (node.inner_end < node.to).then_some(node.inner_end)
+    }
+
+    /// Its name as it is written, with its prefix.
+    #[must_use]
+    pub fn name(self) -> String {
+        match self.node().prefix {
+            "" => self.local().to_owned(),
+            prefix => format!("{prefix}:{}", self.local()),
+        }
     }
 
     /// The elements directly inside.

@@ -14,6 +14,8 @@ pub const DIALOG_INFO: &str = "application/dialog-info+xml";
 pub const MESSAGE_SUMMARY: &str = "application/simple-message-summary";
 /// The document of a registration.
 pub const REGINFO: &str = "application/reginfo+xml";
+/// The document of who watches.
+pub const WATCHERINFO: &str = "application/watcherinfo+xml";
 
 /// The package that an Event header names, in any letter case. What stands behind it is read over: `sla` and `ma`
 /// of shared lines change nothing in what is told.
@@ -23,6 +25,7 @@ pub(super) fn named(event: Event<'_>) -> Option<Package> {
         Package::Dialog,
         Package::MessageSummary,
         Package::Reg,
+        Package::Winfo,
     ]
     .into_iter()
     .find(|package| event.package.eq_ignore_ascii_case(package.as_str()))
@@ -54,6 +57,8 @@ pub(super) fn published(package: Package) -> Option<&'static str> {
 //# a registration is told to its user, and to those whom the operator trusts
 //= RFC 4235 3.6
 //# dialogs are told to users of this pool; how much, says the format
+//= RFC 3857 4.6
+//# who watches is told to the presentity alone
 pub(super) fn admit(
     package: Package,
     presentity: &str,
@@ -67,7 +72,7 @@ pub(super) fn admit(
             let host = watcher.rsplit_once('@').map(|(_, host)| host);
             own || host.is_none_or(|host| policy.serves(host))
         }
-        Package::MessageSummary => own,
+        Package::MessageSummary | Package::Winfo => own,
         Package::Reg => {
             own || policy
                 .registration_watchers
@@ -111,6 +116,9 @@ pub(super) fn format(
         }
         Package::MessageSummary => (Format::MessageSummary, MESSAGE_SUMMARY),
         Package::Reg => (Format::RegInfo, REGINFO),
+        //= RFC 3857 4.4
+        //# application/watcherinfo+xml is understood by everybody, and is what nothing said means
+        Package::Winfo => (Format::Watcherinfo, WATCHERINFO),
         _ => return simple::accepted(request),
     };
     let mut offered = request
@@ -138,6 +146,7 @@ mod tests {
             ("Dialog;sla;ma", Some(Package::Dialog)),
             ("message-summary", Some(Package::MessageSummary)),
             ("reg", Some(Package::Reg)),
+            ("presence.winfo", Some(Package::Winfo)),
             ("dialog.winfo", None),
             ("registration", None),
             ("", None),

@@ -80,6 +80,42 @@ pub(super) fn subscribe<'s>(
     }
 }
 
+/// SUBSCRIBE to a list that the server keeps. Its members are looked up anew with each, so a change of the
+/// list shows with the next one, in full.
+//= RFC 4662 4.2
+//# a client without eventlist gets 421
+pub(super) fn subscribe_kept<'s>(
+    request: &'s Request,
+    list: &str,
+    circumstances: &Circumstances<'_>,
+    scratch: &'s mut Scratch,
+) -> Result<Translated<'s>, Answer> {
+    if !knows_eventlist(request) {
+        return Err(Answer::of(refusal::EVENTLIST_REQUIRED).with("Require", "eventlist"));
+    }
+    let lists = &circumstances.policy.lists;
+    foreign_address(request.from().uri, &mut scratch.watcher)?;
+    //= RFC 4662 7.1
+    //# who may subscribe to a list is decided before anything of it is told
+    if !lists.may_watch(list, &scratch.watcher, circumstances) {
+        return Err(Answer::of(refusal::KEPT_OUT));
+    }
+    let uris = lists.members(list, circumstances.users);
+    match request.to_tag() {
+        Some(tag) => again(request, tag, Some(uris), circumstances, scratch),
+        None => {
+            scratch.presentity.clone_from(&scratch.watcher);
+            take_in(uris, circumstances, scratch);
+            let opening = Opening {
+                format: Format::Rlmi,
+                client: None,
+                tag: None,
+            };
+            open(request, &opening, circumstances, scratch)
+        }
+    }
+}
+
 /// The URIs of the list that a request brings; `None` where it brings no body.
 //= RFC 5367 4
 //# a body of another type is not a list

@@ -9,6 +9,7 @@ pub mod blustar;
 pub mod enhanced;
 pub mod events;
 pub mod feed;
+pub mod kept_lists;
 mod lists;
 pub mod policy;
 pub mod profile;
@@ -45,7 +46,7 @@ pub const ALLOW: &str = "OPTIONS, REGISTER, PUBLISH, SUBSCRIBE, NOTIFY, SERVICE"
 
 /// The event packages there are, for Allow-Events; without blanks, for the sake of clients that take them
 /// for part of a name.
-pub const ALLOW_EVENTS: &str = "presence,dialog,message-summary,reg,vnd-microsoft-roaming-contacts,vnd-microsoft-roaming-self,vnd-microsoft-provisioning-v2";
+pub const ALLOW_EVENTS: &str = "presence,presence.winfo,dialog,message-summary,reg,vnd-microsoft-roaming-contacts,vnd-microsoft-roaming-self,vnd-microsoft-provisioning-v2";
 
 /// The option tags that a Require may hold: Path (RFC 3327) is understood and stored.
 const SUPPORTED: [&str; 3] = ["path", lists::OPTION_TAG, "eventlist"];
@@ -146,6 +147,10 @@ pub struct Fetch<'s> {
     pub slot: Slot,
     /// Whose state.
     pub presentity: &'s str,
+    /// Who looks.
+    pub watcher: &'s str,
+    /// From where.
+    pub network: Network,
     /// Of which package.
     pub package: Package,
     /// The document asked for.
@@ -509,7 +514,7 @@ pub fn address_of(uri: &Uri<'_>) -> String {
     out
 }
 
-/// The package of an Event header, any letter case.
+/// The package of an Event header that may be published to, any letter case.
 ///
 /// # Errors
 /// 489 with Allow-Events when it is missing or unknown.

@@ -11,6 +11,7 @@ use transport::sip::uri::{Scheme, Uri};
 use super::Answer;
 use super::answer::Row;
 use super::enhanced::Settings;
+use super::kept_lists::KeptLists;
 use super::profile::Profiles;
 use super::refusal;
 use crate::config::DialogDetail;
@@ -112,6 +113,8 @@ pub struct Policy {
     pub dialog_detail: DialogDetail,
     /// Who may watch everybody's registration, beside themselves: canonical addresses.
     pub registration_watchers: Vec<String>,
+    /// Lists that the server keeps.
+    pub lists: Arc<KeptLists>,
 }
 
 /// The identities of those who have many, by canonical address.
@@ -171,6 +174,7 @@ impl Default for Policy {
             blustar_namespace: shard::document::blustar::NAMESPACE.into(),
             dialog_detail: DialogDetail::default(),
             registration_watchers: Vec::new(),
+            lists: Arc::default(),
         }
     }
 }

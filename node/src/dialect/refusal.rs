@@ -103,6 +103,12 @@ pub const NO_SCHEME: Row = row(StatusCode::FORBIDDEN, "Sign In Over TCP Or TLS")
 pub const NOT_SIGNED_IN: Row = row(StatusCode::FORBIDDEN, "Sign In First");
 /// 403: an address of another domain, where the operator wants it said.
 pub const FOREIGN_FORBIDDEN: Row = row(StatusCode::FORBIDDEN, "Not A Domain Of This Pool");
+/// 403: the presentity's rules keep the watcher out (RFC 5025 §3.2.1).
+pub const KEPT_OUT: Row = row(StatusCode::FORBIDDEN, "Not Allowed To Watch");
+/// 403: a document that the operator keeps.
+pub const DOCUMENT_KEPT: Row = row(StatusCode::FORBIDDEN, "Kept By The Operator");
+/// 404: no document of that name.
+pub const NO_DOCUMENT: Row = row(StatusCode::NOT_FOUND, "No Such Document");
 /// 404: an address of another domain.
 pub const FOREIGN_NOT_FOUND: Row = row(StatusCode::NOT_FOUND, "Not Found");
 /// 405
@@ -202,6 +208,12 @@ pub fn of(refusal: Refusal, method: &Method) -> Row {
         Refusal::ContactsMigrated => CONTACTS_MIGRATED,
         Refusal::UnknownContact | Refusal::UnknownGroup => NO_CONTACT,
         Refusal::DuplicateGroup | Refusal::GroupInUse => GROUP_CONFLICT,
+        //= RFC 5025 3.2.1
+        //# who is blocked gets 403
+        Refusal::NotAllowed => KEPT_OUT,
+        Refusal::UnknownDocument => NO_DOCUMENT,
+        Refusal::TooManyDocuments | Refusal::DocumentTooLarge => TOO_MUCH,
+        Refusal::DocumentKept => DOCUMENT_KEPT,
     }
 }
 
@@ -234,6 +246,11 @@ pub fn diagnosis(refusal: Refusal) -> Option<Diagnosis> {
         | Refusal::TooManyPublications
         | Refusal::TooManyEndpoints
         | Refusal::TooManyWatchers
+        | Refusal::NotAllowed
+        | Refusal::UnknownDocument
+        | Refusal::TooManyDocuments
+        | Refusal::DocumentTooLarge
+        | Refusal::DocumentKept
         | Refusal::ContentTooLarge => return None,
     })
 }

@@ -17,6 +17,7 @@ use transport::sip::{Name, Request, StatusCode};
 use crate::config::{Dialect, PidfPublish};
 
 use super::enhanced::diagnostics;
+use super::kept_lists::KeptLists;
 use super::{
     ALLOW_EVENTS, Answer, Aside, Circumstances, Fetch, Grace, Poll, Scratch, Translated, address,
     blustar, enhanced, events, foreign_address, lists, package, refusal,
@@ -212,6 +213,9 @@ pub(super) fn subscribe<'s>(
     if lists::is_one(request) {
         return lists::subscribe(request, circumstances, scratch);
     }
+    if let Some(list) = circumstances.policy.lists.asked(request) {
+        return lists::subscribe_kept(request, &list, circumstances, scratch);
+    }
     match request.to_tag() {
         Some(tag) => resubscribe(request, tag, circumstances, scratch),
         None => first_subscribe(request, circumstances, scratch),
@@ -242,6 +246,7 @@ fn first_subscribe<'s>(
         Package::Presence => extras(request, format, Wish::Document, circumstances),
         _ => None,
     };
+    let network = enhanced::network(request, circumstances);
     let presentity = scratch.presentity.as_str();
     let slot = Slot::of(presentity);
     let local_tag = LocalTag::new(slot, circumstances.chance);
@@ -262,6 +267,8 @@ fn first_subscribe<'s>(
         return Ok(Translated::Fetch(Fetch {
             slot,
             presentity,
+            watcher: &scratch.watcher,
+            network,
             package,
             format,
             local_tag,
@@ -460,12 +467,14 @@ pub fn subscribed(
     expires_s: u32,
     contact: &str,
     flow: &Flow,
+    kept: &KeptLists,
 ) -> Bytes {
     let local_tag = local_tag.to_string();
     let mut reply = Reply::new(request, StatusCode::OK, Some(&local_tag))
         .record_route(request)
         .header("Contact", format_args!("<{contact}>"));
-    if lists::is_one(request) && lists::knows_eventlist(request) {
+    let listed = lists::is_one(request) || kept.asked(request).is_some();
+    if listed && lists::knows_eventlist(request) {
         //= RFC 4662 4.2
         //# the answer to who subscribes to a list requires eventlist
         reply = reply.header("Require", "eventlist");

@@ -184,8 +184,10 @@ fn values_of(user: &User, mut tell: impl FnMut(&str, &str)) {
             .map_or(alias.as_str(), |(_, bare)| bare);
         tell("proxyaddresses", bare);
     }
-    for (attribute, value) in &user.attributes {
-        tell(&attribute.to_lowercase(), value);
+    // One with several values has each in a line: the groups of a user.
+    for (attribute, values) in &user.attributes {
+        let attribute = attribute.to_lowercase();
+        values.lines().for_each(|value| tell(&attribute, value));
     }
     // Ambiguous name resolution (MS-PRES 1.3.2): whatever a person is called by.
     for name in [

@@ -338,7 +338,10 @@ fn user_of(values: &Values<'_>, attributes: &Attributes) -> User {
         attributes: attributes
             .searched
             .iter()
-            .filter_map(|name| Some((name.to_owned(), values.all(name).first()?.clone())))
+            .filter_map(|name| {
+                let all = values.all(name);
+                (!all.is_empty()).then(|| (name.to_owned(), all.join("\n")))
+            })
             .collect(),
     }
 }

@@ -36,6 +36,9 @@ const USERS_MAX: usize = 1_000_000;
 /// Letters of one value: those of a form's field. What is longer is cut.
 const VALUE_MAX: usize = 256;
 
+/// Characters of all values of an attribute that is searched by under its own name: the groups of a user.
+const VALUES_MAX: usize = 64 * VALUE_MAX;
+
 /// Milliseconds of each second that all searches together may take: a quarter of one core, so that
 /// nobody who searches for everything again and again keeps others from their presence.
 const SEARCH_MS: u64 = 250;
@@ -288,6 +291,11 @@ impl User {
                 *text = text.chars().take(VALUE_MAX).collect();
             }
         }
+        for text in self.attributes.values_mut() {
+            if text.chars().count() > VALUES_MAX {
+                *text = text.chars().take(VALUES_MAX).collect();
+            }
+        }
         if self.display_name.is_empty() {
             user_part(&self.address).clone_into(&mut self.display_name);
         }
@@ -340,7 +348,6 @@ impl User {
         ]
         .into_iter()
         .chain(&mut self.aliases)
-        .chain(self.attributes.values_mut())
     }
 
     /// What the server publishes of this user.

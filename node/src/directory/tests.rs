@@ -29,7 +29,12 @@ fn people() -> Directory {
             user.title = "SR. LEAD".to_owned();
             user.phones.mobile = "+1 555 0100".to_owned();
             user.aliases = vec!["smtp:liddell@contoso.com".to_owned()];
-            user.attributes = [("EmployeeNumber".to_owned(), "77".to_owned())].into();
+            let groups = "cn=sales,ou=groups\ncn=all,ou=groups";
+            user.attributes = [
+                ("EmployeeNumber".to_owned(), "77".to_owned()),
+                ("memberOf".to_owned(), groups.to_owned()),
+            ]
+            .into();
         }),
         user("alicia", |user| {
             user.display_name = "Alicia Åström".to_owned();
@@ -144,6 +149,9 @@ fn all_filters_must_hold() {
         (&[("msRTCSIP-PrimaryUserAddress", "sip:bob@")], &[bob]),
         (&[("proxyAddresses", "sip:liddell")], &[alice]),
         (&[("employeenumber", "7")], &[alice]),
+        (&[("memberof", "cn=all,ou=groups")], &[alice]),
+        (&[("memberof", "cn=sales,ou=groups")], &[alice]),
+        (&[("memberof", "ou=groups")], &[]),
         (&[("telephoneNumber", "+1 555 02")], &[alicia]),
         (&[("anr", "kel")], &[bob]),
         (&[("anr", "lidd")], &[alice]),

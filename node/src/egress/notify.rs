@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use bytes::{Bytes, BytesMut};
-use shard::document::{self, lists};
+use shard::document::{self, lists, watcherinfo};
 use shard::machine::effect::{Notice, SubscriptionState};
 use shard::subscription::dialog::{Delivery, EndReason, Format};
 use transport::dialog::{DialogRoute, Target, write_request};
@@ -27,6 +27,18 @@ pub fn write(
 ) -> Bytes {
     if notice.format == Format::Rlmi && !document.is_empty() {
         return write_list(via, notice, route, target, document);
+    }
+    //= RFC 3858 4.1
+    //# the version is 0 first and grows by one with each notification in the dialog
+    if notice.format == Format::Watcherinfo && !document.is_empty() {
+        let body = watcherinfo::finish(document, notice.cseq.saturating_sub(1));
+        return write_body(
+            via,
+            notice,
+            route,
+            target,
+            (content_type(notice.format), &body),
+        );
     }
     let content_type = content_type(notice.format);
     //= RFC 4235 4.1
@@ -103,6 +115,11 @@ fn write_body(
                 let _ = write!(out, "\r\nExpires: {expires_s}");
             }
         }
+        //= RFC 6665 4.1.3
+        //# pending: taken, and nothing is decided yet
+        SubscriptionState::Pending { expires_s } => {
+            let _ = write!(out, "\r\nSubscription-State: pending;expires={expires_s}");
+        }
         SubscriptionState::Terminated(_) if !is_standard(format) => {
             //= MS-SIP 3.5
             //# these clients are told the end by zero seconds
@@ -169,6 +186,7 @@ fn is_standard(format: Format) -> bool {
             | Format::DialogLamp
             | Format::MessageSummary
             | Format::RegInfo
+            | Format::Watcherinfo
     )
 }
 

@@ -15,7 +15,7 @@ use crate::dialect::enhanced::answer::{self, Composing};
 use crate::dialect::policy::{Identities, Policy};
 
 /// Formats there are, with room for their numbers.
-const FORMATS: usize = Format::RegInfo as usize + 1;
+const FORMATS: usize = Format::Watcherinfo as usize + 1;
 
 /// What the operator decided about documents.
 #[derive(Clone, Debug)]

@@ -392,6 +392,20 @@ mod tests {
         crate::fixture::held("traffic-notify", &notify);
         survives(&notify);
 
+        let mut pending = vec![NOTIFY];
+        pending.put_u64_le(99);
+        pending.put_u8(1);
+        pending.put_u8(Format::Watcherinfo as u8);
+        pending.put_u32_le(0);
+        let waits = SubscriptionState::Pending { expires_s: 60 };
+        crossing::encode_notice(&notice(6, Format::Pidf, waits), &mut pending);
+        match decode(Bytes::from(pending.clone())) {
+            Some(Frame::Notify(_, notices)) => assert_eq!(notices[0].state, waits),
+            other => panic!("{other:?}"),
+        }
+        crate::fixture::held("traffic-notify-pending", &pending);
+        survives(&pending);
+
         for unknown in [&b""[..], b"\x09", b"\x05\x01"] {
             assert!(decode(Bytes::copy_from_slice(unknown)).is_none());
         }

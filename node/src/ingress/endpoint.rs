@@ -1076,9 +1076,14 @@ impl Endpoint {
             Outcome::Subscribed {
                 local_tag,
                 expires_s,
-            } if aside == Aside::Nothing && is_plain(&request) => {
-                simple::subscribed(&request, *local_tag, *expires_s, here.contact, &flow)
-            }
+            } if aside == Aside::Nothing && is_plain(&request) => simple::subscribed(
+                &request,
+                *local_tag,
+                *expires_s,
+                here.contact,
+                &flow,
+                &self.shared.policy.lists,
+            ),
             Outcome::Subscribed {
                 local_tag,
                 expires_s,
@@ -1119,7 +1124,8 @@ impl Endpoint {
                 let answer = self.refused(&request, *refusal, flow, wire);
                 return self.answer(transaction, &request, association, &answer, wire);
             }
-            Outcome::Ended | Outcome::Moving => return,
+            // Documents are kept for those who are no SIP client.
+            Outcome::Ended | Outcome::Moving | Outcome::DocumentSet { .. } => return,
         };
         self.respond(transaction, &request, association, status, response, wire);
         if association.is_some() && register::signs_off(&request) {
@@ -1345,7 +1351,14 @@ impl Endpoint {
             return;
         };
         let contact = self.contacts.of(wire.local_of(&flow), flow.transport);
-        let response = simple::subscribed(&request, look.local_tag, 0, contact, &flow);
+        let response = simple::subscribed(
+            &request,
+            look.local_tag,
+            0,
+            contact,
+            &flow,
+            &self.shared.policy.lists,
+        );
         self.respond(transaction, &request, association, 200, response, wire);
         let notice = Notice {
             dialog: DialogKey::of(
@@ -1364,6 +1377,21 @@ impl Endpoint {
         let settings = RenderSettings::of(&self.shared.policy);
         let rendering = Rendering::new(view, &settings);
         self.notify(&rendering, &notice, wire);
+    }
+
+    /// Refuses a fetch: the presentity's rules keep the watcher out.
+    fn keep_out(&mut self, ticket: Ticket, wire: &mut Wire) {
+        let Some(waiting) = self.leave_answered(ticket, wire.now()) else {
+            return;
+        };
+        let answer = Answer::of(refusal::KEPT_OUT);
+        let Waiting {
+            transaction,
+            request,
+            association,
+            ..
+        } = waiting;
+        self.answer(transaction, &request, association, &answer, wire);
     }
 
     /// Sends one NOTIFY.
@@ -1423,6 +1451,7 @@ impl Endpoint {
             Format::Categories
             | Format::RoamingSelf
             | Format::RoamingContacts
+            | Format::Watcherinfo
             | Format::Registration => Complete::No,
         };
         wire.send_request(&target.flow, branch, message, context.pack(), complete);
@@ -1564,6 +1593,9 @@ impl TransactionUser for Endpoint {
                 Found::View(view) => self.show(ticket, view, wire),
                 Found::Shown(shown) => self.show_poll(ticket, &shown, wire),
                 Found::Holds(lives) => self.settle_doubt(ticket, lives, wire),
+                Found::KeptOut => self.keep_out(ticket, wire),
+                // Nobody here asks for documents.
+                Found::Document(_) => {}
                 Found::Moving => self.wait_for_move(ticket, wire),
             },
             Mail::Failed { tickets, error } => match error {

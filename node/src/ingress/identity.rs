@@ -179,6 +179,28 @@ impl Identity {
         Verdict::Unproven(self.challenges(transport, now_ms, stale))
     }
 
+    /// What the credentials of an HTTP request come to: Digest, with the users of SIP.
+    //= RFC 4825 14
+    //# clients prove who they are by Digest
+    #[must_use]
+    pub fn check_http(&self, method: &str, uri: &str, line: Option<&str>, now_ms: u64) -> Verdict {
+        if self.is_open() {
+            return Verdict::Open;
+        }
+        let secrets = self.secrets();
+        let proof = line.map_or(Proof::None, |line| {
+            self.digest.verify(&secrets, method, uri, line, now_ms)
+        });
+        match proof {
+            Proof::User(user) => Verdict::User(user),
+            Proof::Stale | Proof::None => {
+                let stale = proof == Proof::Stale;
+                let algorithms = secrets.algorithms();
+                Verdict::Unproven(self.digest.challenges(algorithms, now_ms, stale))
+            }
+        }
+    }
+
     /// The values of the WWW-Authenticate headers, as the operator prefers them.
     //= RFC 7118 7
     //# over WebSocket a client proves who it is by Digest, as over other transports

@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 use shard::machine::command::Ticket;
 use shard::machine::crossing::Question;
+use shard::presence::container::Network;
 use shard::presence::publication::EntityTag;
 use shard::subscription::dialog::{Format, LocalTag, Package};
 use transport::flow::Flow;
@@ -91,6 +92,11 @@ impl What {
     pub fn question(&self) -> Option<Question<'_>> {
         match self {
             What::Outcome { .. } => None,
+            What::View(look) if look.package == Package::Presence => Some(Question::Sight {
+                presentity: &look.presentity,
+                watcher: &look.watcher,
+                network: look.network,
+            }),
             What::View(look) => Some(Question::View {
                 presentity: &look.presentity,
                 package: look.package,
@@ -115,6 +121,10 @@ impl What {
 pub struct Look {
     /// Whose state.
     pub presentity: String,
+    /// Who looks.
+    pub watcher: String,
+    /// From where.
+    pub network: Network,
     /// Of which package.
     pub package: Package,
     /// Which document.
@@ -133,6 +143,8 @@ impl Look {
     pub fn of(fetch: &Fetch<'_>) -> Look {
         Look {
             presentity: fetch.presentity.to_owned(),
+            watcher: fetch.watcher.to_owned(),
+            network: fetch.network,
             package: fetch.package,
             format: fetch.format,
             local_tag: fetch.local_tag,

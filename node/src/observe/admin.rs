@@ -69,6 +69,7 @@ pub async fn serve(
             post(|node: Node| order(node, PoolOrder::Snapshot)),
         )
         .route("/presentity/{uri}", get(presentity))
+        .route("/explain", get(explain))
         .route("/directory", get(directory))
         .route("/presentity/{uri}/waiting", put(waiting))
         .route(
@@ -134,6 +135,7 @@ const INDEX: &str = "Lamplight\n\
      \x20    /pool/slots/{slot,…}/to/{shard}, /pool/slots/of/{shard}/{count}/to/{shard}\n\
      \x20                   what `lamplight pool` does\n\
      /presentity/{uri}   what is kept for an address and what its watchers see (JSON)\n\
+     /explain?watcher={uri}&presentity={uri}   what one sees of the other, and why (JSON)\n\
      /directory?search=  users whose name begins so (JSON)\n\
      PUT /presentity/{uri}/waiting   voice mail: {\"waiting\": true, \"unread\": 2, \"read\": 8} (JSON)\n\
      /presence/{uri}     the document that watchers are shown, in parts (JSON); ?watcher={uri}\n\
@@ -168,6 +170,20 @@ struct Wanted {
 
 async fn directory(State(node): Node, Query(wanted): Query<Wanted>) -> Response {
     match node.directory(&wanted.search) {
+        Ok(report) => Json(report).into_response(),
+        Err(error) => refused(&error),
+    }
+}
+
+/// Who is to see whom.
+#[derive(serde::Deserialize)]
+struct Sight {
+    watcher: String,
+    presentity: String,
+}
+
+async fn explain(State(node): Node, Query(of): Query<Sight>) -> Response {
+    match node.explain(&of.watcher, &of.presentity).await {
         Ok(report) => Json(report).into_response(),
         Err(error) => refused(&error),
     }

@@ -242,6 +242,68 @@ pub struct PresentityReport {
     pub calls: Option<String>,
 }
 
+/// What a watcher sees of a presentity, and why.
+#[derive(Clone, Debug, Serialize)]
+pub struct ExplainReport {
+    /// Of whom, as a URI.
+    pub presentity: String,
+    /// Who watches, as a URI.
+    pub watcher: String,
+    /// What becomes of its subscription: `allow`, `polite-block`, `confirm`, `block`.
+    pub subscription: &'static str,
+    /// What decided, in words.
+    pub because: String,
+    /// Each rule of the presentity, and whether it is about this watcher now.
+    pub rules: Vec<RuleReport>,
+    /// Each category that it publishes for enhanced clients, and the container that the watcher sees.
+    pub containers: Vec<ContainerReport>,
+    /// What of the document the rules show; nothing where they show all, or none.
+    pub permitted: Option<PermittedReport>,
+    /// The document that the watcher is shown; empty where it is shown none.
+    pub document: String,
+}
+
+/// One rule.
+#[derive(Clone, Debug, Serialize)]
+pub struct RuleReport {
+    /// The document that it stands in.
+    pub document: String,
+    /// `user`, over XCAP, or `operator`, in a file.
+    pub kept_by: &'static str,
+    /// Its id.
+    pub rule: String,
+    /// What it says; nothing where it only shows.
+    pub says: Option<&'static str>,
+    /// Whether it is about this watcher now.
+    pub applies: bool,
+    /// Why not.
+    pub because: Option<&'static str>,
+}
+
+/// One category.
+#[derive(Clone, Debug, Serialize)]
+pub struct ContainerReport {
+    /// Which.
+    pub category: String,
+    /// In which container the watcher sees it; nothing where in none.
+    pub container: Option<u16>,
+    /// Why.
+    pub because: &'static str,
+}
+
+/// What of a document is shown.
+#[derive(Clone, Debug, Serialize)]
+pub struct PermittedReport {
+    /// Tuples: `all`, or what chooses them.
+    pub services: Vec<String>,
+    /// Persons.
+    pub persons: Vec<String>,
+    /// Devices.
+    pub devices: Vec<String>,
+    /// Attributes, by the names of their permissions.
+    pub attributes: Vec<String>,
+}
+
 /// One publication.
 #[derive(Clone, Debug, Serialize)]
 pub struct PublicationReport {
@@ -441,6 +503,12 @@ pub trait Inspect: Send + Sync + 'static {
     fn order(&self, order: PoolOrder) -> Asked<'_, Result<(), InspectError>>;
     /// What is kept for one address.
     fn presentity<'a>(&'a self, uri: &'a str) -> Asked<'a, Result<PresentityReport, InspectError>>;
+    /// What a watcher sees of a presentity, and why.
+    fn explain<'a>(
+        &'a self,
+        watcher: &'a str,
+        presentity: &'a str,
+    ) -> Asked<'a, Result<ExplainReport, InspectError>>;
     /// Who is called by something that begins so, of the directory.
     ///
     /// # Errors

@@ -16,6 +16,7 @@ mod phone;
 mod pool;
 mod presence;
 mod recovery;
+mod rules;
 mod server;
 mod sip;
 mod websocket;

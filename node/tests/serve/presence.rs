@@ -153,7 +153,7 @@ fn publish_is_checked_in_the_order_of_the_standard() {
             489,
             Some((
                 Name::AllowEvents,
-                "presence,dialog,message-summary,reg,vnd-microsoft-roaming-contacts,vnd-microsoft-roaming-self,vnd-microsoft-provisioning-v2",
+                "presence,presence.winfo,dialog,message-summary,reg,vnd-microsoft-roaming-contacts,vnd-microsoft-roaming-self,vnd-microsoft-provisioning-v2",
             )),
         ),
         (

@@ -20,6 +20,8 @@ pub struct Server {
     pub ws: Option<SocketAddr>,
     pub wss: Option<SocketAddr>,
     pub admin: SocketAddr,
+    /// Where it keeps documents, if it does.
+    pub xcap: Option<SocketAddr>,
 }
 
 /// The domains that every test server serves.
@@ -90,6 +92,7 @@ impl Server {
             ws: look("ws:"),
             wss: look("wss:"),
             admin: find("admin http://"),
+            xcap: look("xcap http://"),
             child,
         })
     }

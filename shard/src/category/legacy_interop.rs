@@ -51,6 +51,13 @@ impl LegacyInterop {
         out.extend_from_slice(b"/>");
     }
 
+    /// Leaves whether somebody is there, and not what it does.
+    pub fn hide_activity(&mut self) {
+        let open = self.as_pidf().open;
+        self.availability = if open { 3_500 } else { 18_500 };
+        self.token = Box::default();
+    }
+
     /// As a PIDF watcher sees it.
     //= MS-PRES 3.7.5.4
     //# the table from availability and token to PIDF status and RPID activity

@@ -574,6 +574,9 @@ fn write_service(id: &str, open: bool, out: &mut Vec<u8>) {
 //= BLUSTAR 3
 //# four services, a device for each line, one person with the consolidated status and its sources
 pub fn compose(view: &View, namespace: &str, out: &mut Vec<u8>) {
+    if let Some(permitted) = super::permitted::permitted(view) {
+        return compose(&permitted, namespace, out);
+    }
     let nothing: &[Arc<Content>] = &[];
     let (contents, sources) = match &view.seen {
         Seen::Publications(contents) => (&contents[..], None),

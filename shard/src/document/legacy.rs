@@ -118,6 +118,8 @@ pub fn compose_msrtc(view: &View, out: &mut Vec<u8>) {
     let nothing = Legacy::default();
     let legacy = match &view.seen {
         Seen::Legacy(legacy) => legacy,
+        // Who waits for the presentity's word is shown nothing at all.
+        Seen::Nothing => return,
         _ => &nothing,
     };
     let interop = interop(legacy);

@@ -20,6 +20,8 @@
 //! | `application/dialog-info+xml` | `dialog_info.rs` |
 //! | `application/reginfo+xml` | `reginfo.rs` |
 //! | `application/simple-message-summary` | `message_summary.rs` |
+//! | `application/auth-policy+xml` | `rules.rs`; what rules permit of a document `permitted.rs` |
+//! | `application/watcherinfo+xml` | `watcherinfo.rs` |
 
 pub mod batch_subscribe;
 pub mod blustar;
@@ -32,6 +34,7 @@ pub mod fault;
 pub mod legacy;
 pub mod lists;
 pub mod message_summary;
+pub mod permitted;
 pub mod pidf;
 pub mod provisioning;
 pub mod publish;
@@ -39,9 +42,11 @@ pub mod reginfo;
 pub mod rlmi;
 pub mod roaming_self;
 mod rpid;
+pub mod rules;
 pub mod search;
 mod stored;
 pub mod subscribers;
+pub mod watcherinfo;
 
 use crate::presence::contacts::bare;
 use crate::xml::Element;

@@ -32,6 +32,7 @@ use smallvec::SmallVec;
 use super::DocumentError;
 use super::blustar;
 use super::legacy;
+use super::permitted::permitted;
 use super::rpid::{self, RPID};
 use super::stored::{self, Kind};
 use crate::presence::bearing::{Bearing, Device, Doing};
@@ -420,7 +421,12 @@ fn write_timestamp(timestamp: Element<'_, '_>, name: &str, out: &mut Vec<u8>) {
 //= RFC 3863 4.1
 //# a presence document names its presentity and holds tuples, notes, then extensions
 pub fn compose(view: &View, out: &mut Vec<u8>) {
+    if let Some(permitted) = permitted(view) {
+        return compose(&permitted, out);
+    }
     let contents: &[Arc<Content>] = match &view.seen {
+        // Who waits for the presentity's word is shown nothing at all.
+        Seen::Nothing => return,
         Seen::Publications(contents) => contents,
         Seen::Legacy(legacy) => return legacy::compose_pidf(&view.presentity, legacy, out),
         Seen::Rendered(document) => return out.extend_from_slice(document),

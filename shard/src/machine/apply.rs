@@ -20,6 +20,7 @@ use crate::machine::replies::Replies;
 use crate::machine::snapshot::{self, Snapshot, SnapshotError, Standing};
 use crate::machine::store::{Due, Store};
 use crate::presence::contacts::{Contacts, Custody, List};
+use crate::presence::documents::Documents;
 use crate::presence::endpoint::Endpoint;
 use crate::presence::enhanced::{Changes, Enhanced, Profile};
 use crate::presence::limits::WATCHERS_MAX;
@@ -67,6 +68,8 @@ pub struct Report {
     pub batches: Vec<(DialogKey, Dialog)>,
     /// Its enhanced presence.
     pub enhanced: Option<Box<Enhanced>>,
+    /// Its documents.
+    pub documents: Option<Box<Documents>>,
 }
 
 /// A contact list, for who moves it.
@@ -457,6 +460,9 @@ impl Machine {
             Command::PublishSource(publish) => self.publish_source(position, publish),
             part => {
                 let fresh = self.fresh_tag(part.home(), position);
+                if let Command::SetDocument(request) = part {
+                    return self.set_document(request, fresh);
+                }
                 match self.change_list(part, fresh) {
                     Some(done) => done,
                     None => self.change_part(part),
@@ -601,7 +607,8 @@ impl Machine {
             return self.open_enhanced(subscribe, extras);
         }
         let aor = Aor::from_canonical(presentity);
-        let dialog = Dialog::open(subscribe, aor, self.now);
+        let mut dialog = Dialog::open(subscribe, aor, self.now);
+        self.admit(&mut dialog)?;
         let local_tag = dialog.local_tag;
         //= RFC 6665 4.2.1.2
         //# a new subscription is notified of the state at once
@@ -610,6 +617,7 @@ impl Machine {
         } else {
             self.notices.one(&dialog.presentity, key);
             self.store.insert_dialog(key, dialog);
+            self.begins(slot, key);
             self.enlist(slot, key, "");
         }
         Ok(Outcome::Subscribed {
@@ -642,7 +650,9 @@ impl Machine {
         let theirs = |dialog: &Dialog| !dialog.package.is_standard();
         if expires_s == 0 && self.store.dialog(slot, key).is_some_and(theirs) {
             // An enhanced client ends its dialog without being told that it did (MS-PRES 4.4.4).
-            self.store.remove_dialog(slot, key);
+            if let Some(dialog) = self.store.remove_dialog(slot, key) {
+                self.ends(key, &dialog, EndReason::Timeout);
+            }
         } else if expires_s == 0 {
             self.end_dialog(slot, key, EndReason::Timeout);
         } else {
@@ -666,6 +676,7 @@ impl Machine {
     ) -> Option<()> {
         let dialog = self.store.remove_dialog(slot, key)?;
         self.client_gone(&dialog);
+        self.ends(key, &dialog, reason);
         // Whoever asked for a relay knows when it ends.
         if reason.is_told() && dialog.delivery != Delivery::Relay {
             self.notices.gone(key, dialog, reason, self.now);
@@ -697,6 +708,7 @@ impl Machine {
     #[must_use]
     pub fn fetch(&self, presentity: &str, package: Package) -> Arc<View> {
         Arc::new(match self.store.watched(presentity) {
+            Some(watched) if package == Package::Winfo => self.watchers_of(watched),
             Some(watched) => View::of(&watched.presentity, package, self.now),
             None => View::of_nothing(Aor::from_canonical(presentity), package, self.now),
         })
@@ -736,6 +748,7 @@ impl Machine {
                 .filter_map(|(slot, key)| Some((*key, self.store.dialog(*slot, *key)?.clone())))
                 .collect(),
             enhanced: watched.presentity.enhanced.clone(),
+            documents: watched.presentity.documents.clone(),
         })
     }
 

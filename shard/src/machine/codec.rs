@@ -12,7 +12,7 @@
 //!                  cseq:u32 expires:u32 route target
 //!   4 resubscribe  slot:u16 dialog:u128 cseq:u32 expires:u32 target
 //!   5 end dialog   slot:u16 dialog:u128 reason:u8
-//!   6 to 31: enhanced presence, see `codec_enhanced.rs`
+//!   6 to 31, 55: enhanced presence and documents, see `codec_enhanced.rs`
 //!  32 move slot    slot:u16 move:u64 step:u8 [part:u16 parts:u16 sum:u32 bytes]
 //! binding  := length:u32 binding:u64 contact instance q:u16 path expires:u32 target
 //! tag      := salt:u32 index:u64 position:u16
@@ -126,6 +126,7 @@ pub fn encode_request(request: &Request<'_>, out: &mut BytesMut) {
             ..
         } => 64 + bytes.len(),
         Command::MoveSlot { .. } => 64,
+        Command::SetDocument(request) => 1_024 + 2 * request.content.map_or(0, <[u8]>::len),
         _ => 1_024,
     });
     behind_length(out, |out| {

@@ -21,6 +21,7 @@
 //! 26 relay end          presentity sink generation:u64
 //! 27 relayed            sink presentity generation:u64 revision:u32 [view]
 //! 28 delivered          (slot:u16 number:u64)*
+//! 55 set document       presentity application:u8 name keeper:u8 expected [content] rule*
 //! 40 publish source     presentity source condition:u8 [tag] [content] expires:u32 device:u8 doing:u8
 //!                       category_bytes:u32 publication*
 //! sink   := slot:u16 dialog:u128
@@ -39,6 +40,7 @@ use crate::machine::command::{
     Abroad, Command, Elsewhere, Extras, PublishInstances, PublishSource, RelayWatch, Relayed, Sink,
 };
 use crate::machine::cursor::{Cursor, Unreadable, put_slice};
+use crate::machine::policy_values;
 use crate::machine::values::{
     self, flag, list, numbered, option, put_flag, put_list, put_option, put_text,
 };
@@ -73,6 +75,7 @@ const RELAY_WATCH: u8 = 25;
 const RELAY_END: u8 = 26;
 const RELAYED: u8 = 27;
 const DELIVERED: u8 = 28;
+const SET_DOCUMENT: u8 = 55;
 const PUBLISH_SOURCE: u8 = 40;
 
 /// Conditions of a source.
@@ -105,6 +108,7 @@ pub(super) fn number_of(command: &Command<'_>) -> u8 {
         Command::RelayEnd { .. } => RELAY_END,
         Command::Relayed(_) => RELAYED,
         Command::Delivered { .. } => DELIVERED,
+        Command::SetDocument(_) => SET_DOCUMENT,
         Command::PublishSource(_) => PUBLISH_SOURCE,
         Command::Register(_)
         | Command::Publish(_)
@@ -119,6 +123,7 @@ pub(super) fn number_of(command: &Command<'_>) -> u8 {
 pub(super) fn put(command: &Command<'_>, out: &mut BytesMut) {
     match command {
         Command::PublishInstances(request) => put_publish(request, out),
+        Command::SetDocument(request) => policy_values::put_request(request, out),
         Command::PublishSource(request) => put_source(request, out),
         Command::SetMembers {
             presentity,
@@ -529,6 +534,7 @@ pub(super) fn read<'a>(number: u8, cursor: &mut Cursor<'a>) -> Result<Command<'a
                 Ok((codec::slot(cursor)?, cursor.u64()?))
             })?,
         },
+        SET_DOCUMENT => Command::SetDocument(policy_values::request(cursor)?),
         _ => return cursor.wrong("a command's number"),
     })
 }

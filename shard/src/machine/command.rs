@@ -16,6 +16,7 @@ use crate::presence::publication::EntityTag;
 use crate::subscription::watch::ClientId;
 
 pub use crate::category::mwi::Waiting;
+pub use crate::presence::documents::SetDocument;
 pub use crate::presence::endpoint::{Binding, Bindings, Register};
 pub use crate::presence::instance::PublishInstances;
 pub use crate::presence::publication::Publish;
@@ -258,6 +259,8 @@ pub enum Command<'a> {
         /// What.
         waiting: Waiting,
     },
+    /// A document of a user is kept or removed (RFC 4825).
+    SetDocument(SetDocument<'a>),
     /// A slot moves from this shard or to it (house D15). Nobody waits for it.
     MoveSlot {
         /// Which one.
@@ -295,6 +298,7 @@ impl Command<'_> {
             | Command::Introduce { presentity, .. }
             | Command::SetProfile { presentity, .. }
             | Command::SetWaiting { presentity, .. } => Slot::of(presentity),
+            Command::SetDocument(request) => Slot::of(request.presentity),
             Command::RelayWatch(watch) => Slot::of(watch.presentity),
             Command::RelayEnd { presentity, .. } => Slot::of(presentity),
             Command::Relayed(relayed) => relayed.sink.slot,

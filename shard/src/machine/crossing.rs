@@ -7,10 +7,11 @@
 //!
 //! ```text
 //! question := 1 presentity package:u8 | 2 home watcher network:u8 format:u8 wish
-//!           | 3 presentity package:u8 tag
-//! answer   := 1 view | 2 shown | 3 flag | 32 its slot is on its way
+//!           | 3 presentity package:u8 tag | 9 presentity application:u8 name
+//!           | 10 presentity watcher network:u8
+//! answer   := 1 view | 2 shown | 3 flag | 9 [tag content] | 10 kept out | 32 its slot is on its way
 //! reply    := ticket:u64 outcome option(shown)
-//! notice   := dialog:u128 slot:u16 delivery:u8 cseq:u32 format:u8 (0 expires:u32 | 1 reason:u8)
+//! notice   := dialog:u128 slot:u16 delivery:u8 cseq:u32 format:u8 (0 expires:u32 | 1 reason:u8 | 7 expires:u32)
 //!             route target
 //! ```
 
@@ -24,6 +25,7 @@ use crate::machine::command::Ticket;
 use crate::machine::cursor::{Cursor, Unreadable, put_slice};
 use crate::machine::effect::{Notice, Shown, SubscriptionState};
 use crate::machine::outcome::Outcome;
+use crate::machine::policy_values;
 use crate::machine::section;
 use crate::machine::snapshot;
 use crate::machine::values::{self, flag, list, option, put_flag, put_list, put_option, put_text};
@@ -31,12 +33,16 @@ use crate::presence::bearing::Bearing;
 use crate::presence::contacts::{Delta, Done};
 use crate::presence::container::{Network, Watcher};
 use crate::presence::delegate::Delegates;
+use crate::presence::documents::Application;
 use crate::presence::endpoint::Unbinding;
 use crate::presence::publication::{Content, EntityTag};
+use crate::presence::rules::Handling;
 use crate::presence::subscriber::Subscribers;
 use crate::slot::{Aor, Slot};
 use crate::subscription::dialog::{Delivery, DialogKey, EndReason, Format, Package};
-use crate::subscription::view::{Legacy, Own, Seen, View};
+use crate::subscription::view::{
+    Legacy, Own, Seen, View, WatcherEvent, WatcherLine, WatcherStatus,
+};
 use crate::subscription::watch::Wish;
 use crate::time::Timestamp;
 
@@ -74,6 +80,33 @@ pub enum Question<'q> {
         /// Which version.
         tag: EntityTag,
     },
+    /// A document that a user keeps.
+    Document {
+        /// Whose.
+        presentity: &'q str,
+        /// What for.
+        application: Application,
+        /// Its name.
+        name: &'q str,
+    },
+    /// What a watcher of the composed document would see, where its rules let it in: a fetch.
+    Sight {
+        /// Whose state.
+        presentity: &'q str,
+        /// Who looks.
+        watcher: &'q str,
+        /// From where.
+        network: Network,
+    },
+}
+
+/// A document that a user keeps, as it came.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Held {
+    /// Its version.
+    pub tag: EntityTag,
+    /// The text.
+    pub content: Arc<[u8]>,
 }
 
 /// What was found.
@@ -85,6 +118,10 @@ pub enum Answer {
     Shown(Box<Shown>),
     /// Whether it lives.
     Holds(bool),
+    /// The document, if there is one.
+    Document(Option<Held>),
+    /// The presentity's rules keep the watcher out.
+    KeptOut,
     /// The slot is on its way to another shard: to be asked there, in a moment.
     Moving,
 }
@@ -94,9 +131,10 @@ impl Machine {
     #[must_use]
     pub fn look_up(&self, question: &Question<'_>) -> Answer {
         let (home, wish) = match question {
-            Question::View { presentity, .. } | Question::Holds { presentity, .. } => {
-                (presentity, None)
-            }
+            Question::View { presentity, .. }
+            | Question::Holds { presentity, .. }
+            | Question::Document { presentity, .. }
+            | Question::Sight { presentity, .. } => (presentity, None),
             Question::Look { home, wish, .. } => (home, Some(wish)),
         };
         if self.looks_away(home, wish) {
@@ -125,6 +163,28 @@ impl Machine {
                 package,
                 tag,
             } => Answer::Holds(self.holds(presentity, *package, *tag)),
+            Question::Document {
+                presentity,
+                application,
+                name,
+            } => Answer::Document(self.kept(presentity, *application, name)),
+            //= RFC 5025 3.2.1
+            //# who only fetches is refused, and shown, as who subscribes
+            Question::Sight {
+                presentity,
+                watcher,
+                network,
+            } => {
+                let watcher = Watcher {
+                    address: watcher,
+                    network: *network,
+                };
+                let (view, sight) = self.document(presentity, watcher);
+                match sight.admitted.handling {
+                    Handling::Block => Answer::KeptOut,
+                    _ => Answer::View(Arc::new(view)),
+                }
+            }
         }
     }
 }
@@ -164,6 +224,26 @@ pub fn encode_question(question: &Question<'_>, out: &mut BytesMut) {
             out.put_u8(*package as u8);
             put_tag(*tag, out);
         }
+        Question::Document {
+            presentity,
+            application,
+            name,
+        } => {
+            out.put_u8(9);
+            put_text(presentity, out);
+            out.put_u8(*application as u8);
+            put_text(name, out);
+        }
+        Question::Sight {
+            presentity,
+            watcher,
+            network,
+        } => {
+            out.put_u8(10);
+            put_text(presentity, out);
+            put_text(watcher, out);
+            out.put_u8(*network as u8);
+        }
     }
 }
 
@@ -188,6 +268,16 @@ pub fn decode_question(bytes: &[u8]) -> Option<Question<'_>> {
                 package: package(cursor)?,
                 tag: tag(cursor)?,
             },
+            9 => Question::Document {
+                presentity: cursor.text()?,
+                application: policy_values::application(cursor)?,
+                name: cursor.text()?,
+            },
+            10 => Question::Sight {
+                presentity: cursor.text()?,
+                watcher: cursor.text()?,
+                network: values::network(cursor)?,
+            },
             _ => return cursor.wrong("a question's number"),
         })
     })
@@ -208,6 +298,14 @@ pub fn encode_answer(answer: &Answer, out: &mut Vec<u8>) {
             out.put_u8(3);
             put_flag(*lives, out);
         }
+        Answer::Document(held) => {
+            out.put_u8(9);
+            put_option(held.as_ref(), out, |held, out| {
+                put_tag(held.tag, out);
+                put_slice(&held.content, out);
+            });
+        }
+        Answer::KeptOut => out.put_u8(10),
         Answer::Moving => out.put_u8(32),
     }
 }
@@ -220,6 +318,13 @@ pub fn decode_answer(bytes: &[u8]) -> Option<Answer> {
             1 => Answer::View(view(cursor)?),
             2 => Answer::Shown(Box::new(shown(cursor)?)),
             3 => Answer::Holds(flag(cursor)?),
+            9 => Answer::Document(option(cursor, |cursor| {
+                Ok(Held {
+                    tag: tag(cursor)?,
+                    content: cursor.slice()?.into(),
+                })
+            })?),
+            10 => Answer::KeptOut,
             32 => Answer::Moving,
             _ => return cursor.wrong("an answer's number"),
         })
@@ -262,6 +367,10 @@ pub fn encode_notice(notice: &Notice, out: &mut Vec<u8>) {
             out.put_u8(1);
             out.put_u8(reason as u8);
         }
+        SubscriptionState::Pending { expires_s } => {
+            out.put_u8(7);
+            out.put_u32_le(expires_s);
+        }
     }
     put_slice(&notice.route, out);
     put_slice(&notice.target, out);
@@ -289,6 +398,9 @@ pub fn decode_notices(bytes: &[u8]) -> Option<Vec<Notice>> {
                     "a reason",
                     EndReason::from_number,
                 )?),
+                7 => SubscriptionState::Pending {
+                    expires_s: cursor.u32()?,
+                },
                 _ => return cursor.wrong("a subscription's state"),
             },
             route: cursor.slice()?.into(),
@@ -380,11 +492,25 @@ fn put_view(view: &View, out: &mut Vec<u8>) {
     match &view.seen {
         Seen::Publications(contents) => {
             out.put_u8(1);
-            put_list(contents.iter(), out, |content, out| {
-                put_slice(&content.stored, out);
-                out.put_u64_le(content.published_at.0);
-                out.put_u32_le(content.number);
-                out.put_slice(&content.bearing.numbers());
+            put_contents(contents, out);
+        }
+        Seen::Permitted {
+            contents,
+            permissions,
+        } => {
+            out.put_u8(16);
+            put_contents(contents, out);
+            policy_values::put_permissions(permissions, out);
+        }
+        Seen::Watchers { full, watchers } => {
+            out.put_u8(17);
+            put_flag(*full, out);
+            put_list(watchers.iter(), out, |line, out| {
+                out.put_u128_le(line.dialog.0);
+                put_text(line.address.as_str(), out);
+                out.put_u8(line.status as u8);
+                out.put_u8(line.event as u8);
+                out.put_u32_le(line.expires_s);
             });
         }
         Seen::Legacy(legacy) => {
@@ -504,9 +630,36 @@ fn view_of(cursor: &mut Cursor<'_>, may_be_list: bool) -> Read<Arc<View>> {
                     Ok((uri, view_of(cursor, false)?))
                 })?,
             },
+            16 => Seen::Permitted {
+                contents: list(cursor, 18, content)?.into(),
+                permissions: Arc::new(policy_values::permissions(cursor)?),
+            },
+            17 => Seen::Watchers {
+                full: flag(cursor)?,
+                watchers: list(cursor, 26, watcher_line)?,
+            },
             _ => return cursor.wrong("what is seen"),
         },
     }))
+}
+
+fn put_contents(contents: &[Arc<Content>], out: &mut Vec<u8>) {
+    put_list(contents.iter(), out, |content, out| {
+        put_slice(&content.stored, out);
+        out.put_u64_le(content.published_at.0);
+        out.put_u32_le(content.number);
+        out.put_slice(&content.bearing.numbers());
+    });
+}
+
+fn watcher_line(cursor: &mut Cursor<'_>) -> Read<WatcherLine> {
+    Ok(WatcherLine {
+        dialog: DialogKey(cursor.u128()?),
+        address: aor(cursor)?,
+        status: values::numbered(cursor, "a watcher's status", WatcherStatus::from_number)?,
+        event: values::numbered(cursor, "a watcher's event", WatcherEvent::from_number)?,
+        expires_s: cursor.u32()?,
+    })
 }
 
 fn content(cursor: &mut Cursor<'_>) -> Read<Arc<Content>> {
@@ -672,6 +825,81 @@ mod tests {
             cseq: 3,
             views: vec![Arc::new(view)],
             ..Shown::default()
+        }
+    }
+
+    /// What rules have brought: each is read as it was written, and none that is cut short is read at all.
+    #[test]
+    fn rules_documents_and_watchers_cross() {
+        use crate::presence::rules::{Permissions, Selector, Which};
+        let content = Arc::new(Content {
+            stored: b"\x01"[..].into(),
+            published_at: Timestamp(4),
+            number: 2,
+            bearing: Bearing::default(),
+        });
+        let permissions = Permissions {
+            services: Which::Some(vec![Selector::Class("work".into())]),
+            attributes: 9,
+            ..Permissions::default()
+        };
+        let line = WatcherLine {
+            dialog: DialogKey(7),
+            address: Aor::from_canonical("bob@x"),
+            status: WatcherStatus::Pending,
+            event: WatcherEvent::Subscribe,
+            expires_s: 60,
+        };
+        let seen = [
+            Seen::Permitted {
+                contents: [content].into_iter().collect(),
+                permissions: Arc::new(permissions),
+            },
+            Seen::Watchers {
+                full: false,
+                watchers: vec![line],
+            },
+        ];
+        let held = Held {
+            tag: EntityTag::FOREIGN,
+            content: b"<a/>"[..].into(),
+        };
+        let mut answers: Vec<Answer> = seen
+            .into_iter()
+            .map(|seen| Answer::Shown(Box::new(shown(seen))))
+            .collect();
+        answers.extend([
+            Answer::Document(None),
+            Answer::Document(Some(held)),
+            Answer::KeptOut,
+        ]);
+        for answer in answers {
+            let mut bytes = Vec::new();
+            encode_answer(&answer, &mut bytes);
+            let read = decode_answer(&bytes).expect("read");
+            assert_eq!(format!("{read:?}"), format!("{answer:?}"));
+            for length in 0..bytes.len() {
+                assert!(decode_answer(&bytes[..length]).is_none(), "{answer:?}");
+            }
+        }
+        for question in [
+            Question::Document {
+                presentity: "alice@x",
+                application: Application::Lists,
+                name: "index",
+            },
+            Question::Sight {
+                presentity: "alice@x",
+                watcher: "bob@x",
+                network: Network::Federated,
+            },
+        ] {
+            let mut bytes = BytesMut::new();
+            encode_question(&question, &mut bytes);
+            assert_eq!(decode_question(&bytes).as_ref(), Some(&question));
+            for length in 0..bytes.len() {
+                assert_eq!(decode_question(&bytes[..length]), None, "{question:?}");
+            }
         }
     }
 

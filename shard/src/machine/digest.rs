@@ -70,6 +70,7 @@ impl History {
             let (tag, number) = match notice.state {
                 SubscriptionState::Active { expires_s } => (0, expires_s),
                 SubscriptionState::Terminated(reason) => (1, reason as u32),
+                SubscriptionState::Pending { expires_s } => (7, expires_s),
             };
             // In one piece: a hundred thousand watchers make a hundred thousand of these.
             let mut line = [0; 25];

@@ -83,6 +83,11 @@ pub enum SubscriptionState {
         /// Seconds left.
         expires_s: u32,
     },
+    /// `pending;expires=…`: it waits for the presentity's word.
+    Pending {
+        /// Seconds left.
+        expires_s: u32,
+    },
     /// `terminated;reason=…`
     Terminated(EndReason),
 }

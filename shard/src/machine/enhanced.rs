@@ -18,6 +18,7 @@ use crate::presence::container::{Rejected, Watcher};
 use crate::presence::enhanced::{Changes, Enhanced, Profile};
 use crate::presence::instance::{Deed, Lifetime, Wished};
 use crate::presence::limits::{CONTEXT_BYTES_MAX, SUBSCRIBERS_MAX, WATCHERS_MAX};
+use crate::presence::rules::Sight;
 use crate::presence::subscriber::Subscriber;
 use crate::slot::{Aor, Slot};
 use crate::subscription::dialog::{
@@ -387,7 +388,8 @@ impl Machine {
         if extras.registered && !self.is_registered(subscribe.watcher, extras.endpoint) {
             return Err(Refusal::EndpointNotRegistered);
         }
-        let dialog = Dialog::open(subscribe, Aor::from_canonical(home), now);
+        let mut dialog = Dialog::open(subscribe, Aor::from_canonical(home), now);
+        self.admit(&mut dialog)?;
         let (slot, local_tag) = (dialog.slot(), dialog.local_tag);
         check_size(extras)?;
         self.check_contacts(home, &extras.wish)?;
@@ -400,6 +402,7 @@ impl Machine {
         } else {
             self.supersede(home, &dialog);
             self.store.insert_dialog(key, dialog);
+            self.begins(slot, key);
             self.follow(slot, key, extras);
             self.follow_abroad(slot, key, extras);
             if self.is_empty_batch(slot, key) {
@@ -478,7 +481,9 @@ impl Machine {
         let local_tag = refreshed.ok_or(Refusal::UnknownDialog)??;
         if ends {
             // An enhanced client ends its dialog without being told that it did (MS-PRES 4.4.4).
-            self.store.remove_dialog(slot, key);
+            if let Some(dialog) = self.store.remove_dialog(slot, key) {
+                self.ends(key, &dialog, EndReason::Timeout);
+            }
             return Ok(Outcome::Subscribed {
                 local_tag,
                 expires_s: 0,
@@ -599,10 +604,14 @@ impl Machine {
                 watched.then_some(())
             });
             if gone {
+                self.watches_no_more(slot, key, &address, EndReason::Timeout);
                 self.store.leave_batch(&address, (slot, key));
             }
             if joined.flatten().is_some() {
                 self.store.join_batch(&address, (slot, key));
+                if new {
+                    self.watches(slot, key, &address);
+                }
                 //= MS-PRES 3.4.5.1.3
                 //# a context element adds the watcher to the resource's subscriber list
                 if let Some(context) = resource.context {
@@ -761,7 +770,7 @@ impl Machine {
         let now = self.now;
         let dialog = self.store.dialog(slot, key)?;
         let (home, watcher) = (dialog.presentity.clone(), dialog.watcher.clone());
-        let (network, format) = (dialog.network, dialog.format);
+        let network = dialog.network;
         let mut shown = Shown::default();
         match dialog.watch.as_deref() {
             Some(Watch::Own { scope, .. }) => {
@@ -782,10 +791,12 @@ impl Machine {
                     address: watcher.as_str(),
                     network,
                 };
-                let (view, resolved) = self.document(home.as_str(), watcher, format);
+                let (view, sight) = self.document(home.as_str(), watcher);
                 shown.views.push(Arc::new(view));
-                self.store
-                    .change_dialog(slot, key, |dialog| dialog.resolved = resolved);
+                self.store.change_dialog(slot, key, |dialog| {
+                    dialog.resolved = sight.container;
+                    dialog.admitted = sight.admitted;
+                });
             }
             // A list is told in notifications of its own.
             Some(Watch::List(_)) => {}
@@ -804,12 +815,12 @@ impl Machine {
                         address: watcher.as_str(),
                         network,
                     };
-                    let claimed = watched.presentity.claimed();
+                    let presentity = &watched.presentity;
                     let affected = self.store.change_dialog(slot, key, |dialog| {
                         let batch = dialog.watch.as_deref_mut().and_then(Watch::batch_mut)?;
                         let member = batch.members.get_mut(&address)?;
                         member.notified_at = now;
-                        Some(member.affected(claimed, watcher, None))
+                        Some(member.affected(presentity, watcher, None))
                     });
                     match affected.flatten() {
                         Some(resolved) => {
@@ -845,36 +856,28 @@ impl Machine {
         })?
     }
 
-    /// A presentity's document as this watcher sees it, and the container that it comes from.
-    fn document(&self, address: &str, watcher: Watcher<'_>, format: Format) -> (View, Option<u16>) {
+    /// A presentity's document as this watcher sees it, and why.
+    pub(super) fn document(&self, address: &str, watcher: Watcher<'_>) -> (View, Sight) {
         let Some(watched) = self.store.watched(address) else {
             let nothing =
                 View::of_nothing(Aor::from_canonical(address), Package::Presence, self.now);
-            return (nothing, None);
+            return (nothing, Sight::default());
         };
-        match watched.presentity.claimed() {
-            Some(enhanced) => {
-                let container = enhanced.resolve(watcher, &Category::LegacyInterop);
-                (
-                    View::legacy(&watched.presentity, container, self.now),
-                    container,
-                )
-            }
-            None => {
-                let _ = format;
-                (
-                    View::of(&watched.presentity, Package::Presence, self.now),
-                    None,
-                )
-            }
-        }
+        let sight = watched.presentity.sight(watcher, &Category::LegacyInterop);
+        (View::document(&watched.presentity, &sight, self.now), sight)
     }
 
     /// What a poll is shown: answered without a log entry (house §5).
     //= MS-PRES 3.4.5.1.2
     //# a poll sees what a subscription would see, and leaves nothing behind
     #[must_use]
-    pub fn look(&self, home: &str, watcher: Watcher<'_>, format: Format, wish: &Wish<'_>) -> Shown {
+    pub fn look(
+        &self,
+        home: &str,
+        watcher: Watcher<'_>,
+        _format: Format,
+        wish: &Wish<'_>,
+    ) -> Shown {
         let now = self.now;
         let mut shown = Shown {
             cseq: 1,
@@ -887,9 +890,7 @@ impl Machine {
             .map_or(&nobody, |watched| &watched.presentity);
         match wish {
             Wish::Document | Wish::Same | Wish::List { .. } => {
-                shown
-                    .views
-                    .push(Arc::new(self.document(home, watcher, format).0));
+                shown.views.push(Arc::new(self.document(home, watcher).0));
             }
             Wish::Own(scope) => {
                 shown
@@ -929,7 +930,7 @@ impl Machine {
             relay: None,
         };
         member.categories.sort_unstable();
-        let resolved = member.affected(presentity.claimed(), watcher, None);
+        let resolved = member.affected(presentity, watcher, None);
         Arc::new(View::categories(presentity, &resolved, self.now))
     }
 }

@@ -15,11 +15,13 @@ use crate::machine::notices::{Classes, Group, Telling, notice};
 use crate::machine::outcome::{Outcome, Refusal};
 use crate::machine::parcel::{Destination, Parcel, about};
 use crate::machine::store::Store;
+use crate::machine::table::Watched;
 use crate::presence::container::Watcher;
-use crate::presence::enhanced::{Changes, Enhanced};
+use crate::presence::enhanced::Changes;
 use crate::presence::limits::{BATCH_RESOURCES_MAX, WATCHERS_MAX};
 use crate::presence::package::Package;
 use crate::presence::publication::EntityTag;
+use crate::presence::rules::{Handling, Sight};
 use crate::presence::subscriber::Subscriber;
 use crate::slot::{Aor, Slot};
 use crate::subscription::dialog::{Dialog, DialogKey, EndReason, Extras, Format};
@@ -96,10 +98,14 @@ impl Machine {
         self.ask_for_members(slot, key, extras.display_name, extras.watchers_max);
         let now = self.store.dialog(slot, key).map(joined).unwrap_or_default();
         for address in before.iter().filter(|address| !now.contains(address)) {
+            self.watches_no_more(slot, key, address, EndReason::Timeout);
             self.store.leave_batch(address, (slot, key));
         }
         for address in &now {
             self.store.join_batch(address, (slot, key));
+            if !before.contains(address) {
+                self.watches(slot, key, address);
+            }
         }
     }
 
@@ -329,9 +335,12 @@ impl Machine {
     }
 }
 
-/// The container in which a watcher sees the document of somebody whose containers rule.
-fn resolved(claimed: Option<&Enhanced>, dialog: &Dialog) -> Option<u16> {
-    claimed?.resolve(dialog.watching(), &Category::LegacyInterop)
+/// What the watcher of a list sees of a member of this shard.
+fn sight(watched: Option<&Watched>, dialog: &Dialog) -> Sight {
+    let legacy = Category::LegacyInterop;
+    watched
+        .map(|watched| watched.presentity.sight(dialog.watching(), &legacy))
+        .unwrap_or_default()
 }
 
 /// What a watcher sees of one member of its list.
@@ -356,13 +365,9 @@ fn shown(
                 .unwrap_or_else(|| View::of_an_end(address.clone(), Package::Presence, now))
         }
         (Origin::Here, None) => nobody(),
-        (Origin::Here, Some(watched)) => match watched.presentity.claimed() {
-            Some(enhanced) => {
-                let container = resolved(Some(enhanced), dialog);
-                View::legacy(&watched.presentity, container, now)
-            }
-            None => View::of(&watched.presentity, Package::Presence, now),
-        },
+        (Origin::Here, Some(watched)) => {
+            View::document(&watched.presentity, &sight(Some(watched), dialog), now)
+        }
     }
 }
 
@@ -430,9 +435,8 @@ impl Telling<'_> {
                 .into_iter()
                 .map(|(_, address, member)| {
                     let watched = self.store.watched(address.as_str());
-                    let claimed = watched.and_then(|watched| watched.presentity.claimed());
                     let view = shown(self.store, dialog, address, member, now);
-                    (member.uri.clone(), view, resolved(claimed, dialog))
+                    (member.uri.clone(), view, sight(watched, dialog).container)
                 })
                 .collect();
             let format = dialog.format;
@@ -498,27 +502,27 @@ impl Telling<'_> {
                     address: address.as_str(),
                     network: dialog.network,
                 };
-                let container = claimed.and_then(|enhanced| enhanced.resolve(watcher, &legacy));
+                let sight = watched.presentity.sight(watcher, &legacy);
+                let container = sight.container;
                 let list = dialog.watch.as_deref_mut().and_then(Watch::list_mut);
                 let Some(member) = list.and_then(|list| list.members.get_mut(aor)) else {
                     return;
                 };
                 let changed = |(of, at): &(Category, u16)| concerns(of) && Some(*at) == container;
-                let told = group.standard && (claimed.is_none() || changes.claimed)
+                let lets_in = sight.admitted.handling == Handling::Allow;
+                let told = changes.rules
+                    || lets_in && group.standard && (claimed.is_none() || changes.claimed)
                     || claimed.is_some()
                         && (member.seen != container || changes.touched.iter().any(changed));
                 member.seen = container;
                 if told {
                     let uri = (dialog.format == Format::Rlmi).then(|| member.uri.clone());
-                    classes.add((container, uri), notice(*key, dialog, now, worn_out));
+                    classes.add((sight, uri), notice(*key, dialog, now, worn_out));
                 }
             });
         }
-        for ((container, uri), notices) in classes.0 {
-            let view = match claimed {
-                Some(_) => View::legacy(&watched.presentity, container, now),
-                None => View::of(&watched.presentity, Package::Presence, now),
-            };
+        for ((sight, uri), notices) in classes.0 {
+            let view = View::document(&watched.presentity, &sight, now);
             let view = match uri {
                 None => view,
                 //= RFC 4662 5.2

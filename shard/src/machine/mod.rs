@@ -15,6 +15,8 @@ pub mod moves;
 mod notices;
 pub mod outcome;
 pub mod parcel;
+pub mod policy;
+mod policy_values;
 mod relays;
 mod replies;
 mod section;

@@ -148,7 +148,7 @@ impl Export {
     #[must_use]
     pub fn pack(&self) -> Vec<u8> {
         let mut out = Vec::new();
-        out.put_u16_le(section::NEWEST);
+        out.put_u16_le(section::version_of([&*self.table].into_iter()));
         out.put_u16_le(self.slot.number());
         out.put_u64_le(self.number);
         out.put_u64_le(self.now.0);

@@ -21,9 +21,10 @@ use crate::presence::container::{Network, Watcher};
 use crate::presence::endpoint::Endpoint;
 use crate::presence::enhanced::Changes;
 use crate::presence::limits::REPLY_MEMORY_MS;
+use crate::presence::rules::{Handling, Sight};
 use crate::slot::{Aor, Slot};
 use crate::subscription::dialog::{Delivery, Dialog, DialogKey, EndReason, Format, Package};
-use crate::subscription::view::View;
+use crate::subscription::view::{View, WatcherEvent, WatcherLine, WatcherStatus};
 use crate::subscription::watch::{Scope, Watch};
 use crate::time::Timestamp;
 
@@ -42,6 +43,8 @@ enum Whom {
     Member(Slot, DialogKey),
     /// One whose dialog lives here, about these categories of one who lives in another shard.
     Relayed(Slot, DialogKey, Vec<Category>),
+    /// Nobody: a watcher came or went, which its presentity may want to know.
+    Watcher(Box<WatcherLine>),
     /// One whose dialog is gone: its final notice.
     Gone(Box<Gone>),
     /// An endpoint that the server signed out.
@@ -122,6 +125,12 @@ impl Notices {
         changed: Vec<Category>,
     ) {
         let whom = Whom::Relayed(slot, key, changed);
+        self.due.push((presentity.clone(), whom));
+    }
+
+    /// A watcher of the presentity came, went, or stands otherwise.
+    pub(super) fn watcher(&mut self, presentity: &Aor, line: WatcherLine) {
+        let whom = Whom::Watcher(Box::new(line));
         self.due.push((presentity.clone(), whom));
     }
 
@@ -211,6 +220,7 @@ impl Notices {
             telling.batches(&group);
             telling.lists(&group);
             telling.relayed(&group);
+            telling.watchers(&group);
             let worn_out = telling.worn_out;
             drop(watched);
             for (slot, key) in worn_out {
@@ -233,6 +243,8 @@ pub(super) struct Group {
     shown: Vec<(DialogKey, u32)>,
     gone: Vec<Gone>,
     signed_out: Vec<Notice>,
+    /// Watchers of whom there is something new.
+    pub(super) lines: Vec<WatcherLine>,
 }
 
 impl Group {
@@ -244,6 +256,7 @@ impl Group {
             Whom::Shown(key, delta_num) => self.shown.push((key, delta_num)),
             Whom::Member(slot, key) => self.members.push((slot, key)),
             Whom::Relayed(slot, key, changed) => self.relayed.push((slot, key, changed)),
+            Whom::Watcher(line) => self.lines.push(*line),
             Whom::Gone(gone) => self.gone.push(*gone),
             Whom::SignedOut(notice) => self.signed_out.push(*notice),
         }
@@ -258,7 +271,7 @@ impl Group {
             publications.any(|(of, held)| of.bears_on_presence() && !held.content.is_silent())
         });
         self.standard = self.everyone || self.changes.standard || self.changes.claimed && telephone;
-        self.everyone |= self.changes.standard || self.changes.claimed;
+        self.everyone |= self.changes.standard || self.changes.claimed || self.changes.rules;
         self.some.sort_unstable();
         self.some.dedup();
         self.members.sort_unstable();
@@ -318,12 +331,76 @@ pub(super) fn notice(
         //# deactivated: the watcher may subscribe anew at once
         SubscriptionState::Terminated(EndReason::Deactivated)
     } else {
-        SubscriptionState::Active {
-            expires_s: dialog.expires_at.seconds_after(now),
+        let expires_s = dialog.expires_at.seconds_after(now);
+        match dialog.admitted.handling {
+            //= RFC 5025 3.2.1
+            //# whom a rule blocks is ended as rejected
+            Handling::Block => {
+                worn_out.push((dialog.slot(), key));
+                SubscriptionState::Terminated(EndReason::Rejected)
+            }
+            //= RFC 5025 3.2.1
+            //# confirm leaves the subscription pending
+            Handling::Confirm => SubscriptionState::Pending { expires_s },
+            //= RFC 5025 3.2.1
+            //# who is blocked politely is told that its subscription is active
+            Handling::PoliteBlock | Handling::Allow => SubscriptionState::Active { expires_s },
         }
     };
     Notice::of(key, dialog, state)
 }
+
+/// How a watcher of a document stands.
+pub(super) fn watcher_line(
+    key: DialogKey,
+    dialog: &Dialog,
+    event: WatcherEvent,
+    now: Timestamp,
+) -> WatcherLine {
+    let (status, event) = match dialog.admitted.handling {
+        Handling::Confirm => (WatcherStatus::Pending, WatcherEvent::Subscribe),
+        Handling::Block => (WatcherStatus::Terminated, WatcherEvent::Rejected),
+        Handling::PoliteBlock | Handling::Allow => (WatcherStatus::Active, event),
+    };
+    WatcherLine {
+        dialog: key,
+        address: dialog.watcher.clone(),
+        status,
+        event,
+        expires_s: dialog.expires_at.seconds_after(now),
+    }
+}
+
+/// Everybody whose dialog watches the presentity's document, alone or as one of many: some of them where
+/// there are more than anybody reads.
+pub(super) fn watcher_lines(store: &Store, watched: &Watched, now: Timestamp) -> Vec<WatcherLine> {
+    let slot = watched.presentity.aor.slot();
+    let own = watched.watchers().iter().map(|key| (slot, *key));
+    let many = watched.batches().iter().copied();
+    let each = own.chain(many).filter_map(|(slot, key)| {
+        let dialog = store.dialog(slot, key)?;
+        let counts = matches!(
+            dialog.package,
+            Package::Presence | Package::List | Package::Categories
+        );
+        // A list dialog lives with an address that it need not watch.
+        let watches = dialog.package == Package::Presence
+            || dialog.watch.as_deref().is_some_and(|watch| {
+                watch
+                    .members()
+                    .any(|member| *member == watched.presentity.aor)
+            });
+        let line = || watcher_line(key, dialog, WatcherEvent::Subscribe, now);
+        (counts && watches).then(line)
+    });
+    let mut lines: Vec<WatcherLine> = each.take(WATCHERS_SHOWN_MAX).collect();
+    lines.sort_by_key(|line| line.dialog);
+    lines.dedup_by_key(|line| line.dialog);
+    lines
+}
+
+/// Watchers in one document: 1,000 of 150 bytes are more than a person reads.
+const WATCHERS_SHOWN_MAX: usize = 1_000;
 
 /// Whether a client said that it knows of a mail server's store: then it is told the mode.
 fn knows_ucs(dialog: &Dialog) -> bool {
@@ -358,6 +435,7 @@ impl Telling<'_> {
             Package::RoamingSelf,
             Package::RoamingContacts,
             Package::List,
+            Package::Winfo,
         ] {
             let migrated = SubscriptionState::Terminated(EndReason::Migrated);
             let moved = group.gone.extract_if(.., |gone| {
@@ -432,9 +510,9 @@ impl Telling<'_> {
                 address,
                 network: gone.network,
             };
-            let container = claimed.and_then(|enhanced| enhanced.resolve(watcher, &legacy));
-            classes.add(container, gone.notice);
+            classes.add(self.sight(watcher), gone.notice);
         }
+        let presentity = self.watched.map(|watched| &watched.presentity);
         let (changes, now) = (&group.changes, self.now);
         let visible = !changes.containers.is_empty()
             || changes
@@ -442,26 +520,39 @@ impl Telling<'_> {
                 .iter()
                 .any(|(of, _)| *of == legacy || *of == Category::ContactCard);
         let (worn_out, mut relays) = (&mut self.worn_out, Vec::new());
+        let mut lines = Vec::new();
         let mut tell = |key: DialogKey, dialog: &mut Dialog| {
-            let container = match claimed {
-                None => None,
-                Some(enhanced) => enhanced.resolve(dialog.watching(), &legacy),
+            let sight = match presentity {
+                None => Sight::default(),
+                Some(presentity) => presentity.sight(dialog.watching(), &legacy),
             };
+            let container = sight.container;
             //= MS-PRES 3.7.5.4
             //# told when legacyInterop of the container it resolves to changes
             let changed = |(of, at): &(Category, u16)| {
                 (*of == legacy || *of == Category::ContactCard) && Some(*at) == container
             };
+            //= RFC 5025 3.2.1
+            //# what is shown to whom is not let in never changes, so it is not told of changes
+            let lets_in = sight.admitted.handling == Handling::Allow;
             let told = group.asked(key)
-                || group.standard && (claimed.is_none() || changes.claimed)
-                || claimed.is_some()
+                || dialog.admitted != sight.admitted
+                || lets_in && group.standard && (claimed.is_none() || changes.claimed)
+                || lets_in
+                    && claimed.is_some()
                     && (dialog.resolved != container || changes.touched.iter().any(changed));
             dialog.resolved = container;
+            if dialog.admitted != sight.admitted {
+                let before = std::mem::replace(&mut dialog.admitted, sight.admitted.clone());
+                if before.handling != sight.admitted.handling {
+                    lines.push(watcher_line(key, dialog, WatcherEvent::Approved, now));
+                }
+            }
             if told && let Some(lead) = Lead::of(dialog) {
                 dialog.take_cseq(now);
-                relays.push((lead, dialog.local_cseq, container));
+                relays.push((lead, dialog.local_cseq, sight));
             } else if told {
-                classes.add(container, notice(key, dialog, now, worn_out));
+                classes.add(sight, notice(key, dialog, now, worn_out));
             }
         };
         if group.everyone || visible {
@@ -479,24 +570,69 @@ impl Telling<'_> {
                     });
             }
         }
-        for (lead, revision, container) in relays {
-            let view = self.document(container);
+        for (lead, revision, sight) in relays {
+            let view = self.document(&sight);
             self.relay(lead, revision, &view);
         }
-        for (container, notices) in classes.0 {
-            let view = self.document(container);
+        for (sight, notices) in classes.0 {
+            let view = self.document(&sight);
             self.say(view, notices);
+        }
+        group.lines.extend(lines);
+    }
+
+    /// What a watcher sees of the document.
+    fn sight(&self, watcher: Watcher<'_>) -> Sight {
+        let legacy = Category::LegacyInterop;
+        self.watched
+            .map(|watched| watched.presentity.sight(watcher, &legacy))
+            .unwrap_or_default()
+    }
+
+    /// The document, as it is seen.
+    fn document(&self, sight: &Sight) -> View {
+        match self.watched {
+            Some(watched) => View::document(&watched.presentity, sight, self.now),
+            None => View::of_nothing(self.presentity.clone(), Package::Presence, self.now),
         }
     }
 
-    /// The document of a container.
-    fn document(&self, container: Option<u16>) -> View {
-        match self.watched {
-            Some(watched) if watched.presentity.claimed().is_some() => {
-                View::legacy(&watched.presentity, container, self.now)
-            }
-            Some(watched) => View::of(&watched.presentity, Package::Presence, self.now),
-            None => View::of_nothing(self.presentity.clone(), Package::Presence, self.now),
+    /// The presentity is told who watches it.
+    //= RFC 3857 4.7
+    //# the first notification shows all watchers, later ones those that changed
+    fn watchers(&mut self, group: &Group) {
+        let Some(watched) = self.watched else { return };
+        if !self.store.is_observed(self.presentity) {
+            return;
+        }
+        let mut classes: Classes<bool> = Classes::new();
+        let (now, worn_out) = (self.now, &mut self.worn_out);
+        let address = self.presentity.as_str();
+        self.store
+            .for_each_watcher(address, Package::Winfo, |key, dialog| {
+                let whole = group.asked(key);
+                if whole || !group.lines.is_empty() {
+                    classes.add(whole, notice(key, dialog, now, worn_out));
+                }
+            });
+        for (whole, notices) in classes.0 {
+            let lines = if whole {
+                let ended = group.lines.iter();
+                let ended = ended.filter(|line| line.status == WatcherStatus::Terminated);
+                let mut lines = watcher_lines(self.store, watched, now);
+                lines.extend(ended.cloned());
+                lines
+            } else {
+                group.lines.clone()
+            };
+            let view = View::watchers(
+                self.presentity.clone(),
+                watched.presentity.revision,
+                whole,
+                lines,
+                now,
+            );
+            self.say(view, notices);
         }
     }
 
@@ -614,7 +750,6 @@ impl Telling<'_> {
         if watched.batches().is_empty() || !everybody && group.members.is_empty() {
             return;
         }
-        let claimed = watched.presentity.claimed();
         let mut changes = group.changes.clone();
         changes.standard = group.standard;
         let mut classes = Classes::new();
@@ -636,11 +771,12 @@ impl Telling<'_> {
                 let Some(member) = batch.and_then(|batch| batch.members.get_mut(aor)) else {
                     return;
                 };
+                let presentity = &watched.presentity;
                 let asked = group.members.binary_search(&(*slot, *key)).is_ok();
                 if member.relay.is_some() {
                     return;
                 }
-                let affected = member.affected(claimed, watcher, (!asked).then_some(&changes));
+                let affected = member.affected(presentity, watcher, (!asked).then_some(&changes));
                 if affected.is_empty() {
                     return;
                 }

@@ -84,6 +84,13 @@ pub enum Outcome {
     ContactsChanged(Option<u8>),
     /// 200 to anything else.
     Done,
+    /// A document was kept, or removed.
+    DocumentSet {
+        /// The version that lives, or the last one that did.
+        tag: EntityTag,
+        /// Whether there was none before.
+        created: bool,
+    },
     /// A dialog was ended on our own wish; nobody waits.
     Ended,
     /// Nothing was done: the slot is on its way to another shard. To be asked again there in a moment,

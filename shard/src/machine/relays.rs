@@ -16,6 +16,7 @@ use crate::machine::crossing;
 use crate::machine::outcome::Outcome;
 use crate::machine::parcel::{Destination, Parcel, about};
 use crate::presence::limits::WATCHERS_MAX;
+use crate::presence::rules::Admitted;
 use crate::presence::subscriber::Subscriber;
 use crate::slot::{Aor, Slot};
 use crate::subscription::dialog::{
@@ -140,7 +141,8 @@ impl Machine {
             | Format::DialogInfo
             | Format::DialogLamp
             | Format::MessageSummary
-            | Format::RegInfo => {
+            | Format::RegInfo
+            | Format::Watcherinfo => {
                 return Outcome::Ended;
             }
         };
@@ -208,12 +210,19 @@ impl Machine {
                 network: watch.network,
                 delivery: Delivery::Relay,
                 resolved: None,
+                admitted: Admitted::default(),
                 watch: watched,
                 since: now,
             };
+            let mut dialog = dialog;
+            // Who is kept out is kept on, and shown nobody: its list goes on, and the rules may change.
+            let _ = self.admit(&mut dialog);
             self.store.insert_dialog(key, dialog);
             if package == Package::Categories {
                 self.store.join_batch(&address, (slot, key));
+                self.watches(slot, key, &address);
+            } else {
+                self.begins(slot, key);
             }
         } else {
             self.store.change_dialog(slot, key, |dialog| {
@@ -256,8 +265,10 @@ impl Machine {
     pub(super) fn relay_end(&mut self, presentity: &str, sink: Sink, generation: u64) {
         let (slot, key) = (Slot::of(presentity), key_of(sink, presentity));
         let lead = self.store.dialog(slot, key).and_then(Lead::of);
-        if lead.is_some_and(|lead| lead.generation <= generation) {
-            self.store.remove_dialog(slot, key);
+        if lead.is_some_and(|lead| lead.generation <= generation)
+            && let Some(dialog) = self.store.remove_dialog(slot, key)
+        {
+            self.ends(key, &dialog, EndReason::Timeout);
         }
     }
 

@@ -4,6 +4,7 @@
 //! bytes: everything stands in the tables' order, and what is derived (deadlines, counts, the lists
 //! of watchers) is left out. Fields are never reordered; the snapshot's version says which there are.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::BufMut;
@@ -11,19 +12,22 @@ use bytes::BufMut;
 use crate::machine::cursor::{Cursor, Unreadable, put_slice};
 use crate::machine::outcome::{Outcome, Refusal, RequestKey};
 use crate::machine::parcel;
+use crate::machine::policy_values;
 use crate::machine::replies::Chunk;
 use crate::machine::store::Store;
-use crate::machine::table::SlotTable;
+use crate::machine::table::{Held, SlotTable, Watched};
 use crate::machine::values;
 use crate::presence::bearing::Bearing;
 use crate::presence::contacts::Contacts;
 use crate::presence::container::{Conflict, Containers, Network};
 use crate::presence::delegate::Delegates;
+use crate::presence::documents::Documents;
 use crate::presence::endpoint::{Endpoint, Endpoints};
 use crate::presence::enhanced::Enhanced;
 use crate::presence::instance::Instances;
 use crate::presence::presentity::Presentity;
 use crate::presence::publication::{Content, EntityTag, Publication, Publications};
+use crate::presence::rules::Admitted;
 use crate::presence::subscriber::Subscribers;
 use crate::slot::{Aor, Slot};
 use crate::subscription::dialog::{Delivery, Dialog, DialogKey, Format, LocalTag, Package};
@@ -88,6 +92,64 @@ pub(super) fn encode_slot(slot: Slot, table: &SlotTable, out: &mut Vec<u8>) {
     values::put_list(table.parcels.iter(), out, |(number, parcel), out| {
         parcel::put(*number, parcel, out);
     });
+    put_policy(table, out);
+}
+
+/// Appends a part that may be missing: its tag, its length, and what it says. What has nothing to say is
+/// left out, so that a slot without it is the same to an older release.
+fn put_part(tag: u8, out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
+    let mut part = Vec::new();
+    write(&mut part);
+    out.put_u8(tag);
+    put_slice(&part, out);
+}
+
+/// Documents of users, and what rules said to watchers.
+fn put_policy(table: &SlotTable, out: &mut Vec<u8>) {
+    let kept = |watched: &&Watched| watched.presentity.documents.is_some();
+    let limited =
+        |(_, held): &(&DialogKey, &Arc<Held>)| held.dialog.admitted != Admitted::default();
+    let (documents, limits) = (
+        table.iter().filter(kept).count(),
+        table.dialogs.iter().filter(limited).count(),
+    );
+    if documents + limits == 0 {
+        return;
+    }
+    put_part(policy_values::PART, out, |out| {
+        out.put_u32_le(documents as u32);
+        for watched in table.iter().filter(kept) {
+            put_slice(watched.presentity.aor.as_str().as_bytes(), out);
+            if let Some(documents) = &watched.presentity.documents {
+                policy_values::put_documents(documents, out);
+            }
+        }
+        out.put_u32_le(limits as u32);
+        for (key, held) in table.dialogs.iter().filter(limited) {
+            out.put_u128_le(key.0);
+            policy_values::put_admitted(&held.dialog.admitted, out);
+        }
+    });
+}
+
+/// What [`put_policy`] has written.
+#[derive(Default)]
+struct Policy {
+    documents: BTreeMap<Box<str>, Documents>,
+    admitted: BTreeMap<DialogKey, Admitted>,
+}
+
+fn policy(cursor: &mut Cursor<'_>) -> Result<Policy, Unreadable> {
+    let documents = values::list(cursor, 24, |cursor| {
+        Ok((cursor.text()?.into(), policy_values::documents(cursor)?))
+    })?;
+    let admitted = values::list(cursor, 18, |cursor| {
+        Ok((DialogKey(cursor.u128()?), policy_values::admitted(cursor)?))
+    })?;
+    Ok(Policy {
+        documents: documents.into_iter().collect(),
+        admitted: admitted.into_iter().collect(),
+    })
 }
 
 fn put_enhanced(enhanced: &Enhanced, out: &mut Vec<u8>) {
@@ -131,8 +193,29 @@ pub(super) const MOVES: u16 = 3;
 /// The version of a snapshot that knows of parcels and relays between shards.
 pub(super) const RELAYS: u16 = 3;
 
-/// The version that this release writes, and the newest that it reads.
-pub(super) const NEWEST: u16 = RELAYS;
+/// The version of a snapshot whose slots may have parts behind everything else.
+pub(super) const PARTS: u16 = 4;
+
+/// The newest version that this release reads.
+pub(super) const NEWEST: u16 = PARTS;
+
+/// The version that these tables are written as: the oldest that has all that is in them, so that an older
+/// release reads what it can.
+pub(super) fn version_of<'t>(mut tables: impl Iterator<Item = &'t SlotTable>) -> u16 {
+    if tables.any(has_policy) {
+        PARTS
+    } else {
+        RELAYS
+    }
+}
+
+fn has_policy(table: &SlotTable) -> bool {
+    let mut dialogs = table.dialogs.values();
+    table
+        .iter()
+        .any(|watched| watched.presentity.documents.is_some())
+        || dialogs.any(|held| held.dialog.admitted != Admitted::default())
+}
 
 /// Reads a slot's state, as a snapshot of `version` holds it, into an empty slot of `store`.
 pub(super) fn decode_slot(
@@ -144,6 +227,7 @@ pub(super) fn decode_slot(
         return cursor.wrong("a slot's number");
     };
     let presentities = cursor.count(PRESENTITY_BYTES_MIN)?;
+    let mut kept = Vec::new();
     for _ in 0..presentities {
         let aor = Aor::from_canonical(cursor.text()?);
         let revision = cursor.u64()?;
@@ -169,17 +253,42 @@ pub(super) fn decode_slot(
             publications,
             endpoints,
             enhanced,
+            documents: None,
         };
+        kept.push((presentity, dialogs));
+    }
+    let mut posted = None;
+    if version >= RELAYS {
+        let made = cursor.u64()?;
+        posted = Some((made, values::list(cursor, PARCEL_BYTES_MIN, parcel::read)?));
+    }
+    let mut policy = Policy::default();
+    while cursor.left() > 0 {
+        match (cursor.u8()?, &mut cursor.part()?) {
+            (policy_values::PART, part) => {
+                policy = self::policy(part)?;
+                part.end()?;
+            }
+            _ => return cursor.wrong("a part that is known"),
+        }
+    }
+    for (mut presentity, mut dialogs) in kept {
+        let documents = policy.documents.remove(presentity.aor.as_str());
+        presentity.documents = documents.map(Box::new);
+        for (key, dialog) in &mut dialogs {
+            dialog.admitted = policy.admitted.remove(key).unwrap_or_default();
+        }
         if !store.restore(slot, presentity, dialogs) {
             return cursor.wrong("addresses and dialogs of this slot, in order");
         }
     }
-    if version >= RELAYS {
-        let made = cursor.u64()?;
-        let parcels = values::list(cursor, PARCEL_BYTES_MIN, parcel::read)?;
-        if !store.restore_parcels(slot, made, parcels) {
-            return cursor.wrong("parcels of this slot, in order");
-        }
+    if !policy.documents.is_empty() || !policy.admitted.is_empty() {
+        return cursor.wrong("documents and admissions of this slot");
+    }
+    if let Some((made, parcels)) = posted
+        && !store.restore_parcels(slot, made, parcels)
+    {
+        return cursor.wrong("parcels of this slot, in order");
     }
     cursor.end()?;
     Ok(slot)
@@ -462,6 +571,7 @@ fn decode_dialog(
         network: Network::SameEnterprise,
         delivery: Delivery::Notify,
         resolved: None,
+        admitted: Admitted::default(),
         watch: None,
         since: Timestamp(0),
     };
@@ -539,6 +649,11 @@ pub(super) fn encode_outcome(outcome: &Outcome, out: &mut Vec<u8>) {
             values::put_option(*group, out, |group, out| out.put_u8(group));
         }
         Outcome::Done => out.put_u8(11),
+        Outcome::DocumentSet { tag, created } => {
+            out.put_u8(17);
+            encode_tag(*tag, out);
+            values::put_flag(*created, out);
+        }
         // 12 to 31 are left for answers to clients.
         Outcome::Moving => out.put_u8(32),
     }
@@ -593,6 +708,10 @@ pub(super) fn decode_outcome(cursor: &mut Cursor<'_>, version: u16) -> Result<Ou
         9 => Outcome::DelegatesSet,
         10 => Outcome::ContactsChanged(values::option(cursor, Cursor::u8)?),
         11 => Outcome::Done,
+        17 => Outcome::DocumentSet {
+            tag: decode_tag(cursor)?,
+            created: values::flag(cursor)?,
+        },
         32 => Outcome::Moving,
         _ => return cursor.wrong("an outcome's number"),
     })

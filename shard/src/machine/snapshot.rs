@@ -33,7 +33,7 @@ use crate::time::Timestamp;
 
 const MAGIC: &[u8; 8] = b"LAMPLGHT";
 
-/// The version that this release writes, and the newest that it reads.
+/// The newest version that this release reads; see [`section::version_of`] for what it writes.
 pub(super) const VERSION: u16 = section::NEWEST;
 
 /// Kinds of sections. The numbers are never used again for something else.
@@ -108,7 +108,8 @@ impl Snapshot {
     /// What the writer reports.
     pub fn write(&self, writer: &mut dyn io::Write) -> io::Result<()> {
         writer.write_all(MAGIC)?;
-        writer.write_all(&VERSION.to_le_bytes())?;
+        let version = section::version_of(self.slots.iter().map(|table| &**table));
+        writer.write_all(&version.to_le_bytes())?;
         let mut sections = Sections {
             writer,
             body: Vec::new(),
@@ -457,11 +458,11 @@ mod tests {
             assert!(read(&mut &damaged[..]).is_err(), "byte {at}");
         }
         let mut newer = bytes.clone();
-        newer[8] = 4;
+        newer[8] = 5;
         let refused = read(&mut &newer[..]);
         assert!(matches!(
             refused,
-            Err(SnapshotError::Version { found: 4, known: 3 })
+            Err(SnapshotError::Version { found: 5, known: 4 })
         ));
         let mut endless = bytes[..10].to_vec();
         endless.extend_from_slice(&[kind::MACHINE, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0, 1, 2, 3]);

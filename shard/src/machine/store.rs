@@ -79,6 +79,8 @@ pub(super) struct Store {
     counts: Counts,
     /// Dialogs of endpoints, where their watcher is not the address that they live with; derived.
     of_endpoints: BTreeMap<(Aor, EndpointId), Vec<(Slot, DialogKey)>>,
+    /// Who is told who watches it, and in how many dialogs; derived.
+    observed: BTreeMap<Aor, u32>,
     /// Parcels made by the entry in progress; empty between entries.
     posted: Vec<(Slot, u64)>,
 }
@@ -91,6 +93,7 @@ impl Default for Store {
             dialog_ends: Deadlines::default(),
             counts: Counts::default(),
             of_endpoints: BTreeMap::new(),
+            observed: BTreeMap::new(),
             posted: Vec::new(),
         }
     }
@@ -256,6 +259,7 @@ impl Store {
             ..dialog
         };
         let queued_for = dialog.due_at();
+        observe(&mut self.observed, &dialog);
         if let Some(owner) = owner_of(&dialog) {
             self.of_endpoints
                 .entry(owner)
@@ -360,6 +364,22 @@ impl Store {
         self.post(sink.slot, Parcel::new(to, about, &command));
     }
 
+    /// Whether somebody is told who watches an address.
+    pub(super) fn is_observed(&self, address: &Aor) -> bool {
+        self.observed.contains_key(address)
+    }
+
+    fn observe_no_more(&mut self, dialog: &Dialog) {
+        if dialog.package == Package::Winfo
+            && let Some(count) = self.observed.get_mut(&dialog.presentity)
+        {
+            *count -= 1;
+            if *count == 0 {
+                self.observed.remove(&dialog.presentity);
+            }
+        }
+    }
+
     /// Dialogs of an endpoint that live with another address than its user's.
     pub(super) fn dialogs_of(&self, watcher: &Aor, endpoint: EndpointId) -> Vec<(Slot, DialogKey)> {
         let owner = (watcher.clone(), endpoint);
@@ -438,6 +458,7 @@ impl Store {
     }
 
     fn forget_owner(&mut self, dialog: &Dialog, slot: Slot, key: DialogKey) {
+        self.observe_no_more(dialog);
         let Some(owner) = owner_of(dialog) else {
             return;
         };
@@ -560,6 +581,7 @@ impl Store {
             .extend(table.parcels.keys().map(|number| (slot, *number)));
         self.counts.parcels += table.parcels.len() as u64;
         for (key, held) in &table.dialogs {
+            observe(&mut self.observed, &held.dialog);
             if let Some(owner) = owner_of(&held.dialog) {
                 let dialogs = self.of_endpoints.entry(owner).or_default();
                 dialogs.push((slot, *key));
@@ -659,6 +681,13 @@ impl Store {
             }
             Some((at, Due::Presentity(aor)))
         }
+    }
+}
+
+/// Notes who wants to know who watches it.
+fn observe(observed: &mut BTreeMap<Aor, u32>, dialog: &Dialog) {
+    if dialog.package == Package::Winfo {
+        *observed.entry(dialog.presentity.clone()).or_default() += 1;
     }
 }
 

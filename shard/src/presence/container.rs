@@ -271,6 +271,23 @@ impl Containers {
         Ok(())
     }
 
+    /// What put a watcher into a container, in words.
+    #[must_use]
+    pub fn why(&self, watcher: Watcher<'_>, container: Option<u16>) -> &'static str {
+        let Some(id) = container else {
+            return "no container that publishes it claims the watcher";
+        };
+        let members = self.get(id).map_or(&[][..], |container| &container.members);
+        let claims = members.iter().filter_map(|member| member.claim(watcher));
+        match claims.max() {
+            Some(Claim::User) => "the container has the watcher as a member",
+            Some(Claim::Domain) => "the container has the watcher's domain as a member",
+            Some(Claim::Network) => "the container has the watcher's network as a member",
+            Some(Claim::Everyone) => "the container has everyone as a member",
+            Some(Claim::Default) | None => "it is the default container, which everybody sees",
+        }
+    }
+
     /// The container that `watcher` sees among `publishing`, those that hold the category.
     //= MS-PRES 3.2.5.3
     //# only containers that hold the category count; the strongest claim wins, then the highest number

@@ -75,6 +75,8 @@ pub struct Changes {
     pub registered: bool,
     /// Bindings that are gone.
     pub unbound: Vec<(Endpoint, Unbinding)>,
+    /// Presence rules: whoever watches may be seen, and see, otherwise.
+    pub rules: bool,
 }
 
 impl Changes {
@@ -97,6 +99,7 @@ impl Changes {
         self.dialogs |= other.dialogs;
         self.registered |= other.registered;
         self.unbound.extend(other.unbound);
+        self.rules |= other.rules;
     }
 
     /// Takes out what changed where it is registered, which is of interest to few.

@@ -20,6 +20,8 @@ pub enum Package {
     MessageSummary = 7,
     /// `reg` (RFC 3680): where a user is registered.
     Reg = 8,
+    /// `presence.winfo` (RFC 3857): who watches one's presence.
+    Winfo = 10,
 }
 
 impl Package {
@@ -35,6 +37,7 @@ impl Package {
             Package::Dialog,
             Package::MessageSummary,
             Package::Reg,
+            Package::Winfo,
         ]
         .into_iter()
         .find(|package| *package as u8 == number)
@@ -45,6 +48,7 @@ impl Package {
     pub fn as_str(self) -> &'static str {
         match self {
             Package::Presence | Package::Categories | Package::List => "presence",
+            Package::Winfo => "presence.winfo",
             Package::RoamingSelf => "vnd-microsoft-roaming-self",
             Package::RoamingContacts => "vnd-microsoft-roaming-contacts",
             Package::Dialog => "dialog",
@@ -67,7 +71,8 @@ impl Package {
             | Package::List
             | Package::Dialog
             | Package::MessageSummary
-            | Package::Reg => true,
+            | Package::Reg
+            | Package::Winfo => true,
             Package::Categories | Package::RoamingSelf | Package::RoamingContacts => false,
         }
     }

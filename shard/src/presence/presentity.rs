@@ -3,14 +3,18 @@
 //!
 //! Who watches it is the subscriptions' business and stands beside it, in the machine's store.
 
+use crate::category::Category;
 use crate::presence::call::Line;
 use crate::presence::contacts::Custody;
+use crate::presence::container::Watcher;
+use crate::presence::documents::{Documents, Kept, SetDocument};
 use crate::presence::endpoint::{Bindings, Endpoint, Endpoints, Register, Unbinding};
 use crate::presence::endpoint_id::EndpointId;
-use crate::presence::enhanced::{Changes, Enhanced, Profile};
+use crate::presence::enhanced::{BLOCKED, Changes, Enhanced, Profile};
 use crate::presence::package::Package;
 use crate::presence::publication::{EntityTag, Publications, Publish, Published};
 use crate::presence::refusal::Refusal;
+use crate::presence::rules::{self, Admitted, Handling, Sight};
 use crate::slot::Aor;
 use crate::time::Timestamp;
 
@@ -29,6 +33,8 @@ pub struct Presentity {
     pub endpoints: Endpoints,
     /// Enhanced presence; nothing for a plain telephone, which then costs one pointer.
     pub enhanced: Option<Box<Enhanced>>,
+    /// Documents that it keeps with the server, rules among them; nothing for most.
+    pub documents: Option<Box<Documents>>,
 }
 
 /// What a REGISTER did besides changing the list of endpoints.
@@ -52,7 +58,66 @@ impl Presentity {
             publications: Publications::default(),
             endpoints: Endpoints::default(),
             enhanced: None,
+            documents: None,
         }
+    }
+
+    /// What its rules say of a watcher. Where it has no rules, and of itself, everything is allowed.
+    //= RFC 5025 4
+    //# rules decide what becomes of a subscription and what of the document is shown
+    #[must_use]
+    pub fn admits(&self, watcher: Watcher<'_>) -> Admitted {
+        let documents = self.documents.as_deref();
+        let Some(documents) = documents.filter(|_| watcher.address != self.aor.as_str()) else {
+            return Admitted::default();
+        };
+        let (at, _) = documents.span();
+        documents
+            .rules()
+            .map(|rules| rules::decide(rules, watcher, at))
+            .unwrap_or_default()
+    }
+
+    /// What a watcher sees of a category: rules first, then containers. It is the one place that decides,
+    /// for documents and for categories.
+    //= MS-PRES 1.3.1.3.4
+    //# whom the rules keep out is in container 32000, as who is blocked by containers
+    #[must_use]
+    pub fn sight(&self, watcher: Watcher<'_>, category: &Category) -> Sight {
+        let admitted = self.admits(watcher);
+        let container = match (admitted.handling, self.claimed()) {
+            (Handling::Allow, Some(enhanced)) => enhanced.resolve(watcher, category),
+            (Handling::Allow, None) => None,
+            (Handling::Block | Handling::Confirm | Handling::PoliteBlock, _) => Some(BLOCKED),
+        };
+        Sight {
+            container,
+            admitted,
+        }
+    }
+
+    /// Keeps or removes a document.
+    ///
+    /// # Errors
+    /// As [`Documents::set`], with nothing changed.
+    pub fn set_document(
+        &mut self,
+        request: &SetDocument<'_>,
+        fresh: EntityTag,
+        now: Timestamp,
+        changes: &mut Changes,
+    ) -> Result<Kept, Refusal> {
+        let documents = self.documents.get_or_insert_default();
+        let done = documents.set(request, fresh, now);
+        if documents.is_empty() {
+            self.documents = None;
+        }
+        let kept = done?;
+        if kept.rules {
+            changes.rules = true;
+            self.advance(fresh.index);
+        }
+        Ok(kept)
     }
 
     /// Its enhanced presence, if containers rule what is seen of it.
@@ -288,6 +353,12 @@ impl Presentity {
             enhanced.expire(now, changes);
             enhanced.compute(&self.publications, now, changes);
         }
+        //= RFC 4745 7.3
+        //# a rule that begins or ceases to hold changes what is seen at that time
+        changes.rules |= self
+            .documents
+            .as_deref_mut()
+            .is_some_and(|documents| documents.expire(now));
         if !changes.is_empty() {
             self.advance(index);
         }
@@ -316,14 +387,22 @@ impl Presentity {
         let endpoints = self.endpoints.iter().map(|endpoint| endpoint.expires_at);
         let instances = self.enhanced.as_ref();
         let instances = instances.and_then(|enhanced| enhanced.instances.next_deadline());
-        publications.chain(endpoints).chain(instances).min()
+        let documents = self.documents.as_ref();
+        let rules = documents.map(|documents| documents.span().1);
+        let rules = rules.filter(|at| *at != Timestamp(u64::MAX));
+        publications
+            .chain(endpoints)
+            .chain(instances)
+            .chain(rules)
+            .min()
     }
 
-    /// Nothing published, nobody registered, nothing kept for enhanced clients.
+    /// Nothing published, nobody registered, no documents, nothing kept for enhanced clients.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         let plain = self.publications.is_empty() && self.endpoints.is_empty();
         plain
+            && self.documents.is_none()
             && self
                 .enhanced
                 .as_ref()

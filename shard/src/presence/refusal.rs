@@ -51,4 +51,10 @@ refusals! {
     GroupInUse 25 "A group that has contacts, or the default one, cannot be removed.",
     TooManySubscriptions 26 "More resources or categories than a dialog may watch.",
     ContactsMigrated 27 "The contact list is at a mail server, and its client knows the way there.",
+    // 28 to 32 are left for others.
+    NotAllowed 33 "The presentity's rules keep the watcher out.",
+    UnknownDocument 34 "No document of this name.",
+    TooManyDocuments 35 "More documents than a user may keep.",
+    DocumentTooLarge 36 "A document that is larger than one may be.",
+    DocumentKept 37 "The operator keeps the document in a file.",
 }

@@ -8,6 +8,7 @@ use xxhash_rust::xxh3::xxh3_128;
 use crate::category::Category;
 use crate::presence::container::{Network, Watcher};
 use crate::presence::refusal::Refusal;
+use crate::presence::rules::Admitted;
 use crate::slot::{Aor, Slot};
 use crate::subscription::watch::{ClientId, Watch, Wish};
 use crate::time::Timestamp;
@@ -158,6 +159,8 @@ pub enum Format {
     MessageSummary = 13,
     /// `application/reginfo+xml` (RFC 3680).
     RegInfo = 14,
+    /// `application/watcherinfo+xml` (RFC 3858).
+    Watcherinfo = 15,
 }
 
 impl Format {
@@ -179,6 +182,7 @@ impl Format {
             Format::DialogLamp,
             Format::MessageSummary,
             Format::RegInfo,
+            Format::Watcherinfo,
         ]
         .into_iter()
         .find(|format| *format as u8 == number)
@@ -395,6 +399,8 @@ pub struct Dialog {
     pub delivery: Delivery,
     /// The container that a document's watcher saw last, where containers rule what is seen.
     pub resolved: Option<u16>,
+    /// What the presentity's rules said last, of a watcher of its document.
+    pub admitted: Admitted,
     /// What is watched besides a document.
     pub watch: Option<Box<Watch>>,
     /// The registration that it belongs to is at least this young: an earlier end of its endpoint, told by
@@ -429,6 +435,7 @@ impl Dialog {
                 .as_ref()
                 .map_or(Delivery::Notify, |e| e.delivery),
             resolved: None,
+            admitted: Admitted::default(),
             watch: request.extras.as_deref().and_then(Watch::of).map(Box::new),
             since: since(request.extras.as_deref(), now),
         }

@@ -12,13 +12,14 @@ use crate::presence::contacts::{Custody, Delta, List};
 use crate::presence::container::{Containers, WELL_KNOWN};
 use crate::presence::delegate::Delegates;
 use crate::presence::endpoint::{Endpoint, Unbinding};
-use crate::presence::enhanced::{Changes, Enhanced, Profile};
+use crate::presence::enhanced::{BLOCKED, Changes, Enhanced, Profile};
 use crate::presence::instance::{Body, Instance, Lifetime, Place};
 use crate::presence::presentity::Presentity;
 use crate::presence::publication::Content;
+use crate::presence::rules::{ACTIVITIES, ALL_ATTRIBUTES, Handling, Permissions, Sight};
 use crate::presence::subscriber::Subscribers;
 use crate::slot::Aor;
-use crate::subscription::dialog::Package;
+use crate::subscription::dialog::{DialogKey, Package};
 use crate::subscription::watch::Scope;
 use crate::time::Timestamp;
 
@@ -45,6 +46,20 @@ pub struct View {
 pub enum Seen {
     /// The live publications, oldest first: a composed document.
     Publications(SmallVec<[Arc<Content>; 2]>),
+    /// The same, but only what the presentity's rules permit.
+    Permitted {
+        /// The live publications, oldest first.
+        contents: SmallVec<[Arc<Content>; 2]>,
+        /// What of them is shown.
+        permissions: Arc<Permissions>,
+    },
+    /// Who watches.
+    Watchers {
+        /// Whether these are all there are.
+        full: bool,
+        /// Each, in order.
+        watchers: Vec<WatcherLine>,
+    },
     /// What enhanced presence looks like to watchers of standard formats.
     Legacy(Box<Legacy>),
     /// Categories with the instances that the watcher sees; none where it sees nothing.
@@ -89,6 +104,82 @@ pub enum Seen {
         /// What is seen of each.
         members: Vec<(Box<str>, Arc<View>)>,
     },
+}
+
+/// One who watches (RFC 3858).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WatcherLine {
+    /// Its dialog, which names it in all notifications.
+    pub dialog: DialogKey,
+    /// Who it is.
+    pub address: Aor,
+    /// How its subscription stands.
+    pub status: WatcherStatus,
+    /// What made it so.
+    pub event: WatcherEvent,
+    /// Seconds left.
+    pub expires_s: u32,
+}
+
+/// How a watcher's subscription stands (RFC 3857 §4.7.1). The numbers cross between nodes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum WatcherStatus {
+    /// It waits for the presentity's word.
+    Pending = 1,
+    /// It is told.
+    Active = 2,
+    /// It is over.
+    Terminated = 3,
+}
+
+impl WatcherStatus {
+    /// The status with this number.
+    #[must_use]
+    pub fn from_number(number: u8) -> Option<WatcherStatus> {
+        [
+            WatcherStatus::Pending,
+            WatcherStatus::Active,
+            WatcherStatus::Terminated,
+        ]
+        .into_iter()
+        .find(|status| *status as u8 == number)
+    }
+}
+
+/// What made a watcher's subscription so (RFC 3857 §4.7.1). The numbers cross between nodes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum WatcherEvent {
+    /// It subscribed.
+    Subscribe = 1,
+    /// The presentity's rules let it in.
+    Approved = 2,
+    /// The server ended it; it may come back.
+    Deactivated = 3,
+    /// The presentity's rules keep it out.
+    Rejected = 4,
+    /// It was not refreshed, or it asked for the end.
+    Timeout = 5,
+    /// There is nothing to watch any more.
+    Noresource = 6,
+}
+
+impl WatcherEvent {
+    /// The event with this number.
+    #[must_use]
+    pub fn from_number(number: u8) -> Option<WatcherEvent> {
+        [
+            WatcherEvent::Subscribe,
+            WatcherEvent::Approved,
+            WatcherEvent::Deactivated,
+            WatcherEvent::Rejected,
+            WatcherEvent::Timeout,
+            WatcherEvent::Noresource,
+        ]
+        .into_iter()
+        .find(|event| *event as u8 == number)
+    }
 }
 
 /// Enhanced presence in the terms of standard formats.
@@ -214,6 +305,75 @@ impl View {
         }
     }
 
+    /// The document that a watcher sees: what containers and rules leave of it.
+    #[must_use]
+    pub fn document(presentity: &Presentity, sight: &Sight, now: Timestamp) -> View {
+        let package = Package::Presence;
+        match sight.admitted.handling {
+            Handling::Allow => {}
+            //= RFC 5025 3.2.1
+            //# whom a rule blocks politely sees what an address shows of which nothing is known
+            Handling::PoliteBlock | Handling::Block => {
+                return View::of_nothing(presentity.aor.clone(), package, now);
+            }
+            //= RFC 3856 6.7
+            //# who waits for the presentity's word is shown nothing
+            Handling::Confirm => return View::of_an_end(presentity.aor.clone(), package, now),
+        }
+        let mut view = match presentity.claimed() {
+            Some(_) => View::legacy(presentity, sight.container, now),
+            None => View::of(presentity, package, now),
+        };
+        if let Some(permissions) = &sight.admitted.permissions {
+            view.permit(permissions);
+        }
+        view
+    }
+
+    /// Leaves of the view what is permitted.
+    //= RFC 5025 3.3
+    //# without a permission nothing is shown
+    fn permit(&mut self, permissions: &Arc<Permissions>) {
+        match &mut self.seen {
+            Seen::Publications(contents) => {
+                self.seen = Seen::Permitted {
+                    contents: std::mem::take(contents),
+                    permissions: Arc::clone(permissions),
+                };
+            }
+            Seen::Legacy(legacy) => {
+                let does = permissions.persons.any() && permissions.has(ACTIVITIES);
+                if !permissions.services.any() {
+                    self.seen = Seen::Publications(SmallVec::new());
+                    return;
+                }
+                if let Some(interop) = legacy.interop.as_mut().filter(|_| !does) {
+                    interop.hide_activity();
+                }
+                if !permissions.has(ALL_ATTRIBUTES) {
+                    legacy.profile = Profile::default();
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Who watches: all, or those of whom there is something new.
+    #[must_use]
+    pub fn watchers(
+        presentity: Aor,
+        revision: u64,
+        full: bool,
+        watchers: Vec<WatcherLine>,
+        now: Timestamp,
+    ) -> View {
+        View {
+            revision,
+            seen: Seen::Watchers { full, watchers },
+            ..View::of_nothing(presentity, Package::Winfo, now)
+        }
+    }
+
     /// What a watcher of a standard format sees in a container.
     //= MS-PRES 3.7.5.1
     //# generated from legacyInterop of the container that the watcher resolves to
@@ -259,6 +419,7 @@ impl View {
                     .iter()
                     .cloned()
                     .collect(),
+                None if *container == Some(BLOCKED) => SmallVec::new(),
                 None => standard(presentity, category, now).into_iter().collect(),
             };
             (category.clone(), seen)

@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use crate::category::Category;
 use crate::presence::container::Watcher;
 use crate::presence::endpoint_id::EndpointId;
-use crate::presence::enhanced::{Changes, Enhanced};
+use crate::presence::enhanced::{BLOCKED, Changes};
 use crate::presence::limits::{BATCH_CATEGORIES_MAX, BATCH_RESOURCES_MAX};
+use crate::presence::presentity::Presentity;
 use crate::presence::refusal::Refusal;
 use crate::slot::Aor;
 use crate::subscription::dialog::Extras;
@@ -396,7 +397,7 @@ impl BatchMember {
     //# told when another container is seen, or the instances of the one that is seen changed
     pub fn affected(
         &mut self,
-        publisher: Option<&Enhanced>,
+        publisher: &Presentity,
         watcher: Watcher<'_>,
         changes: Option<&Changes>,
     ) -> Vec<(Category, Option<u16>)> {
@@ -404,18 +405,20 @@ impl BatchMember {
         for (category, seen) in &mut self.categories {
             let structure = changes.is_none_or(|changes| {
                 let touched = changes.touched.iter().any(|(of, _)| of == category);
-                !changes.containers.is_empty() || touched || changes.standard
+                !changes.containers.is_empty() || touched || changes.standard || changes.rules
             });
             if !structure {
                 continue;
             }
-            let container = publisher.and_then(|publisher| publisher.resolve(watcher, category));
+            let container = publisher.sight(watcher, category).container;
+            let claimed = publisher.claimed().is_some();
             let told = match changes {
                 None => true,
                 Some(changes) => {
                     let changed =
                         |(of, at): &(Category, u16)| of == category && Some(*at) == container;
-                    let standard = (publisher.is_none() || changes.claimed) && changes.standard;
+                    let telephone = !claimed && container != Some(BLOCKED);
+                    let standard = (telephone || changes.claimed) && changes.standard;
                     container != *seen
                         || changes.touched.iter().any(changed)
                         || standard && *category == Category::State

@@ -7,7 +7,7 @@ use shard::document::legacy::Linked;
 use shard::document::rlmi::{self, Rejection};
 use shard::document::{
     blustar, categories, contacts, dialog_info, fault, legacy, lists, message_summary, pidf,
-    reginfo, roaming_self,
+    reginfo, roaming_self, watcherinfo,
 };
 use shard::machine::effect::Shown;
 use shard::presence::container::Conflict;
@@ -58,6 +58,7 @@ pub fn content_type(format: Format) -> &'static str {
         Format::DialogInfo | Format::DialogLamp => events::DIALOG_INFO,
         Format::MessageSummary => events::MESSAGE_SUMMARY,
         Format::RegInfo => events::REGINFO,
+        Format::Watcherinfo => "application/watcherinfo+xml",
     }
 }
 
@@ -85,6 +86,8 @@ pub fn compose(view: &View, format: Format, how: Composing<'_>, out: &mut Vec<u8
         Format::Blustar => blustar::compose(view, namespace, out),
         Format::Rlmi => lists::compose(view, out),
         Format::Pres => pidf::compose_pres(view, out),
+        // The version is put before it when it is sent, see `egress/notify.rs`.
+        Format::Watcherinfo => watcherinfo::compose(view, out),
         Format::Pidf => pidf::compose(view, out),
         Format::MsPidf => legacy::compose_ms_pidf(view, linked, out),
         Format::Msrtc => legacy::compose_msrtc(view, out),
@@ -167,7 +170,9 @@ fn format_of(request: &Request, view: &View) -> Format {
         Seen::Own(_) => Format::RoamingSelf,
         Seen::Contacts { .. } | Seen::ContactStep { .. } => Format::RoamingContacts,
         Seen::Categories(_) => Format::Categories,
+        Seen::Watchers { .. } => Format::Watcherinfo,
         Seen::Publications(_)
+        | Seen::Permitted { .. }
         | Seen::Legacy(_)
         | Seen::Nothing
         | Seen::Unknown

@@ -152,7 +152,7 @@ impl Heard {
     /// Takes in what a notification or an answer shows.
     fn hear(&mut self, view: &View, lists: &BTreeMap<String, Vec<Entry>>) -> Wrong {
         match &view.seen {
-            Seen::Publications(_) | Seen::Legacy(_) => {
+            Seen::Publications(_) | Seen::Permitted { .. } | Seen::Legacy(_) => {
                 self.document = Some(document(view, self.format));
             }
             Seen::Categories(categories) => {
@@ -192,7 +192,8 @@ impl Heard {
             | Seen::Rendered(_)
             | Seen::List { .. }
             | Seen::Waiting(_)
-            | Seen::Registrations { .. } => {}
+            | Seen::Registrations { .. }
+            | Seen::Watchers { .. } => {}
         }
         Ok(())
     }
