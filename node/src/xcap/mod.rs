@@ -123,7 +123,8 @@ async fn answer(
         move || service.perform(&call)
     });
     match done.await {
-        Ok(Ok(response) | Err(response)) => response,
+        Ok(Ok(response)) => response,
+        Ok(Err(response)) => *response,
         Err(_) => busy(),
     }
 }
@@ -222,7 +223,7 @@ impl Service {
     }
 
     /// Does what is asked; blocks.
-    fn perform(&self, call: &Call) -> Result<Response, Response> {
+    fn perform(&self, call: &Call) -> Result<Response, Box<Response>> {
         let (usage, user, name, node) = match &call.named {
             Named::Capabilities => return Ok(capabilities(&call.method)),
             Named::Document {
@@ -240,7 +241,7 @@ impl Service {
             let expected = expected(&call.headers, held.as_ref(), &call.method)?;
             let (content, created) = match (&call.method, node, &held) {
                 (&Method::GET | &Method::HEAD, node, Some(held)) => return get(usage, held, node),
-                (&Method::GET | &Method::HEAD, _, None) => return Err(nothing()),
+                (&Method::GET | &Method::HEAD, _, None) => return Err(Box::new(nothing())),
                 (&Method::PUT, None, held) => {
                     media(&call.headers, usage.media)?;
                     (Some(call.body.to_vec()), held.is_none())
@@ -253,18 +254,21 @@ impl Service {
                     (Some(text), created)
                 }
                 (&Method::PUT, Some(_), None) => {
-                    return Err(conflict(&Conflict::of("no-parent", "there is no document")));
+                    return Err(Box::new(conflict(&Conflict::of(
+                        "no-parent",
+                        "there is no document",
+                    ))));
                 }
                 (_, None, Some(_)) => (None, false),
                 (_, Some(node), Some(held)) => {
                     let (text, _) = edited(held, |document| edit::delete(document, node))?;
                     (Some(text), false)
                 }
-                (_, _, None) => return Err(nothing()),
+                (_, _, None) => return Err(Box::new(nothing())),
             };
             let rules = match &content {
                 Some(content) => {
-                    check::check(usage.application, content).map_err(|c| conflict(&c))?
+                    check::check(usage.application, content).map_err(|c| Box::new(conflict(&c)))?
                 }
                 None => Default::default(),
             };
@@ -298,33 +302,33 @@ impl Service {
                     });
                 }
                 Outcome::Refused(refusal) => refusal,
-                _ => return Err(busy()),
+                _ => return Err(Box::new(busy())),
             };
             match refusal {
                 // Somebody was faster: what is there now is looked at anew.
                 Refusal::NoMatch => {}
-                Refusal::UnknownDocument => return Err(nothing()),
+                Refusal::UnknownDocument => return Err(Box::new(nothing())),
                 Refusal::DocumentKept => {
-                    return Err(text(
+                    return Err(Box::new(text(
                         StatusCode::FORBIDDEN,
                         "the operator keeps this document",
-                    ));
+                    )));
                 }
                 Refusal::TooManyDocuments => {
                     let full = Conflict::of("constraint-failure", "no more documents are kept");
-                    return Err(conflict(&full));
+                    return Err(Box::new(conflict(&full)));
                 }
                 _ => {
                     let large = Conflict::of("constraint-failure", "the document is too large");
-                    return Err(conflict(&large));
+                    return Err(Box::new(conflict(&large)));
                 }
             }
         }
-        Err(busy())
+        Err(Box::new(busy()))
     }
 
     /// The document, as its leader has it.
-    fn held(&self, usage: &Usage, user: &str, name: &str) -> Result<Option<Held>, Response> {
+    fn held(&self, usage: &Usage, user: &str, name: &str) -> Result<Option<Held>, Box<Response>> {
         let question = Question::Document {
             presentity: user,
             application: usage.application,
@@ -334,21 +338,21 @@ impl Service {
             match self.clerk.ask(Slot::of(user), &question) {
                 Ok(Answer::Document(held)) => return Ok(held),
                 Ok(Answer::Moving) => std::thread::sleep(MOVING.1),
-                Ok(_) | Err(NoOutcome::Busy | NoOutcome::Silent) => return Err(busy()),
+                Ok(_) | Err(NoOutcome::Busy | NoOutcome::Silent) => return Err(Box::new(busy())),
             }
         }
-        Err(busy())
+        Err(Box::new(busy()))
     }
 
-    fn set(&self, slot: Slot, command: Command<'_>) -> Result<Outcome, Response> {
+    fn set(&self, slot: Slot, command: Command<'_>) -> Result<Outcome, Box<Response>> {
         for _ in 0..MOVING.0 {
             match self.clerk.perform(slot, Grace::New, command.clone()) {
                 Ok((Outcome::Moving, _)) => std::thread::sleep(MOVING.1),
                 Ok((outcome, _)) => return Ok(outcome),
-                Err(NoOutcome::Busy | NoOutcome::Silent) => return Err(busy()),
+                Err(NoOutcome::Busy | NoOutcome::Silent) => return Err(Box::new(busy())),
             }
         }
-        Err(busy())
+        Err(Box::new(busy()))
     }
 }
 
@@ -379,7 +383,7 @@ fn node_media(node: &Selector) -> &'static str {
     }
 }
 
-fn media(headers: &HeaderMap, expected: &str) -> Result<(), Response> {
+fn media(headers: &HeaderMap, expected: &str) -> Result<(), Box<Response>> {
     let media = headers.get(header::CONTENT_TYPE);
     let media = media
         .and_then(|media| media.to_str().ok())
@@ -388,10 +392,10 @@ fn media(headers: &HeaderMap, expected: &str) -> Result<(), Response> {
     if essence.eq_ignore_ascii_case(expected) {
         return Ok(());
     }
-    Err(text(
+    Err(Box::new(text(
         StatusCode::UNSUPPORTED_MEDIA_TYPE,
         format!("expected {expected}"),
-    ))
+    )))
 }
 
 /// The tags of a condition: `None` for `*`.
@@ -415,7 +419,7 @@ fn expected(
     headers: &HeaderMap,
     held: Option<&Held>,
     method: &Method,
-) -> Result<Expected, Response> {
+) -> Result<Expected, Box<Response>> {
     let get = |name: header::HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
     let (matches, none) = (get(header::IF_MATCH), get(header::IF_NONE_MATCH));
     let holds = |value: &str| match (tags(value), held) {
@@ -425,14 +429,14 @@ fn expected(
     };
     let failed = || StatusCode::PRECONDITION_FAILED.into_response();
     if matches.is_some_and(|value| !holds(value)) {
-        return Err(failed());
+        return Err(Box::new(failed()));
     }
     if none.is_some_and(holds) {
         let reads = [Method::GET, Method::HEAD].contains(method);
-        return Err(match held {
+        return Err(Box::new(match held {
             Some(held) if reads => tagged(StatusCode::NOT_MODIFIED.into_response(), held.tag),
             _ => failed(),
-        });
+        }));
     }
     Ok(match (matches.or(none), held) {
         (None, _) => Expected::Anything,
@@ -444,7 +448,7 @@ fn expected(
 /// What is shown of a document.
 //= RFC 4825 7.10
 //# a document, an element or the value of an attribute, each with its type and the tag of the document
-fn get(usage: &Usage, held: &Held, node: Option<&Selector>) -> Result<Response, Response> {
+fn get(usage: &Usage, held: &Held, node: Option<&Selector>) -> Result<Response, Box<Response>> {
     let show = |media: &'static str, body: Vec<u8>| {
         let response = ([(header::CONTENT_TYPE, media)], body).into_response();
         tagged(response, held.tag)
@@ -452,16 +456,16 @@ fn get(usage: &Usage, held: &Held, node: Option<&Selector>) -> Result<Response, 
     let Some(node) = node else {
         return Ok(show(usage.media, held.content.to_vec()));
     };
-    let document = Document::parse(&held.content).map_err(|_| nothing())?;
+    let document = Document::parse(&held.content).map_err(|_| Box::new(nothing()))?;
     let Found::One(element) = node.find(&document) else {
-        return Err(nothing());
+        return Err(Box::new(nothing()));
     };
     let text = document.text();
     let body = match &node.attribute {
         None => Some(&text[element.range()]),
         Some(name) => edit::value(text, element, name),
     };
-    let body = body.ok_or_else(nothing)?;
+    let body = body.ok_or_else(|| Box::new(nothing()))?;
     Ok(show(node_media(node), body.as_bytes().to_vec()))
 }
 
@@ -469,12 +473,12 @@ fn get(usage: &Usage, held: &Held, node: Option<&Selector>) -> Result<Response, 
 fn edited(
     held: &Held,
     change: impl FnOnce(&Document<'_>) -> Result<edit::Edited, Unedited>,
-) -> Result<(Vec<u8>, bool), Response> {
-    let document = Document::parse(&held.content).map_err(|_| nothing())?;
+) -> Result<(Vec<u8>, bool), Box<Response>> {
+    let document = Document::parse(&held.content).map_err(|_| Box::new(nothing()))?;
     match change(&document) {
         Ok(edited) => Ok((edited.text, edited.created)),
-        Err(Unedited::Nothing) => Err(nothing()),
-        Err(Unedited::Conflict(told)) => Err(conflict(&told)),
+        Err(Unedited::Nothing) => Err(Box::new(nothing())),
+        Err(Unedited::Conflict(told)) => Err(Box::new(conflict(&told))),
     }
 }
 
