@@ -163,6 +163,7 @@ fn golden() -> Vec<(&'static str, Act<'static>)> {
                 route: b"\x01tags and routes",
                 target: b"\x01target",
                 extras: None,
+                savers: None,
             })),
         ),
         (
@@ -174,6 +175,7 @@ fn golden() -> Vec<(&'static str, Act<'static>)> {
                 expires_s: 0,
                 target: b"\x01target",
                 extras: None,
+                savers: None,
             })),
         ),
         ("v1-end-timeout", one(end(EndReason::Timeout))),
@@ -266,6 +268,7 @@ fn golden() -> Vec<(&'static str, Act<'static>)> {
                 route: b"route",
                 target: b"target",
                 extras: Some(Box::new(abroad())),
+                savers: None,
             })),
         ),
     ]

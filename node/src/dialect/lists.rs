@@ -202,6 +202,7 @@ pub(super) fn open<'s>(
             expires_s,
             target: &scratch.target,
             extras: None,
+            savers: None,
         })
     } else {
         Command::Subscribe(Subscribe {
@@ -221,6 +222,7 @@ pub(super) fn open<'s>(
                 wish(scratch, opening.client),
                 circumstances,
             )),
+            savers: None,
         })
     };
     let grace = if expires_s == 0 {
@@ -272,6 +274,7 @@ pub(super) fn again<'s>(
         expires_s,
         target: &scratch.target,
         extras: wished,
+        savers: None,
     });
     Ok(Translated::Change {
         slot,

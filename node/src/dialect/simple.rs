@@ -255,6 +255,7 @@ fn first_subscribe<'s>(
         route: &scratch.route,
         target: &scratch.target,
         extras,
+        savers: None,
     });
     Ok(Translated::Change {
         slot,
@@ -325,6 +326,7 @@ fn resubscribe<'s>(
         expires_s,
         target: &scratch.target,
         extras,
+        savers: None,
     });
     let grace = if expires_s == 0 {
         Grace::End

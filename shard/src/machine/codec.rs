@@ -19,7 +19,8 @@
 //! ```
 //!
 //! Appended since the first release: to a register its optional profile, to a binding its optional
-//! endpoint, to a publish its bearing, to a subscribe and a resubscribe their optional extras.
+//! endpoint, to a publish its bearing, to a subscribe and a resubscribe their optional extras, and behind
+//! those, where there is anything, what is asked to save traffic.
 //!
 //! Numbers are little-endian; text and opaque bytes stand behind their length in 32 bits. House D19:
 //! numbers of acts, commands and flags are never used again for something else; a later release
@@ -41,6 +42,7 @@ use crate::presence::bearing::Bearing;
 use crate::presence::publication::{EntityTag, TagPolicy};
 use crate::slot::Slot;
 use crate::subscription::dialog::{DialogKey, EndReason, Format, LocalTag, Package};
+use crate::subscription::savers::Asked;
 use crate::time::Timestamp;
 
 /// The version that this release writes, and the newest that it reads.
@@ -183,6 +185,7 @@ fn put_command(command: &Command<'_>, out: &mut BytesMut) {
                 out,
                 codec_enhanced::put_extras,
             );
+            put_savers(resubscribe.savers.as_deref(), out);
         }
         Command::EndDialog {
             slot,
@@ -303,6 +306,14 @@ fn encode_subscribe(subscribe: &Subscribe<'_>, out: &mut BytesMut) {
     put_slice(subscribe.route, out);
     put_slice(subscribe.target, out);
     values::put_option(subscribe.extras.as_deref(), out, codec_enhanced::put_extras);
+    put_savers(subscribe.savers.as_deref(), out);
+}
+
+/// What is asked to save traffic, where there is anything.
+fn put_savers(asked: Option<&Asked>, out: &mut BytesMut) {
+    if let Some(asked) = asked {
+        values::put_asked(asked, out);
+    }
 }
 
 /// Appends what `write` writes, behind its length.
@@ -438,6 +449,7 @@ fn request<'a>(cursor: &mut Cursor<'a>) -> Result<Request<'a>, Unreadable> {
             expires_s: cursor.u32()?,
             target: cursor.slice()?,
             extras: appended(cursor, extras)?.flatten(),
+            savers: appended(cursor, values::asked)?.map(Box::new),
         }),
         command::END_DIALOG => Command::EndDialog {
             slot: slot(cursor)?,
@@ -586,5 +598,6 @@ fn subscription<'a>(cursor: &mut Cursor<'a>) -> Result<Subscribe<'a>, Unreadable
         route: cursor.slice()?,
         target: cursor.slice()?,
         extras: appended(cursor, extras)?.flatten(),
+        savers: appended(cursor, values::asked)?.map(Box::new),
     })
 }

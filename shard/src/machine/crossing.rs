@@ -11,7 +11,7 @@
 //! answer   := 1 view | 2 shown | 3 flag | 32 its slot is on its way
 //! reply    := ticket:u64 outcome option(shown)
 //! notice   := dialog:u128 slot:u16 delivery:u8 cseq:u32 format:u8 (0 expires:u32 | 1 reason:u8)
-//!             route target
+//!             route target [terms cause:u8], the latter where 2 is added to the number of the state
 //! ```
 
 use std::sync::Arc;
@@ -35,6 +35,7 @@ use crate::presence::publication::{Content, EntityTag};
 use crate::presence::subscriber::Subscribers;
 use crate::slot::{Aor, Slot};
 use crate::subscription::dialog::{Delivery, DialogKey, EndReason, Format, Package};
+use crate::subscription::savers::{Cause, Terms};
 use crate::subscription::view::{Legacy, Own, Seen, View};
 use crate::subscription::watch::Wish;
 use crate::time::Timestamp;
@@ -247,6 +248,16 @@ pub fn decode_replies(bytes: &[u8]) -> Option<Vec<Reply>> {
 
 /// Appends a notice.
 pub fn encode_notice(notice: &Notice, out: &mut Vec<u8>) {
+    write_notice(notice, notice.terms.as_deref(), out);
+}
+
+/// Appends a notice for a node that does not know of saving traffic: it tells everything, in full.
+pub fn encode_plain_notice(notice: &Notice, out: &mut Vec<u8>) {
+    write_notice(notice, None, out);
+}
+
+fn write_notice(notice: &Notice, terms: Option<&Terms>, out: &mut Vec<u8>) {
+    let saves = if terms.is_some() { 2 } else { 0 };
     out.put_u128_le(notice.dialog.0);
     out.put_u16_le(notice.slot.number());
     out.put_u8(notice.delivery as u8);
@@ -254,44 +265,65 @@ pub fn encode_notice(notice: &Notice, out: &mut Vec<u8>) {
     out.put_u8(notice.format as u8);
     match notice.state {
         SubscriptionState::Active { expires_s } => {
-            out.put_u8(0);
+            out.put_u8(saves);
             out.put_u32_le(expires_s);
         }
         SubscriptionState::Terminated(reason) => {
-            out.put_u8(1);
+            out.put_u8(saves | 1);
             out.put_u8(reason as u8);
         }
     }
     put_slice(&notice.route, out);
     put_slice(&notice.target, out);
+    if let Some(terms) = terms {
+        values::put_terms(terms, out);
+        out.put_u8(notice.cause as u8);
+    }
 }
 
 /// Reads notices, one behind the other; `None` for anything else.
 #[must_use]
 pub fn decode_notices(bytes: &[u8]) -> Option<Vec<Notice>> {
     each(bytes, |cursor| {
+        let dialog = DialogKey(cursor.u128()?);
+        let slot = match Slot::new(cursor.u16()?) {
+            Some(slot) => slot,
+            None => return cursor.wrong("a slot's number"),
+        };
+        let delivery = values::numbered(cursor, "a delivery", Delivery::from_number)?;
+        let cseq = cursor.u32()?;
+        let format = values::numbered(cursor, "a format", Format::from_number)?;
+        let number = cursor.u8()?;
+        let state = match number {
+            0 | 2 => SubscriptionState::Active {
+                expires_s: cursor.u32()?,
+            },
+            1 | 3 => SubscriptionState::Terminated(values::numbered(
+                cursor,
+                "a reason",
+                EndReason::from_number,
+            )?),
+            _ => return cursor.wrong("a subscription's state"),
+        };
+        let (route, target) = (cursor.slice()?.into(), cursor.slice()?.into());
+        let (terms, cause) = if number & 2 == 0 {
+            (None, Cause::Asked)
+        } else {
+            let terms = Arc::new(values::terms(cursor)?);
+            let cause = values::numbered(cursor, "a cause", Cause::from_number)?;
+            (Some(terms), cause)
+        };
         Ok(Notice {
-            dialog: DialogKey(cursor.u128()?),
-            slot: match Slot::new(cursor.u16()?) {
-                Some(slot) => slot,
-                None => return cursor.wrong("a slot's number"),
-            },
-            delivery: values::numbered(cursor, "a delivery", Delivery::from_number)?,
-            cseq: cursor.u32()?,
-            format: values::numbered(cursor, "a format", Format::from_number)?,
-            state: match cursor.u8()? {
-                0 => SubscriptionState::Active {
-                    expires_s: cursor.u32()?,
-                },
-                1 => SubscriptionState::Terminated(values::numbered(
-                    cursor,
-                    "a reason",
-                    EndReason::from_number,
-                )?),
-                _ => return cursor.wrong("a subscription's state"),
-            },
-            route: cursor.slice()?.into(),
-            target: cursor.slice()?.into(),
+            dialog,
+            slot,
+            delivery,
+            cseq,
+            format,
+            state,
+            route,
+            target,
+            terms,
+            cause,
         })
     })
 }

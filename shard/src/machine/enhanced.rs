@@ -23,6 +23,7 @@ use crate::slot::{Aor, Slot};
 use crate::subscription::dialog::{
     Away, Dialog, DialogKey, EndReason, EndpointId, Format, Package,
 };
+use crate::subscription::savers::Condition;
 use crate::subscription::view::{Seen, View};
 use crate::subscription::watch::{Action, BatchMember, Scope, Watch, Wish};
 use crate::time::Timestamp;
@@ -404,7 +405,8 @@ impl Machine {
                 self.store.remove_dialog(slot, key);
                 expires_s = 0;
             } else {
-                self.tell_or_show(slot, key, extras);
+                let condition = subscribe.savers.as_deref().and_then(|asked| asked.condition);
+                self.tell_or_show(slot, key, extras, condition);
             }
         }
         Ok(if extras.piggyback {
@@ -484,7 +486,7 @@ impl Machine {
         }
         self.follow(slot, key, extras);
         self.follow_abroad(slot, key, extras);
-        self.tell_or_show(slot, key, extras);
+        self.tell_or_show(slot, key, extras, None);
         let expires_s = request.expires_s;
         Ok(if extras.piggyback {
             Outcome::Piggybacked {
@@ -637,7 +639,13 @@ impl Machine {
     }
 
     /// Without piggybacking, the state is told when the entry is done.
-    fn tell_or_show(&mut self, slot: Slot, key: DialogKey, extras: &Extras<'_>) {
+    fn tell_or_show(
+        &mut self,
+        slot: Slot,
+        key: DialogKey,
+        extras: &Extras<'_>,
+        condition: Option<Condition>,
+    ) {
         if extras.piggyback {
             return;
         }
@@ -645,7 +653,7 @@ impl Machine {
             return;
         };
         match dialog.watch.as_deref().and_then(Watch::batch) {
-            None => self.notices.one(&dialog.presentity, key),
+            None => self.tell_opened(slot, key, condition),
             Some(batch) => {
                 let members = asked_of(extras, batch.members.keys());
                 for address in members {

@@ -23,6 +23,7 @@ use crate::presence::enhanced::Changes;
 use crate::presence::limits::REPLY_MEMORY_MS;
 use crate::slot::{Aor, Slot};
 use crate::subscription::dialog::{Delivery, Dialog, DialogKey, EndReason, Format, Package};
+use crate::subscription::savers::Cause;
 use crate::subscription::view::View;
 use crate::subscription::watch::{Scope, Watch};
 use crate::time::Timestamp;
@@ -36,6 +37,8 @@ enum Whom {
     Changed(Box<Changes>),
     /// One who asked, about the presentity that its dialog lives with.
     One(DialogKey),
+    /// One about the presentity that its dialog lives with, for another reason.
+    Once(DialogKey, Cause),
     /// One who was shown its contacts up to this number, in an answer.
     Shown(DialogKey, u32),
     /// One who asked, about one of the many that its dialog watches.
@@ -82,6 +85,11 @@ impl Notices {
         self.due.push((presentity.clone(), Whom::One(key)));
     }
 
+    /// One dialog is told the state for this reason.
+    pub(super) fn once(&mut self, presentity: &Aor, key: DialogKey, cause: Cause) {
+        self.due.push((presentity.clone(), Whom::Once(key, cause)));
+    }
+
     /// One dialog is told again what it was told in the last 32 s before `before` (house D8).
     pub(super) fn again(&mut self, key: DialogKey, dialog: &Dialog, before: Timestamp) {
         let recent = |at: Timestamp| at.0.saturating_add(REPLY_MEMORY_MS) >= before.0;
@@ -90,6 +98,7 @@ impl Notices {
             return;
         }
         match dialog.watch.as_deref().and_then(Watch::batch) {
+            None if dialog.savers.is_some() => self.once(&dialog.presentity, key, Cause::Again),
             None => self.one(&dialog.presentity, key),
             Some(batch) => {
                 for (address, member) in &batch.members {
@@ -139,6 +148,8 @@ impl Notices {
             state: SubscriptionState::Terminated(EndReason::Deactivated),
             route: Arc::clone(&target),
             target,
+            terms: None,
+            cause: Cause::Asked,
         };
         if endpoint.endpoint_id.is_some() {
             let whom = Whom::SignedOut(Box::new(notice));
@@ -227,6 +238,7 @@ pub(super) struct Group {
     pub(super) standard: bool,
     pub(super) changes: Changes,
     pub(super) some: Vec<DialogKey>,
+    once: Vec<(DialogKey, Cause)>,
     members: Vec<(Slot, DialogKey)>,
     pub(super) relayed: Vec<(Slot, DialogKey, Vec<Category>)>,
     shown: Vec<(DialogKey, u32)>,
@@ -240,6 +252,7 @@ impl Group {
             Whom::Everyone => self.everyone = true,
             Whom::Changed(changes) => self.changes.merge(*changes),
             Whom::One(key) => self.some.push(key),
+            Whom::Once(key, cause) => self.once.push((key, cause)),
             Whom::Shown(key, delta_num) => self.shown.push((key, delta_num)),
             Whom::Member(slot, key) => self.members.push((slot, key)),
             Whom::Relayed(slot, key, changed) => self.relayed.push((slot, key, changed)),
@@ -257,6 +270,12 @@ impl Group {
         self.everyone |= self.changes.standard || self.changes.claimed;
         self.some.sort_unstable();
         self.some.dedup();
+        let some = &self.some;
+        self.once.retain(|(key, _)| some.binary_search(key).is_err());
+        // Of several reasons of one dialog the last counts.
+        self.once.reverse();
+        self.once.sort_by_key(|(key, _)| *key);
+        self.once.dedup_by_key(|(key, _)| *key);
         self.members.sort_unstable();
         self.members.dedup();
     }
@@ -265,6 +284,19 @@ impl Group {
     fn knows(&self, key: DialogKey, delta: &Delta) -> bool {
         let mut shown = self.shown.iter();
         shown.any(|(known, delta_num)| *known == key && delta.to <= *delta_num)
+    }
+
+    /// Why a dialog is told of its document, where something changed or not.
+    fn cause(&self, key: DialogKey, changed: bool) -> Cause {
+        if self.asked(key) {
+            return Cause::Asked;
+        }
+        match self.once.iter().find(|(other, _)| *other == key) {
+            // What changed after the question is not what the condition was about.
+            Some((_, Cause::Suppressed)) if changed => Cause::Asked,
+            Some((_, cause)) => *cause,
+            None => Cause::Changed,
+        }
     }
 
     /// Whether a dialog asked.
@@ -327,6 +359,22 @@ fn knows_ucs(dialog: &Dialog) -> bool {
         dialog.watch.as_deref(),
         Some(Watch::Contacts { ucs: true, .. })
     )
+}
+
+/// The document of an address that a watcher sees who resolves to this container.
+pub(super) fn document(
+    address: &Aor,
+    watched: Option<&Watched>,
+    container: Option<u16>,
+    now: Timestamp,
+) -> View {
+    match watched {
+        Some(watched) if watched.presentity.claimed().is_some() => {
+            View::legacy(&watched.presentity, container, now)
+        }
+        Some(watched) => View::of(&watched.presentity, Package::Presence, now),
+        None => View::of_nothing(address.clone(), Package::Presence, now),
+    }
 }
 
 impl Telling<'_> {
@@ -395,6 +443,7 @@ impl Telling<'_> {
                 .iter()
                 .any(|(of, _)| *of == legacy || *of == Category::ContactCard);
         let (worn_out, mut relays) = (&mut self.worn_out, Vec::new());
+        let (changed_now, mut paced) = (group.everyone || visible, Vec::new());
         let mut tell = |key: DialogKey, dialog: &mut Dialog| {
             let container = match claimed {
                 None => None,
@@ -406,6 +455,7 @@ impl Telling<'_> {
                 (*of == legacy || *of == Category::ContactCard) && Some(*at) == container
             };
             let told = group.asked(key)
+                || group.once.iter().any(|(other, _)| *other == key)
                 || group.standard && (claimed.is_none() || changes.claimed)
                 || claimed.is_some()
                     && (dialog.resolved != container || changes.touched.iter().any(changed));
@@ -414,7 +464,16 @@ impl Telling<'_> {
                 dialog.take_cseq(now);
                 relays.push((lead, dialog.local_cseq, container));
             } else if told {
-                classes.add(container, notice(key, dialog, now, worn_out));
+                let cause = group.cause(key, changed_now);
+                if let Some(savers) = dialog.savers.as_deref_mut() {
+                    paced.push(key);
+                    if !savers.lets_pass(cause, now) {
+                        return;
+                    }
+                }
+                let mut notice = notice(key, dialog, now, worn_out);
+                notice.cause = cause;
+                classes.add(container, notice);
             }
         };
         if group.everyone || visible {
@@ -422,7 +481,7 @@ impl Telling<'_> {
             self.store
                 .for_each_watcher(address, Package::Presence, tell);
         } else {
-            for key in &group.some {
+            for key in group.some.iter().chain(group.once.iter().map(|(key, _)| key)) {
                 // One that ended in the same entry has had its final notice.
                 self.store
                     .change_dialog(self.presentity.slot(), *key, |dialog| {
@@ -431,6 +490,11 @@ impl Telling<'_> {
                         }
                     });
             }
+        }
+        // When they are due next has changed.
+        for key in paced {
+            let slot = self.presentity.slot();
+            self.store.change_dialog(slot, key, |_| ());
         }
         for (lead, revision, container) in relays {
             let view = self.document(container);
@@ -444,13 +508,7 @@ impl Telling<'_> {
 
     /// The document of a container.
     fn document(&self, container: Option<u16>) -> View {
-        match self.watched {
-            Some(watched) if watched.presentity.claimed().is_some() => {
-                View::legacy(&watched.presentity, container, self.now)
-            }
-            Some(watched) => View::of(&watched.presentity, Package::Presence, self.now),
-            None => View::of_nothing(self.presentity.clone(), Package::Presence, self.now),
-        }
+        document(self.presentity, self.watched, container, self.now)
     }
 
     /// A dialog of another shard is told.
@@ -642,6 +700,7 @@ mod tests {
             route: b"route",
             target: b"target",
             extras: None,
+            savers: None,
         };
         Dialog {
             local_cseq,

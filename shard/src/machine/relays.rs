@@ -202,6 +202,7 @@ impl Machine {
                 network: watch.network,
                 delivery: Delivery::Relay,
                 resolved: None,
+                savers: None,
                 watch: watched,
                 since: now,
             };

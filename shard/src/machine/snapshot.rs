@@ -384,6 +384,7 @@ mod tests {
                 route: b"route",
                 target: b"target",
                 extras: None,
+                savers: None,
             }),
         ]
     }

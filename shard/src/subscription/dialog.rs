@@ -9,6 +9,7 @@ use crate::category::Category;
 use crate::presence::container::{Network, Watcher};
 use crate::presence::refusal::Refusal;
 use crate::slot::{Aor, Slot};
+use crate::subscription::savers::{Asked, Savers};
 use crate::subscription::watch::{ClientId, Watch, Wish};
 use crate::time::Timestamp;
 
@@ -247,6 +248,8 @@ pub struct Subscribe<'a> {
     pub target: &'a [u8],
     /// What an enhanced client adds; nothing from a plain telephone.
     pub extras: Option<Box<Extras<'a>>>,
+    /// What it says to save traffic, if anything.
+    pub savers: Option<Box<Asked>>,
 }
 
 /// What a SUBSCRIBE of an enhanced client says besides.
@@ -324,6 +327,8 @@ pub struct Resubscribe<'a> {
     pub target: &'a [u8],
     /// What an enhanced client adds.
     pub extras: Option<Box<Extras<'a>>>,
+    /// What it says to save traffic, if anything.
+    pub savers: Option<Box<Asked>>,
 }
 
 /// The greatest CSeq there is.
@@ -364,6 +369,8 @@ pub struct Dialog {
     pub resolved: Option<u16>,
     /// What is watched besides a document.
     pub watch: Option<Box<Watch>>,
+    /// What saves traffic, if anything does.
+    pub savers: Option<Box<Savers>>,
     /// The registration that it belongs to is at least this young: an earlier end of its endpoint, told by
     /// another shard, does not concern it.
     pub since: Timestamp,
@@ -397,17 +404,23 @@ impl Dialog {
                 .map_or(Delivery::Notify, |e| e.delivery),
             resolved: None,
             watch: request.extras.as_deref().and_then(Watch::of).map(Box::new),
+            savers: (request.savers.as_deref())
+                .and_then(|asked| Savers::agreed(None, Some(asked), now)),
             since: since(request.extras.as_deref(), now),
         }
     }
 
-    /// When something is to be done with it: it ends, or its relays are renewed.
+    /// When something is to be done with it: it ends, its relays are renewed, or its time to be told comes.
     #[must_use]
     pub fn due_at(&self) -> Timestamp {
-        let watch = self.watch.as_deref();
-        watch.map_or(self.expires_at, |watch| {
-            self.expires_at.min(watch.renew_at())
-        })
+        let mut due = self.expires_at;
+        if let Some(watch) = &self.watch {
+            due = due.min(watch.renew_at());
+        }
+        if let Some(savers) = &self.savers {
+            due = due.min(savers.due_at());
+        }
+        due
     }
 
     /// The slot it lives in.
@@ -451,6 +464,9 @@ impl Dialog {
         self.expires_at = now.plus_s(request.expires_s);
         if request.extras.is_some() {
             self.since = self.since.max(since(request.extras.as_deref(), now));
+        }
+        if self.savers.is_some() || request.savers.is_some() {
+            self.savers = Savers::agreed(self.savers.take(), request.savers.as_deref(), now);
         }
         //= RFC 6665 4.1.2.2
         //# a refresh is a target refresh: notifications go to the new target from here on
@@ -500,8 +516,16 @@ mod tests {
             route: b"route",
             target: b"target",
             extras: None,
+            savers: None,
         };
         Dialog::open(&request, presentity.clone(), NOW)
+    }
+
+    /// A million telephones that know nothing of saving pay one pointer each.
+    #[test]
+    fn who_saves_nothing_pays_a_pointer() {
+        let (dialog, savers) = (size_of::<Dialog>(), size_of::<Option<Box<Savers>>>());
+        assert_eq!((dialog, savers), (176, 8));
     }
 
     #[test]
@@ -563,6 +587,7 @@ mod tests {
                 expires_s: 60,
                 target: b"elsewhere",
                 extras: None,
+                savers: None,
             };
             assert_eq!(refreshed.refresh(&request, NOW), expected, "{name}");
             if expected.is_ok() {

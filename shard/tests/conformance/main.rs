@@ -9,4 +9,6 @@ mod pool;
 mod relays;
 mod rfc3261_10;
 mod rfc3903;
+mod rfc5839;
+mod rfc6446;
 mod rfc6665;

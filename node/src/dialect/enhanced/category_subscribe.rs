@@ -162,6 +162,7 @@ impl<'s> Buffers<'s> {
                     expires_s,
                     target,
                     extras: Some(Box::new(extras)),
+                    savers: None,
                 }),
                 grace: if expires_s == 0 {
                     Grace::End
@@ -197,6 +198,7 @@ impl<'s> Buffers<'s> {
                 route,
                 target,
                 extras: Some(Box::new(extras)),
+                savers: None,
             }),
             grace: Grace::New,
             aside,
