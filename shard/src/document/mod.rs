@@ -15,6 +15,8 @@
 //! | `application/msrtc-presence-setsubscriber+xml` | `subscribers.rs` |
 //! | `application/msrtc-setDelegate+xml` | `delegates.rs` |
 //! | `application/msrtc-fault+xml` | `fault.rs` |
+//! | `application/simple-filter+xml` | `filter.rs` |
+//! | `application/pidf-diff+xml` | written by `partial.rs`, read by `patch.rs` |
 //! | `application/vnd-microsoft-roaming-contacts+xml`, contacts in `application/SOAP+xml` | `contacts.rs` |
 //! | `application/vnd-microsoft-roaming-provisioning-v2+xml` | `provisioning.rs` |
 
@@ -25,8 +27,12 @@ pub mod contacts;
 pub mod containers;
 pub mod delegates;
 pub mod fault;
+pub mod filter;
 pub mod legacy;
 pub mod lists;
+pub mod partial;
+pub mod patch;
+mod path;
 pub mod pidf;
 pub mod provisioning;
 pub mod publish;
