@@ -1,9 +1,12 @@
 //! Standard SIMPLE: PUBLISH (RFC 3903) and SUBSCRIBE (RFC 6665, RFC 3856) for `presence`.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
-use shard::document::pidf;
+use shard::document::{patch, pidf};
 use shard::machine::command::{Command, Extras, Publish, Resubscribe, Subscribe};
 use shard::presence::container::Network;
+use shard::presence::limits::CONTENT_BYTES_MAX;
 use shard::presence::publication::{EntityTag, TagPolicy};
 use shard::slot::Slot;
 use shard::subscription::dialog::{Delivery, DialogKey, Format, LocalTag};
@@ -19,8 +22,9 @@ use crate::config::{Dialect, PidfPublish};
 use super::enhanced::diagnostics;
 use super::{
     Answer, Aside, Circumstances, Fetch, Grace, Poll, Scratch, Translated, address, blustar,
-    enhanced, foreign_address, lists, package, refusal,
+    enhanced, foreign_address, lists, package, refusal, savers,
 };
+use crate::egress::savers::decompress;
 
 /// The document we take and give.
 pub const PIDF: &str = "application/pidf+xml";
@@ -60,9 +64,17 @@ pub(super) fn publish<'s>(
     let presentity = scratch.presentity.as_str();
     let slot = Slot::of(presentity);
 
-    let rest = interval_and_body(request, circumstances, if_match, &mut scratch.content);
+    let rest = interval_and_body(request, circumstances, if_match, presentity, &mut scratch.content);
     let (expires_s, content) = match (rest, if_match) {
-        (Ok(rest), _) => rest,
+        (Ok((_, Said::Patch)), Some(tag)) => {
+            return Ok(Translated::Patch {
+                slot,
+                presentity,
+                package,
+                tag,
+            });
+        }
+        (Ok((expires_s, said)), _) => (expires_s, said == Said::Content),
         (Err(otherwise), Some(tag)) => {
             return Ok(Translated::Doubtful {
                 slot,
@@ -137,13 +149,25 @@ fn if_match(request: &Request) -> Result<Option<EntityTag>, Answer> {
         .ok_or_else(|| Answer::of(refusal::NO_MATCH))
 }
 
+/// What a PUBLISH says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Said {
+    /// No more than that what was said still holds.
+    Nothing,
+    /// Something.
+    Content,
+    /// How to change what was said, which must be known first.
+    Patch,
+}
+
 /// The granted interval, and whether there is a body, which is then in `content` in stored form.
 fn interval_and_body(
     request: &Request,
     circumstances: &Circumstances<'_>,
     if_match: Option<EntityTag>,
+    presentity: &str,
     content: &mut Vec<u8>,
-) -> Result<(u32, bool), Answer> {
+) -> Result<(u32, Said), Answer> {
     let asked = request
         .expires()
         .map_err(|error| Answer::of_parse(&error))?;
@@ -151,22 +175,86 @@ fn interval_and_body(
     let expires_s = circumstances.profile.publication(interval).grant(asked)?;
     if request.body().is_empty() {
         return match if_match {
-            Some(_) => Ok((expires_s, false)),
+            Some(_) => Ok((expires_s, Said::Nothing)),
             None => Err(Answer::of(refusal::NO_BODY)),
         };
     }
-    let encoded = request.header(Name::ContentEncoding);
-    if encoded.is_some_and(|coding| !coding.eq_ignore_ascii_case("identity")) {
-        return Err(Answer::of(refusal::UNSUPPORTED_TYPE).with("Accept-Encoding", "identity"));
-    }
+    let body = decoded(request)?;
     let media = request.header(Name::ContentType).map(MediaType::parse);
-    if !media.is_some_and(|media| media.essence.eq_ignore_ascii_case(PIDF)) {
-        return Err(Answer::of(refusal::UNSUPPORTED_TYPE).with("Accept", PIDF));
-    }
-    *content = pidf::parse(request.body()).map_err(|error| {
+    let is = |essence: &str| {
+        media.is_some_and(|media: MediaType<'_>| media.essence.eq_ignore_ascii_case(essence))
+    };
+    // Where a tag outlives what it is of, nobody could say what a patch is of.
+    let document = if is(savers::PIDF_DIFF) && !circumstances.profile.stable_tags {
+        match patched(&body, circumstances.base, if_match, presentity)? {
+            Patched::Document(document) => document.into(),
+            Patched::Unknown => return Ok((expires_s, Said::Patch)),
+            Patched::Gone => return Ok((expires_s, Said::Nothing)),
+        }
+    } else if is(PIDF) {
+        body
+    } else {
+        let accepted = format!("{PIDF}, {}", savers::PIDF_DIFF);
+        return Err(Answer::of(refusal::UNSUPPORTED_TYPE).with("Accept", accepted));
+    };
+    let bad = |error| {
         Answer::of(refusal::BAD_DOCUMENT).with("Warning", format!("399 lamplight \"{error}\""))
-    })?;
-    Ok((expires_s, true))
+    };
+    *content = pidf::parse(&document).map_err(bad)?;
+    Ok((expires_s, Said::Content))
+}
+
+/// The body as it was before it was compressed.
+//= RFC 3261 7.4
+//# a body may be compressed, in a way that was agreed
+fn decoded(request: &Request) -> Result<Cow<'_, [u8]>, Answer> {
+    let coding = request.header(Name::ContentEncoding).unwrap_or("identity");
+    if coding.eq_ignore_ascii_case("identity") {
+        return Ok(Cow::Borrowed(request.body()));
+    }
+    if !coding.eq_ignore_ascii_case("gzip") {
+        return Err(Answer::of(refusal::UNSUPPORTED_TYPE).with("Accept-Encoding", "gzip, identity"));
+    }
+    match decompress(request.body(), CONTENT_BYTES_MAX) {
+        Some(body) => Ok(Cow::Owned(body)),
+        None => Err(Answer::of(refusal::BAD_DOCUMENT)
+            .with("Warning", "399 lamplight \"no gzip, or of more than 65536 bytes\"")),
+    }
+}
+
+/// What a patch comes to.
+enum Patched {
+    /// This document.
+    Document(Vec<u8>),
+    /// Nobody knows before it is known what it is to be done to.
+    Unknown,
+    /// What it was to be done to is not there any more.
+    Gone,
+}
+
+//= RFC 5264 4.1
+//# a patch is of the publication that SIP-If-Match names; a first PUBLISH has the whole
+fn patched(
+    body: &[u8],
+    base: Option<Option<&[u8]>>,
+    if_match: Option<EntityTag>,
+    presentity: &str,
+) -> Result<Patched, Answer> {
+    let bad = |error| {
+        Answer::of(refusal::BAD_PATCH).with("Warning", format!("399 lamplight \"{error}\""))
+    };
+    if let Some(document) = patch::whole(body).map_err(bad)? {
+        return Ok(Patched::Document(document));
+    }
+    match (if_match, base) {
+        (None, _) => Err(Answer::of(refusal::NO_BODY)),
+        (Some(_), None) => Ok(Patched::Unknown),
+        (Some(_), Some(None)) => Ok(Patched::Gone),
+        (Some(_), Some(Some(stored))) => {
+            let base = patch::published(presentity, stored);
+            patch::apply(body, &base).map(Patched::Document).map_err(bad)
+        }
+    }
 }
 
 /// SUBSCRIBE, inside or outside a dialog.
@@ -217,6 +305,10 @@ fn first_subscribe<'s>(
     let format = dressed(format, request, circumstances);
     let extras = extras(request, format, Wish::Document, circumstances);
     let presentity = scratch.presentity.as_str();
+    let savers = match savers::applies(format) {
+        true => savers::asked(request, presentity)?,
+        false => None,
+    };
     let slot = Slot::of(presentity);
     let local_tag = LocalTag::new(slot, circumstances.chance);
     let local_text = local_tag.to_string();
@@ -241,6 +333,7 @@ fn first_subscribe<'s>(
             local_tag,
             route: &scratch.route,
             target: &scratch.target,
+            savers,
         }));
     }
     let command = Command::Subscribe(Subscribe {
@@ -255,7 +348,7 @@ fn first_subscribe<'s>(
         route: &scratch.route,
         target: &scratch.target,
         extras,
-        savers: None,
+        savers,
     });
     Ok(Translated::Change {
         slot,
@@ -310,6 +403,7 @@ fn resubscribe<'s>(
     let interval = circumstances.profile.subscription(interval);
     let expires_s = interval.grant_subscription(asked)?;
     write_target(request, circumstances, &mut scratch.target)?;
+    foreign_address(request.to().uri, &mut scratch.presentity)?;
     let slot = local_tag.slot();
     //= MS-PRES 3.7.5.5
     //# a refresh that offers it is answered with the document, as the first SUBSCRIBE was
@@ -326,7 +420,7 @@ fn resubscribe<'s>(
         expires_s,
         target: &scratch.target,
         extras,
-        savers: None,
+        savers: savers::asked(request, &scratch.presentity)?,
     });
     let grace = if expires_s == 0 {
         Grace::End
@@ -352,7 +446,7 @@ pub(super) fn accepted(request: &Request) -> Result<Format, Answer> {
             return Ok(Format::Msrtc);
         }
         any = true;
-        pidf |= media.accepts(PIDF);
+        pidf |= media.accepts(PIDF) || media.accepts(savers::PIDF_DIFF);
     }
     if any && !pidf {
         return Err(Answer::of(refusal::NOT_ACCEPTABLE).with("Accept", PIDF));
@@ -423,6 +517,18 @@ pub fn published(
         None => reply.header("SIP-ETag", tag),
     };
     reply.header("Expires", expires_s).finish()
+}
+
+/// 204 to a SUBSCRIBE in a dialog; no NOTIFY follows.
+//= RFC 5839 6.3
+//# 204 says that it was done, and that nothing is told
+#[must_use]
+pub fn unchanged(request: &Request, expires_s: u32, contact: &str) -> Bytes {
+    Reply::new(request, StatusCode::NO_NOTIFICATION, None)
+        .record_route(request)
+        .header("Contact", format_args!("<{contact}>"))
+        .header("Expires", expires_s)
+        .finish()
 }
 
 /// 200 to a SUBSCRIBE; the NOTIFY follows.

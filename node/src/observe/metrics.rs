@@ -35,7 +35,7 @@ const STATUSES: [u16; 20] = [
 const CLASSES: usize = 7;
 
 /// Why work was refused or left: a closed list, so that it can be a label.
-const REASONS: [&str; 8] = [
+const REASONS: [&str; 9] = [
     "overload",
     "no-outcome",
     "watcher-gone",
@@ -44,6 +44,7 @@ const REASONS: [&str; 8] = [
     "blustar-unproven",
     "challenge-ignored",
     "overtaken",
+    "no-trigger",
 ];
 
 /// Buckets of a histogram: powers of two from 1, so 2²⁰ ms are 17 minutes.

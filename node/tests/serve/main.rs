@@ -13,6 +13,7 @@ mod phone;
 mod pool;
 mod presence;
 mod recovery;
+mod savers;
 mod server;
 mod sip;
 mod websocket;

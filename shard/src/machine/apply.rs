@@ -760,6 +760,16 @@ impl Machine {
             .any(|(of, publication)| *of == package && publication.tag == tag)
     }
 
+    /// What the publication with this tag says, in its stored form.
+    #[must_use]
+    pub fn content(&self, presentity: &str, package: Package, tag: EntityTag) -> Option<Box<[u8]>> {
+        let watched = self.store.watched(presentity)?;
+        let mut publications = watched.presentity.publications.iter();
+        let (_, publication) =
+            publications.find(|(of, publication)| *of == package && publication.tag == tag)?;
+        Some(publication.content.stored.clone())
+    }
+
     /// What is kept for one address; `None` when nothing is.
     #[must_use]
     pub fn report(&self, aor: &str) -> Option<Report> {

@@ -7,8 +7,8 @@
 //!
 //! ```text
 //! question := 1 presentity package:u8 | 2 home watcher network:u8 format:u8 wish
-//!           | 3 presentity package:u8 tag
-//! answer   := 1 view | 2 shown | 3 flag | 32 its slot is on its way
+//!           | 3 presentity package:u8 tag | 13 presentity package:u8 tag
+//! answer   := 1 view | 2 shown | 3 flag | 13 option(stored form) | 32 its slot is on its way
 //! reply    := ticket:u64 outcome option(shown)
 //! notice   := dialog:u128 slot:u16 delivery:u8 cseq:u32 format:u8 (0 expires:u32 | 1 reason:u8)
 //!             route target [terms cause:u8], the latter where 2 is added to the number of the state
@@ -74,6 +74,15 @@ pub enum Question<'q> {
         /// Which version.
         tag: EntityTag,
     },
+    /// What the publication with this tag says.
+    Content {
+        /// Whose.
+        presentity: &'q str,
+        /// Of which package.
+        package: Package,
+        /// Which version.
+        tag: EntityTag,
+    },
 }
 
 /// What was found.
@@ -87,6 +96,8 @@ pub enum Answer {
     Holds(bool),
     /// The slot is on its way to another shard: to be asked there, in a moment.
     Moving,
+    /// The stored form of a publication; `None` where there is none of that tag.
+    Content(Option<Box<[u8]>>),
 }
 
 impl Machine {
@@ -94,9 +105,9 @@ impl Machine {
     #[must_use]
     pub fn look_up(&self, question: &Question<'_>) -> Answer {
         let (home, wish) = match question {
-            Question::View { presentity, .. } | Question::Holds { presentity, .. } => {
-                (presentity, None)
-            }
+            Question::View { presentity, .. }
+            | Question::Holds { presentity, .. }
+            | Question::Content { presentity, .. } => (presentity, None),
             Question::Look { home, wish, .. } => (home, Some(wish)),
         };
         if self.looks_away(home, wish) {
@@ -107,6 +118,11 @@ impl Machine {
                 presentity,
                 package,
             } => Answer::View(self.fetch(presentity, *package)),
+            Question::Content {
+                presentity,
+                package,
+                tag,
+            } => Answer::Content(self.content(presentity, *package, *tag)),
             Question::Look {
                 home,
                 watcher,
@@ -164,6 +180,16 @@ pub fn encode_question(question: &Question<'_>, out: &mut BytesMut) {
             out.put_u8(*package as u8);
             put_tag(*tag, out);
         }
+        Question::Content {
+            presentity,
+            package,
+            tag,
+        } => {
+            out.put_u8(13);
+            put_text(presentity, out);
+            out.put_u8(*package as u8);
+            put_tag(*tag, out);
+        }
     }
 }
 
@@ -188,6 +214,11 @@ pub fn decode_question(bytes: &[u8]) -> Option<Question<'_>> {
                 package: package(cursor)?,
                 tag: tag(cursor)?,
             },
+            13 => Question::Content {
+                presentity: cursor.text()?,
+                package: package(cursor)?,
+                tag: tag(cursor)?,
+            },
             _ => return cursor.wrong("a question's number"),
         })
     })
@@ -208,6 +239,10 @@ pub fn encode_answer(answer: &Answer, out: &mut Vec<u8>) {
             out.put_u8(3);
             put_flag(*lives, out);
         }
+        Answer::Content(content) => {
+            out.put_u8(13);
+            put_option(content.as_deref(), out, put_slice);
+        }
         Answer::Moving => out.put_u8(32),
     }
 }
@@ -220,6 +255,7 @@ pub fn decode_answer(bytes: &[u8]) -> Option<Answer> {
             1 => Answer::View(view(cursor)?),
             2 => Answer::Shown(Box::new(shown(cursor)?)),
             3 => Answer::Holds(flag(cursor)?),
+            13 => Answer::Content(option(cursor, |cursor| Ok(cursor.slice()?.into()))?),
             32 => Answer::Moving,
             _ => return cursor.wrong("an answer's number"),
         })
@@ -248,7 +284,10 @@ pub fn decode_replies(bytes: &[u8]) -> Option<Vec<Reply>> {
 
 /// Appends a notice.
 pub fn encode_notice(notice: &Notice, out: &mut Vec<u8>) {
-    write_notice(notice, notice.terms.as_deref(), out);
+    // Why it is told matters only to who agreed on something, or set a condition.
+    let nothing = Terms::default();
+    let suppressed = (notice.cause == Cause::Suppressed).then_some(&nothing);
+    write_notice(notice, notice.terms.as_deref().or(suppressed), out);
 }
 
 /// Appends a notice for a node that does not know of saving traffic: it tells everything, in full.

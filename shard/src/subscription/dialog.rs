@@ -521,11 +521,12 @@ mod tests {
         Dialog::open(&request, presentity.clone(), NOW)
     }
 
-    /// A million telephones that know nothing of saving pay one pointer each.
+    /// A million telephones that know nothing of saving pay one pointer each, and that stood unused: with its
+    /// deadline and two counters a dialog takes the 160 bytes that the allocator gave it before.
     #[test]
-    fn who_saves_nothing_pays_a_pointer() {
-        let (dialog, savers) = (size_of::<Dialog>(), size_of::<Option<Box<Savers>>>());
-        assert_eq!((dialog, savers), (176, 8));
+    fn who_saves_nothing_pays_no_memory() {
+        assert_eq!(size_of::<Option<Box<Savers>>>(), 8);
+        assert!(size_of::<Dialog>() + 8 + 16 <= 160, "{}", size_of::<Dialog>());
     }
 
     #[test]

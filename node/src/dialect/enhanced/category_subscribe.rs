@@ -596,6 +596,7 @@ mod tests {
             peer: ([192, 0, 2, 1], 5060).into(),
         };
         let circumstances = Circumstances {
+            base: None,
             node: 1,
             policy: &policy,
             flow: &flow,
