@@ -466,7 +466,11 @@ impl Dialog {
             self.since = self.since.max(since(request.extras.as_deref(), now));
         }
         if self.savers.is_some() || request.savers.is_some() {
-            self.savers = Savers::agreed(self.savers.take(), request.savers.as_deref(), now);
+            // A pace counts from what was told last; who wants to hear something hears this answer first.
+            let asked = request.savers.as_deref();
+            let wants = asked.is_some_and(|asked| asked.max_interval_s > 0);
+            let from = if wants { now } else { self.notified_at };
+            self.savers = Savers::agreed(self.savers.take(), asked, from);
         }
         //= RFC 6665 4.1.2.2
         //# a refresh is a target refresh: notifications go to the new target from here on

@@ -161,12 +161,13 @@ pub struct Savers {
 }
 
 impl Savers {
-    /// What a SUBSCRIBE that asks for this leaves of what there was; nothing where nothing is agreed.
+    /// What a SUBSCRIBE that asks for this leaves of what there was; nothing where nothing is agreed. Intervals
+    /// count from `from` on, or from what was told later.
     #[must_use]
     pub fn agreed(
         before: Option<Box<Savers>>,
         asked: Option<&Asked>,
-        now: Timestamp,
+        from: Timestamp,
     ) -> Option<Box<Savers>> {
         let nothing = Asked::default();
         let asked = asked.unwrap_or(&nothing);
@@ -178,9 +179,10 @@ impl Savers {
             Box::new(Savers {
                 terms: Arc::default(),
                 waits: false,
-                told_at: now,
+                told_at: from,
             })
         });
+        savers.told_at = savers.told_at.max(from);
         if *savers.terms != terms {
             savers.terms = Arc::new(terms);
         }

@@ -12,3 +12,4 @@ mod rfc3903;
 mod rfc5839;
 mod rfc6446;
 mod rfc6665;
+mod savers;
