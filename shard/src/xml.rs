@@ -148,12 +148,9 @@ impl<'a> Document<'a> {
     #[must_use]
     pub(crate) fn namespace_of(&self, prefix: &str, element: Element<'_, 'a>) -> Option<&'a str> {
         let mut bindings = self.bindings.iter().rev();
-        let holds = |owner: usize| {
-            owner <= element.node && element.node < self.nodes[owner].next
-        };
-        let found = bindings.find(|binding| {
-            binding.prefix == prefix && binding.owner.is_none_or(holds)
-        });
+        let holds = |owner: usize| owner <= element.node && element.node < self.nodes[owner].next;
+        let found =
+            bindings.find(|binding| binding.prefix == prefix && binding.owner.is_none_or(holds));
         found.map(|binding| binding.uri)
     }
 

@@ -24,7 +24,9 @@ use shard::slot::Slot;
 use shard::subscription::dialog::{
     Away, Delivery, DialogKey, EndReason, Format, LocalTag, Package,
 };
-use shard::subscription::filter::{Filter, Name, Path as Route, Selection, Step as Along, Test, Trigger};
+use shard::subscription::filter::{
+    Filter, Name, Path as Route, Selection, Step as Along, Test, Trigger,
+};
 use shard::subscription::savers::{Asked, Condition, Wanted};
 use shard::subscription::watch::Wish;
 use shard::time::Timestamp;
@@ -487,7 +489,10 @@ fn a_golden_snapshot_is_read_for_ever() {
 #[test]
 fn a_golden_snapshot_with_savers_is_read_for_ever() {
     let machine = golden_machine(4);
-    assert_eq!(machine.counts().dialogs, golden_machine(3).counts().dialogs + 1);
+    assert_eq!(
+        machine.counts().dialogs,
+        golden_machine(3).counts().dialogs + 1
+    );
     let mut written = Vec::new();
     machine
         .snapshot()

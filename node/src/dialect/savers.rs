@@ -99,7 +99,10 @@ fn reads_patches(request: &Request) -> bool {
 fn reads_gzip(request: &Request) -> bool {
     let mut accepted = request.values(Name::AcceptEncoding).map(MediaType::parse);
     accepted.any(|coding| {
-        let refused = coding.params.get("q").is_some_and(|q| q.trim_matches(['0', '.']).is_empty());
+        let refused = coding
+            .params
+            .get("q")
+            .is_some_and(|q| q.trim_matches(['0', '.']).is_empty());
         coding.essence.eq_ignore_ascii_case("gzip") && !refused
     })
 }
@@ -131,7 +134,14 @@ mod tests {
         for tag in [0, 1, 0xabcd, u64::MAX] {
             assert_eq!(parse_tag(&write_tag(tag)), Some(tag));
         }
-        for text in ["", "*", "1", "000000000000000G", "000000000000000A", "+00000000000000a"] {
+        for text in [
+            "",
+            "*",
+            "1",
+            "000000000000000G",
+            "000000000000000A",
+            "+00000000000000a",
+        ] {
             assert_eq!(parse_tag(text), None, "{text}");
         }
     }

@@ -64,7 +64,13 @@ pub(super) fn publish<'s>(
     let presentity = scratch.presentity.as_str();
     let slot = Slot::of(presentity);
 
-    let rest = interval_and_body(request, circumstances, if_match, presentity, &mut scratch.content);
+    let rest = interval_and_body(
+        request,
+        circumstances,
+        if_match,
+        presentity,
+        &mut scratch.content,
+    );
     let (expires_s, content) = match (rest, if_match) {
         (Ok((_, Said::Patch)), Some(tag)) => {
             return Ok(Translated::Patch {
@@ -217,8 +223,10 @@ fn decoded(request: &Request) -> Result<Cow<'_, [u8]>, Answer> {
     }
     match decompress(request.body(), CONTENT_BYTES_MAX) {
         Some(body) => Ok(Cow::Owned(body)),
-        None => Err(Answer::of(refusal::BAD_DOCUMENT)
-            .with("Warning", "399 lamplight \"no gzip, or of more than 65536 bytes\"")),
+        None => Err(Answer::of(refusal::BAD_DOCUMENT).with(
+            "Warning",
+            "399 lamplight \"no gzip, or of more than 65536 bytes\"",
+        )),
     }
 }
 
@@ -252,7 +260,9 @@ fn patched(
         (Some(_), Some(None)) => Ok(Patched::Gone),
         (Some(_), Some(Some(stored))) => {
             let base = patch::published(presentity, stored);
-            patch::apply(body, &base).map(Patched::Document).map_err(bad)
+            patch::apply(body, &base)
+                .map(Patched::Document)
+                .map_err(bad)
         }
     }
 }

@@ -44,10 +44,12 @@ pub fn write(
     }
     //= RFC 5839 6.1
     //# each notification says the tag of what there is, whether it shows it or not
-    let tag = digest.filter(|_| savers::applies(notice.format)).map(|digest| {
-        let terms = notice.terms.as_deref().map_or(0, Terms::digest);
-        tag::dressed(digest, notice.format, terms)
-    });
+    let tag = digest
+        .filter(|_| savers::applies(notice.format))
+        .map(|digest| {
+            let terms = notice.terms.as_deref().map_or(0, Terms::digest);
+            tag::dressed(digest, notice.format, terms)
+        });
     let shown = (body.content_type, &body.bytes[..]);
     write_body(via, notice, route, target, shown, (tag, body.gzip))
 }
@@ -66,7 +68,14 @@ fn write_list(
     let uri = NameAddr::parse(route.local).map_or("", |local| local.uri);
     let version = notice.cseq.saturating_sub(1);
     let (content_type, body) = lists::finish(composed, uri, version).unwrap_or_default();
-    write_body(via, notice, route, target, (&content_type, &body), (None, false))
+    write_body(
+        via,
+        notice,
+        route,
+        target,
+        (&content_type, &body),
+        (None, false),
+    )
 }
 
 fn write_body(

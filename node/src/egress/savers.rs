@@ -46,7 +46,11 @@ pub struct Memory {
 impl Memory {
     /// A notification was answered with success.
     pub fn confirmed(&mut self, dialog: DialogKey, cseq: u32) {
-        if let Some(known) = self.known.get_mut(&dialog).filter(|known| known.cseq == cseq) {
+        if let Some(known) = self
+            .known
+            .get_mut(&dialog)
+            .filter(|known| known.cseq == cseq)
+        {
             known.confirmed = true;
         }
     }
@@ -145,9 +149,10 @@ impl Memory {
             terms: terms.digest(),
             kind,
         };
-        let known = self.known.get(&notice.dialog).filter(|known| {
-            known.confirmed && known.cseq.checked_add(1) == Some(notice.cseq)
-        });
+        let known = self
+            .known
+            .get(&notice.dialog)
+            .filter(|known| known.confirmed && known.cseq.checked_add(1) == Some(notice.cseq));
         let known = known.filter(|_| notice.cause != Cause::Asked);
         let patch = known.and_then(|known| {
             let kind = Kind::Patch(xxh3_64(&known.seen));

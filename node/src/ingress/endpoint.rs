@@ -16,8 +16,8 @@ use shard::machine::crossing::{Answer as Found, decode_question, encode_question
 use shard::machine::effect::{Notice, Shown, SubscriptionState};
 use shard::machine::outcome::{Outcome, Refusal, RequestKey};
 use shard::machine::parcel;
-use shard::presence::contacts::Custody;
 use shard::machine::tag;
+use shard::presence::contacts::Custody;
 use shard::presence::limits::{ENTRY_BYTES_MAX, ENTRY_REQUESTS_MAX};
 use shard::runner::Job;
 use shard::slot::Slot;

@@ -164,7 +164,10 @@ impl Look {
             local_tag: fetch.local_tag,
             route: fetch.route.to_vec(),
             target: fetch.target.to_vec(),
-            terms: fetch.savers.as_deref().map(|asked| Arc::new(asked.terms(None))),
+            terms: fetch
+                .savers
+                .as_deref()
+                .map(|asked| Arc::new(asked.terms(None))),
             condition: fetch.savers.as_deref().and_then(|asked| asked.condition),
         }
     }

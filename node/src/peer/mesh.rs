@@ -313,8 +313,7 @@ impl Mesh {
             return road.open(self.0.class, number, address).await;
         }
         let me = self.me();
-        let (stream, _, version) =
-            link::open(address, number, &me.hello, &me.credentials).await?;
+        let (stream, _, version) = link::open(address, number, &me.hello, &me.credentials).await?;
         let mesh = self.clone();
         Ok(Box::new(Encrypted {
             mesh,

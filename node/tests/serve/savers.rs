@@ -62,17 +62,15 @@ fn body(notify: &Request) -> String {
 }
 
 /// PUBLISH with this type and body, of the version that the publisher knows.
-fn publish_as(
-    publisher: &mut Publisher,
-    phone: &mut Phone,
-    lines: &str,
-    body: &[u8],
-) -> Response {
+fn publish_as(publisher: &mut Publisher, phone: &mut Phone, lines: &str, body: &[u8]) -> Response {
     publisher.cseq += 1;
     let uri = format!("sip:{}@example.com", publisher.user);
     let (to, call_id) = (format!("<{uri}>"), publisher.call_id.clone());
     let head = phone.head("PUBLISH", &uri, &uri, &to, &call_id, publisher.cseq);
-    let known = publisher.tag.as_ref().map(|tag| format!("SIP-If-Match: {tag}\r\n"));
+    let known = publisher
+        .tag
+        .as_ref()
+        .map(|tag| format!("SIP-If-Match: {tag}\r\n"));
     let known = known.unwrap_or_default();
     let mut message = format!(
         "{head}Event: presence\r\nExpires: 600\r\n{known}{lines}Content-Length: {}\r\n\r\n",
@@ -137,14 +135,20 @@ fn who_knows_the_state_is_not_told_it_again() {
             match (expires, notify) {
                 (600, Some(notify)) => {
                     assert!(state(&notify).starts_with(expected), "{}", state(&notify));
-                    assert_eq!((body(&notify), tag(&notify)), (String::new(), first.clone()));
+                    assert_eq!(
+                        (body(&notify), tag(&notify)),
+                        (String::new(), first.clone())
+                    );
                     assert_eq!(notify.header(Name::ContentType), None);
                 }
                 (0, None) => assert_eq!(answer.status(), StatusCode::NO_NOTIFICATION),
                 (_, notify) => panic!("{expires}: {notify:?}"),
             }
         }
-        assert!(phone.drain(QUIET).is_empty(), "an end under a true condition is silent");
+        assert!(
+            phone.drain(QUIET).is_empty(),
+            "an end under a true condition is silent"
+        );
         let mut fetch = Watch::new(&user);
         subscribe(&mut fetch, &mut phone, 0, &unless(&first), "");
         let notify = phone.notify(None);
@@ -171,19 +175,41 @@ fn a_pace_is_kept_and_told() {
     let begun = Instant::now();
     let first = phone.notify(None);
     assert_eq!(first.header(Name::Event), Some("presence;id=7"));
-    assert!(state(&first).ends_with(";min-interval=3;max-interval=10"), "{}", state(&first));
+    assert!(
+        state(&first).ends_with(";min-interval=3;max-interval=10"),
+        "{}",
+        state(&first)
+    );
     let mut alice = Publisher::new("pace");
     for note in ["a", "b", "c"] {
         alice.publish(&mut phone, Some(600), &document("pace", "open", note));
     }
     let second = phone.notify(None);
-    assert!(begun.elapsed() >= Duration::from_millis(2_500), "{:?}", begun.elapsed());
+    assert!(
+        begun.elapsed() >= Duration::from_millis(2_500),
+        "{:?}",
+        begun.elapsed()
+    );
     assert!(body(&second).contains("<note>c</note>"));
-    assert_eq!(second.cseq(), first.cseq() + 1, "what was replaced has no number");
+    assert_eq!(
+        second.cseq(),
+        first.cseq() + 1,
+        "what was replaced has no number"
+    );
     let third = phone.notify(None);
-    assert!(begun.elapsed() >= Duration::from_secs(12), "{:?}", begun.elapsed());
+    assert!(
+        begun.elapsed() >= Duration::from_secs(12),
+        "{:?}",
+        begun.elapsed()
+    );
     assert_eq!((tag(&third), body(&third)), (tag(&second), body(&second)));
-    let answer = subscribe(&mut watch, &mut phone, 600, "Event: presence;min-interval=x\r\n", "");
+    let answer = subscribe(
+        &mut watch,
+        &mut phone,
+        600,
+        "Event: presence;min-interval=x\r\n",
+        "",
+    );
     assert_eq!(answer.status(), StatusCode::BAD_REQUEST);
 }
 
@@ -220,7 +246,11 @@ fn a_watcher_sees_what_it_filters_and_when_a_trigger_fires() {
         let mut alice = Publisher::new(&user);
         alice.publish(&mut phone, Some(600), &document(&user, "open", "a"));
         let open = phone.notify(None);
-        assert!(body(&open).contains(">open<") && !body(&open).contains("note"), "{}", body(&open));
+        assert!(
+            body(&open).contains(">open<") && !body(&open).contains("note"),
+            "{}",
+            body(&open)
+        );
         alice.publish(&mut phone, Some(600), &document(&user, "open", "b"));
         assert!(phone.drain(QUIET).is_empty(), "a note fires nothing");
         alice.publish(&mut phone, Some(600), &document(&user, "closed", "b"));
@@ -233,20 +263,32 @@ fn a_watcher_sees_what_it_filters_and_when_a_trigger_fires() {
         assert!(body(&phone.notify(None)).contains("<note>b</note>"));
 
         for (filter, status) in [
-            ("<filter id=\"1\"><what><include>//p:tuple[last()]</include></what></filter>", 488),
-            ("<filter id=\"1\"><what><include>//x:tuple</include></what></filter>", 400),
+            (
+                "<filter id=\"1\"><what><include>//p:tuple[last()]</include></what></filter>",
+                488,
+            ),
+            (
+                "<filter id=\"1\"><what><include>//x:tuple</include></what></filter>",
+                400,
+            ),
             ("<filter id=\"1\"", 400),
         ] {
             let mut refused = Watch::new(&user);
             let answer = subscribe(&mut refused, &mut phone, 600, PLAIN, &filters(filter));
             assert_eq!(answer.status().number(), status, "{filter}");
-            assert!(answer.header(Name::Warning).is_some(), "it says what, and where");
+            assert!(
+                answer.header(Name::Warning).is_some(),
+                "it says what, and where"
+            );
         }
     }
 }
 
 fn is_patch(notify: &Request) -> bool {
-    assert_eq!(notify.header(Name::ContentType), Some("application/pidf-diff+xml"));
+    assert_eq!(
+        notify.header(Name::ContentType),
+        Some("application/pidf-diff+xml")
+    );
     let version = format!(" version=\"{}\"", notify.cseq());
     assert!(body(notify).contains(&version), "{}", body(notify));
     body(notify).contains("<p:pidf-diff ")
@@ -254,9 +296,14 @@ fn is_patch(notify: &Request) -> bool {
 
 /// What a `pidf-full` document shows, as the plain document has it.
 fn presence(full: &Request) -> String {
-    let whole = patch::whole(full.body()).expect("well-formed").expect("a whole");
+    let whole = patch::whole(full.body())
+        .expect("well-formed")
+        .expect("a whole");
     let text = String::from_utf8(whole).expect("text");
-    let version = format!(" xmlns:p=\"urn:ietf:params:xml:ns:pidf-diff\" version=\"{}\"", full.cseq());
+    let version = format!(
+        " xmlns:p=\"urn:ietf:params:xml:ns:pidf-diff\" version=\"{}\"",
+        full.cseq()
+    );
     text.replacen(&version, "", 1)
 }
 
@@ -290,7 +337,11 @@ fn a_patch_is_sent_of_what_was_confirmed() {
         for basic in ["closed", "open", "closed"] {
             alice.publish(&mut other, Some(600), &document(&user, basic, &long));
             let patch = phone.notify(None);
-            assert!(is_patch(&patch) && patch.body().len() < 500, "{}", body(&patch));
+            assert!(
+                is_patch(&patch) && patch.body().len() < 500,
+                "{}",
+                body(&patch)
+            );
             let made = patch::apply(patch.body(), held.as_bytes()).expect("it fits");
             held = String::from_utf8(made).expect("text");
             assert_eq!(held, body(&other.notify(None)));
@@ -357,7 +408,8 @@ fn a_patch_changes_a_publication_or_nothing() {
         assert_ne!(alice.tag, before);
         let shown = body(&phone.notify(None));
         assert!(
-            shown.contains("<basic>closed</basic>") && shown.contains("<note>one</note><note>two</note>"),
+            shown.contains("<basic>closed</basic>")
+                && shown.contains("<note>one</note><note>two</note>"),
             "{shown}"
         );
         // The first operation could be done, the second not: neither is.
@@ -394,7 +446,11 @@ fn large_bodies_are_compressed_where_that_was_agreed() {
         let mut watch = Watch::new(&user);
         let lines = format!("{PLAIN}Accept-Encoding: gzip, identity\r\n");
         subscribe(&mut watch, &mut phone, 600, &lines, "");
-        assert_eq!(phone.notify(None).header(Name::ContentEncoding), None, "a small one");
+        assert_eq!(
+            phone.notify(None).header(Name::ContentEncoding),
+            None,
+            "a small one"
+        );
         let mut alice = Publisher::new(&user);
         let long = document(&user, "open", &"lorem ipsum ".repeat(400));
         let lines = "Content-Type: application/pidf+xml\r\nContent-Encoding: gzip\r\n";
@@ -404,7 +460,8 @@ fn large_bodies_are_compressed_where_that_was_agreed() {
         assert_eq!(notify.header(Name::ContentEncoding), Some("gzip"));
         assert!(notify.body().len() < 1_000, "{}", notify.body().len());
         let mut shown = String::new();
-        std::io::Read::read_to_string(&mut GzDecoder::new(&notify.body()[..]), &mut shown).expect("gzip");
+        std::io::Read::read_to_string(&mut GzDecoder::new(&notify.body()[..]), &mut shown)
+            .expect("gzip");
         assert!(shown.contains("lorem ipsum lorem"));
         for (name, body) in [
             ("a bomb", pack(&vec![b' '; 40 << 20])),
@@ -472,7 +529,11 @@ fn what_was_agreed_outlives_a_leader() {
     let lines = "Event: presence;min-interval=4\r\nAccept: application/pidf-diff+xml\r\n";
     subscribe(&mut watch, &mut phone, 600, lines, "");
     let first = phone.notify(None);
-    assert!(state(&first).contains(";min-interval=4"), "{}", state(&first));
+    assert!(
+        state(&first).contains(";min-interval=4"),
+        "{}",
+        state(&first)
+    );
     assert!(!is_patch(&first));
     let mut alice = Publisher::new("pool");
     alice.publish(&mut publisher, Some(600), &document("pool", "open", "a"));

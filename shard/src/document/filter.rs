@@ -91,7 +91,9 @@ fn own<'d, 'a>(
     element: Element<'d, 'a>,
     name: &'static str,
 ) -> impl Iterator<Item = Element<'d, 'a>> {
-    element.children().filter(move |child| child.is(NAMESPACE, name))
+    element
+        .children()
+        .filter(move |child| child.is(NAMESPACE, name))
 }
 
 //= RFC 4661 3.3
@@ -208,7 +210,8 @@ impl Reading<'_, '_> {
         match path::parse(&text, &Names { of: &of }) {
             Ok((path, End::Element)) if text.starts_with('/') => Ok(path),
             Err(Fault::Malformed) => Err(FilterError::Malformed(
-                self.document.error_at_place(at.place(), "a path that is none"),
+                self.document
+                    .error_at_place(at.place(), "a path that is none"),
             )),
             _ => Err(self.unsupported(at, "a path of a kind that is not supported")),
         }
@@ -354,21 +357,18 @@ pub fn fires(filter: &Filter, before: &[u8], now: &[u8]) -> bool {
     };
     let happened = |trigger: &Trigger| match trigger {
         Trigger::Changed { path, from, to, by } => {
-            let old = values(&before, path);
-            let new = values(&now, path);
-            new.iter().any(|(key, new)| {
-                let old = old.iter().find(|(known, _)| known == key);
-                old.is_some_and(|(_, old)| {
+            pairs(&values(&before, path), &values(&now, path))
+                .iter()
+                .any(|(old, new)| {
                     let step = || {
                         let (old, new) = (old.parse::<f64>().ok()?, new.parse::<f64>().ok()?);
                         Some(((new - old).abs() * 1_000.0).round() as u64)
                     };
                     old != new
-                        && from.as_deref().is_none_or(|from| old == from)
-                        && to.as_deref().is_none_or(|to| new == to)
+                        && from.as_deref().is_none_or(|from| *old == from)
+                        && to.as_deref().is_none_or(|to| *new == to)
                         && by.is_none_or(|by| step().is_some_and(|step| step >= by))
                 })
-            })
         }
         Trigger::Added(path) => is_without(&values(&now, path), &values(&before, path)),
         Trigger::Removed(path) => is_without(&values(&before, path), &values(&now, path)),
@@ -379,6 +379,25 @@ pub fn fires(filter: &Filter, before: &[u8], now: &[u8]) -> bool {
 /// An element's name in its document, and its text.
 type Value = (String, String);
 
+/// What something was, and what it is: the same name in both, and what has another name by its order. Who
+/// publishes the same under another id has changed it, not taken it away.
+fn pairs<'v>(old: &'v [Value], new: &'v [Value]) -> Vec<(&'v str, &'v str)> {
+    let others = |those: &'v [Value], known: &'v [Value]| {
+        let is_new = |(key, _): &&Value| !known.iter().any(|(known, _)| known == key);
+        those
+            .iter()
+            .filter(is_new)
+            .map(|(_, text)| &**text)
+            .collect::<Vec<&str>>()
+    };
+    let same = new.iter().filter_map(|(key, text)| {
+        let (_, before) = old.iter().find(|(known, _)| known == key)?;
+        Some((&**before, &**text))
+    });
+    same.chain(others(old, new).into_iter().zip(others(new, old)))
+        .collect()
+}
+
 /// Whether one has something that the other has not.
 fn is_without(one: &[Value], other: &[Value]) -> bool {
     let has = |key: &str| other.iter().any(|(known, _)| known == key);
@@ -387,7 +406,10 @@ fn is_without(one: &[Value], other: &[Value]) -> bool {
 
 /// What a path leads to: names by which the same is found in another document, and texts.
 fn values(document: &Document<'_>, path: &Path) -> Vec<Value> {
-    let selected: Vec<usize> = path::select(document, path).iter().map(|e| e.place()).collect();
+    let selected: Vec<usize> = path::select(document, path)
+        .iter()
+        .map(|e| e.place())
+        .collect();
     let (mut values, mut names) = (Vec::new(), Vec::<String>::new());
     let mut known: BTreeMap<String, u32> = BTreeMap::new();
     each(document.root(), 0, &mut |element, parent| {
@@ -441,7 +463,10 @@ mod tests {
         let left = String::from_utf8(left).expect("text");
         assert!(Document::parse(left.as_bytes()).is_ok(), "{left}");
         let inner = left.split_once("sip:a@x\">").expect("a root").1;
-        inner.strip_suffix("</presence>\n").expect("an end").to_owned()
+        inner
+            .strip_suffix("</presence>\n")
+            .expect("an end")
+            .to_owned()
     }
 
     //= RFC 4661 3.5
@@ -473,10 +498,7 @@ mod tests {
                  <exclude>/p:presence/dm:device</exclude>",
                 "<dm:person id=\"p\"><rpid:activities><rpid:busy/></rpid:activities></dm:person>",
             ),
-            (
-                "<include>/presence/note</include>",
-                "<note>all</note>",
-            ),
+            ("<include>/presence/note</include>", "<note>all</note>"),
             (
                 "<exclude>//p:tuple</exclude><exclude>//dm:deviceID</exclude><exclude>//dm:person</exclude>",
                 "<note>all</note><dm:device id=\"d\"><rpid:class>x</rpid:class><dm:deviceID>urn:d\
@@ -504,14 +526,41 @@ mod tests {
         let closed = DOCUMENT.replacen(">open<", ">closed<", 1);
         let noted = DOCUMENT.replace(">here<", ">there<");
         let less = DOCUMENT.replace("<rpid:busy/>", "");
+        let renamed = closed.replace("\"t1\"", "\"t9\"");
         for (trigger, now, expected) in [
             (format!("<changed>{basic}</changed>"), &closed, true),
             (format!("<changed>{basic}</changed>"), &noted, false),
-            (format!("<changed from=\"open\">{basic}</changed>"), &closed, true),
-            (format!("<changed from=\"closed\">{basic}</changed>"), &closed, false),
-            (format!("<changed to=\"closed\">{basic}</changed>"), &closed, true),
-            (format!("<changed to=\"open\">{basic}</changed>"), &closed, false),
-            (format!("<changed by=\"1\">{basic}</changed>"), &closed, false),
+            ("<changed>//p:basic</changed>".to_owned(), &renamed, true),
+            (
+                "<changed to=\"open\">//p:basic</changed>".to_owned(),
+                &renamed,
+                false,
+            ),
+            (
+                format!("<changed from=\"open\">{basic}</changed>"),
+                &closed,
+                true,
+            ),
+            (
+                format!("<changed from=\"closed\">{basic}</changed>"),
+                &closed,
+                false,
+            ),
+            (
+                format!("<changed to=\"closed\">{basic}</changed>"),
+                &closed,
+                true,
+            ),
+            (
+                format!("<changed to=\"open\">{basic}</changed>"),
+                &closed,
+                false,
+            ),
+            (
+                format!("<changed by=\"1\">{basic}</changed>"),
+                &closed,
+                false,
+            ),
             ("<removed>//r:busy</removed>".to_owned(), &less, true),
             ("<added>//r:busy</added>".to_owned(), &less, false),
             (
@@ -529,7 +578,8 @@ mod tests {
         assert!(fires(&either, DOCUMENT.as_bytes(), less.as_bytes()));
         assert!(fires(&either, less.as_bytes(), DOCUMENT.as_bytes()));
         assert!(!fires(&either, DOCUMENT.as_bytes(), DOCUMENT.as_bytes()));
-        let by = read("<trigger><changed by=\"2.5\">//p:note</changed></trigger>").expect("a filter");
+        let by =
+            read("<trigger><changed by=\"2.5\">//p:note</changed></trigger>").expect("a filter");
         for (from, to, expected) in [("1", "3", false), ("1", "3.5", true), ("7", "-1", true)] {
             let document = |text: &str| DOCUMENT.replace(">all<", &format!(">{text}<"));
             let fired = fires(&by, document(from).as_bytes(), document(to).as_bytes());
@@ -548,8 +598,14 @@ mod tests {
             ("<what><include>//x:tuple</include></what>", false),
             ("<what><include></include></what>", false),
             ("<what><include>//p:tuple[</include></what>", false),
-            ("<what><include>//p:tuple[position()=1]</include></what>", true),
-            ("<what><include>//p:tuple[@id=\"a\" or @id=\"b\"]</include></what>", true),
+            (
+                "<what><include>//p:tuple[position()=1]</include></what>",
+                true,
+            ),
+            (
+                "<what><include>//p:tuple[@id=\"a\" or @id=\"b\"]</include></what>",
+                true,
+            ),
             ("<what><include>//p:tuple/@id</include></what>", true),
             ("<what><include>p:presence</include></what>", true),
             ("<what><include type=\"regex\">.*</include></what>", true),
@@ -580,14 +636,25 @@ mod tests {
         for (filters, expected) in [
             (String::new(), Ok(false)),
             (format!("<filter id=\"1\">{what}</filter>"), Ok(true)),
-            (format!("<filter id=\"1\" uri=\"sip:b@x\">{what}</filter>"), Ok(false)),
             (
-                format!("<filter id=\"1\">{what}</filter><filter id=\"2\" uri=\"sip:a@x\" remove=\"true\"/>"),
+                format!("<filter id=\"1\" uri=\"sip:b@x\">{what}</filter>"),
                 Ok(false),
             ),
-            (format!("<filter id=\"1\" enabled=\"false\">{what}</filter>"), Ok(false)),
+            (
+                format!(
+                    "<filter id=\"1\">{what}</filter><filter id=\"2\" uri=\"sip:a@x\" remove=\"true\"/>"
+                ),
+                Ok(false),
+            ),
+            (
+                format!("<filter id=\"1\" enabled=\"false\">{what}</filter>"),
+                Ok(false),
+            ),
             (format!("<filter>{what}</filter>"), Err(false)),
-            (format!("<filter id=\"1\" domain=\"x\">{what}</filter>"), Err(true)),
+            (
+                format!("<filter id=\"1\" domain=\"x\">{what}</filter>"),
+                Err(true),
+            ),
             (
                 format!("<filter id=\"1\">{what}</filter><filter id=\"2\">{what}</filter>"),
                 Err(true),

@@ -194,13 +194,16 @@ fn replacement(old: Element<'_, '_>, new: Element<'_, '_>, selector: &str) -> St
             format!("<p:replace sel=\"{selector}/text()\">{has}</p:replace>")
         };
     }
-    let same = |(old, new): &(&Element<'_, '_>, &Element<'_, '_>)| {
-        old.is(new.namespace(), new.local())
-    };
+    let same =
+        |(old, new): &(&Element<'_, '_>, &Element<'_, '_>)| old.is(new.namespace(), new.local());
     let pairs = || olds.iter().zip(&news);
-    let mut changed = pairs().enumerate().filter(|(_, (old, new))| old.source() != new.source());
+    let mut changed = pairs()
+        .enumerate()
+        .filter(|(_, (old, new))| old.source() != new.source());
     match (changed.next(), changed.next()) {
-        (Some((place, (old, new))), None) if olds.len() == news.len() && pairs().all(|p| same(&p)) => {
+        (Some((place, (old, new))), None)
+            if olds.len() == news.len() && pairs().all(|p| same(&p)) =>
+        {
             let alike = |other: &&Element<'_, '_>| other.is(new.namespace(), new.local());
             let step = match prefix(new.namespace()) {
                 Some(prefix) if news.iter().filter(alike).count() == 1 => {
@@ -209,7 +212,11 @@ fn replacement(old: Element<'_, '_>, new: Element<'_, '_>, selector: &str) -> St
                 _ => format!("*[{}]", place + 1),
             };
             let narrower = replacement(*old, *new, &format!("{selector}/{step}"));
-            if narrower.len() < whole().len() { narrower } else { whole() }
+            if narrower.len() < whole().len() {
+                narrower
+            } else {
+                whole()
+            }
         }
         _ => whole(),
     }
@@ -235,7 +242,8 @@ mod tests {
         )
     }
 
-    const PERSON: &str = "<dm:person id=\"p\"><rpid:activities><rpid:busy/></rpid:activities></dm:person>";
+    const PERSON: &str =
+        "<dm:person id=\"p\"><rpid:activities><rpid:busy/></rpid:activities></dm:person>";
 
     //= RFC 5262 3.3
     //= type=test
@@ -300,7 +308,11 @@ mod tests {
             ("somebody else", before.replace("sip:a@x", "sip:b@x")),
             ("no document", "<presence/>".to_owned()),
         ] {
-            assert_eq!(difference(before.as_bytes(), now.as_bytes()), None, "{name}");
+            assert_eq!(
+                difference(before.as_bytes(), now.as_bytes()),
+                None,
+                "{name}"
+            );
         }
         let whole = whole(before.as_bytes()).expect("ours").numbered(1);
         let text = String::from_utf8(whole).expect("text");

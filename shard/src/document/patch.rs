@@ -6,10 +6,10 @@
 
 use std::sync::Arc;
 
+use super::DocumentError;
 use super::partial::PIDF_DIFF;
 use super::path::{self, End, Names};
 use super::pidf::{self, AMBIENT, PIDF};
-use super::DocumentError;
 use crate::presence::bearing::Bearing;
 use crate::presence::package::Package;
 use crate::presence::publication::Content;
@@ -54,7 +54,10 @@ pub fn published(presentity: &str, stored: &[u8]) -> Vec<u8> {
 /// [`DocumentError`] for what is not.
 pub fn whole(body: &[u8]) -> Result<Option<Vec<u8>>, DocumentError> {
     let document = Document::parse(body)?;
-    Ok(document.root().is(PIDF_DIFF, "pidf-full").then(|| renamed(&document)))
+    Ok(document
+        .root()
+        .is(PIDF_DIFF, "pidf-full")
+        .then(|| renamed(&document)))
 }
 
 /// The same of a document that is known to hold one.
@@ -78,10 +81,18 @@ fn renamed(document: &Document<'_>) -> Vec<u8> {
     let mut out = Vec::with_capacity(text.len());
     for part in [
         &text[..from],
-        if default { "<presence" } else { "<presence xmlns=\"urn:ietf:params:xml:ns:pidf\"" },
+        if default {
+            "<presence"
+        } else {
+            "<presence xmlns=\"urn:ietf:params:xml:ns:pidf\""
+        },
         &start[name..],
         &text[inner..inner_end],
-        if root.is_empty_tag() { "" } else { "</presence>" },
+        if root.is_empty_tag() {
+            ""
+        } else {
+            "</presence>"
+        },
         &text[to..],
     ] {
         out.extend_from_slice(part.as_bytes());
@@ -108,8 +119,7 @@ pub fn apply(body: &[u8], base: &[u8]) -> Result<Vec<u8>, DocumentError> {
         if number >= OPERATIONS_MAX {
             return Err(patch.error_at(operation, "too many operations"));
         }
-        text = perform(&patch, operation, &text)
-            .map_err(|what| patch.error_at(operation, what))?;
+        text = perform(&patch, operation, &text).map_err(|what| patch.error_at(operation, what))?;
         if text.len() > BYTES_MAX {
             return Err(patch.error_at(operation, "a document that becomes too long"));
         }
@@ -123,22 +133,30 @@ fn perform(
     operation: Element<'_, '_>,
     text: &str,
 ) -> Result<String, &'static str> {
-    let selector = operation.attribute("sel").ok_or("an operation without sel")?;
+    let selector = operation
+        .attribute("sel")
+        .ok_or("an operation without sel")?;
     // Prefixes are those of the patch, where the operation stands.
     let of = |prefix: &str| {
         let at = patch_element(patch, operation.place());
-        at.and_then(|at| patch.namespace_of(prefix, at)).map(str::to_owned)
+        at.and_then(|at| patch.namespace_of(prefix, at))
+            .map(str::to_owned)
     };
     let parsed = path::parse(&selector, &Names { of: &of });
     let (path, end) = parsed.map_err(|_| "a selector that is not supported")?;
     let document = Document::parse(text.as_bytes()).map_err(|_| "it broke the document")?;
     let target = only(&document, &path)?;
-    let target = Target { text, element: target };
+    let target = Target {
+        text,
+        element: target,
+    };
     match (operation.namespace(), operation.local(), end) {
         (PIDF_DIFF, "add", End::Element) => match operation.attribute("type").as_deref() {
             None => target.add(operation),
             Some(kind) => {
-                let name = kind.strip_prefix('@').ok_or("a type that is not supported")?;
+                let name = kind
+                    .strip_prefix('@')
+                    .ok_or("a type that is not supported")?;
                 target.set(name, Some(&operation.text()), false)
             }
         },
@@ -223,7 +241,9 @@ impl Target<'_, '_, '_> {
             Some("after") => to,
             Some("prepend") | None if self.element.is_empty_tag() => {
                 let source = self.element.source();
-                let name = source[1..].split(|c: char| c.is_whitespace() || c == '/').next();
+                let name = source[1..]
+                    .split(|c: char| c.is_whitespace() || c == '/')
+                    .next();
                 let (name, start) = (name.unwrap_or_default(), source.trim_end_matches("/>"));
                 return Ok(self.spliced(from, to, &format!("{start}>{added}</{name}>")));
             }
@@ -273,7 +293,11 @@ impl Target<'_, '_, '_> {
     /// Sets an attribute that must be there, or must not; `None` takes it away.
     fn set(&self, name: &str, value: Option<&str>, there: bool) -> Result<String, &'static str> {
         if self.element.attribute(name).is_some() != there {
-            return Err(if there { "no such attribute" } else { "an attribute that is there" });
+            return Err(if there {
+                "no such attribute"
+            } else {
+                "an attribute that is there"
+            });
         }
         if !crate::xml::is_ncname(name) {
             return Err("an attribute of a namespace");
@@ -347,7 +371,9 @@ mod tests {
                 ">closed<",
             ),
             (
-                format!("<p:replace sel=\"/presence/tuple/contact/@priority\">0.8&amp;</p:replace>"),
+                format!(
+                    "<p:replace sel=\"/presence/tuple/contact/@priority\">0.8&amp;</p:replace>"
+                ),
                 "priority=\"0.5\"",
                 "priority=\"0.8&amp;\"",
             ),
@@ -387,7 +413,8 @@ mod tests {
                 "<note>x</note><note>two",
             ),
             (
-                "<p:add sel=\"*/note[.='one']\" pos=\"after\"><r:class>x</r:class></p:add>".to_owned(),
+                "<p:add sel=\"*/note[.='one']\" pos=\"after\"><r:class>x</r:class></p:add>"
+                    .to_owned(),
                 "one</note>",
                 "one</note><r:class xmlns:r=\"urn:ietf:params:xml:ns:pidf:rpid\">x</r:class>",
             ),
@@ -401,7 +428,11 @@ mod tests {
                 " <note>one</note>",
                 "",
             ),
-            ("<p:remove sel=\"*/note[1]/text()\"/>".to_owned(), ">one<", "><"),
+            (
+                "<p:remove sel=\"*/note[1]/text()\"/>".to_owned(),
+                ">one<",
+                "><",
+            ),
         ] {
             let expected = match to.strip_prefix('!') {
                 Some(what) => Err(what),
@@ -428,17 +459,44 @@ mod tests {
         let twice = "<p:remove sel=\"*/note[1]\"/>".repeat(2);
         assert!(!patched(&twice).expect("both").contains("<note>"));
         for (operations, what) in [
-            ("<p:remove sel=\"*/note\"/>", "a selector that leads to more than one place"),
-            ("<p:remove sel=\"*/nobody\"/>", "a selector that leads nowhere"),
+            (
+                "<p:remove sel=\"*/note\"/>",
+                "a selector that leads to more than one place",
+            ),
+            (
+                "<p:remove sel=\"*/nobody\"/>",
+                "a selector that leads nowhere",
+            ),
             ("<p:remove/>", "an operation without sel"),
             ("<p:remove sel=\"*\"/>", "the root stays"),
-            ("<p:remove sel=\"id('t')\"/>", "a selector that is not supported"),
-            ("<p:replace sel=\"*/note[1]\"><a/><b/></p:replace>", "an element is replaced by one"),
-            ("<p:add sel=\"*\" pos=\"before\"><a/></p:add>", "nothing stands beside the root"),
-            ("<p:add sel=\"*/note[1]\" pos=\"there\"><a/></p:add>", "an unknown pos"),
-            ("<p:replace sel=\"*/tuple/@nothing\">x</p:replace>", "no such attribute"),
-            ("<p:add sel=\"*/tuple\" type=\"@id\">x</p:add>", "an attribute that is there"),
-            ("<p:replace sel=\"*/tuple/text()\">x</p:replace>", "an element that is more or less than a text"),
+            (
+                "<p:remove sel=\"id('t')\"/>",
+                "a selector that is not supported",
+            ),
+            (
+                "<p:replace sel=\"*/note[1]\"><a/><b/></p:replace>",
+                "an element is replaced by one",
+            ),
+            (
+                "<p:add sel=\"*\" pos=\"before\"><a/></p:add>",
+                "nothing stands beside the root",
+            ),
+            (
+                "<p:add sel=\"*/note[1]\" pos=\"there\"><a/></p:add>",
+                "an unknown pos",
+            ),
+            (
+                "<p:replace sel=\"*/tuple/@nothing\">x</p:replace>",
+                "no such attribute",
+            ),
+            (
+                "<p:add sel=\"*/tuple\" type=\"@id\">x</p:add>",
+                "an attribute that is there",
+            ),
+            (
+                "<p:replace sel=\"*/tuple/text()\">x</p:replace>",
+                "an element that is more or less than a text",
+            ),
             ("<p:move sel=\"*/note[1]\"/>", "an unknown operation"),
             (
                 "<p:remove sel=\"*/note[1]\"/><p:remove sel=\"*/note[2]\"/>",
@@ -449,7 +507,10 @@ mod tests {
         }
         let many = "<p:add sel=\"*\"><note>x</note></p:add>".repeat(65);
         assert_eq!(patched(&many), Err("too many operations"));
-        let long = format!("<p:add sel=\"*\"><note>{}</note></p:add>", "x".repeat(66_000));
+        let long = format!(
+            "<p:add sel=\"*\"><note>{}</note></p:add>",
+            "x".repeat(66_000)
+        );
         assert_eq!(patched(&long), Err("a document that becomes too long"));
     }
 }

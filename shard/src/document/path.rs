@@ -58,7 +58,11 @@ pub(super) fn parse(text: &str, names: &Names<'_>) -> Result<(Path, End), Fault>
         depth: 0,
     };
     let path = reader.path()?;
-    reader.text.is_empty().then_some(path).ok_or(Fault::Unsupported)
+    reader
+        .text
+        .is_empty()
+        .then_some(path)
+        .ok_or(Fault::Unsupported)
 }
 
 impl<'t> Reader<'t, '_> {
@@ -203,7 +207,10 @@ fn walk<'d, 'a>(
     let mut here = from;
     for step in &path.0 {
         if step.deep {
-            here = here.into_iter().flat_map(|at| descend(document, at)).collect();
+            here = here
+                .into_iter()
+                .flat_map(|at| descend(document, at))
+                .collect();
             sort(&mut here);
         }
         let mut found = Vec::new();

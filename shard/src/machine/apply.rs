@@ -8,6 +8,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use crate::category::Category;
 use crate::machine::command::{Act, Command, Entry, Register, Request, Resubscribe, Subscribe};
 use crate::machine::digest::{self, History};
 use crate::machine::effect::Effect;
@@ -18,7 +19,6 @@ use crate::machine::replies::Replies;
 use crate::machine::snapshot::{self, Snapshot, SnapshotError, Standing};
 use crate::machine::store::{Due, Store};
 use crate::machine::tag;
-use crate::category::Category;
 use crate::presence::contacts::{Contacts, Custody, List};
 use crate::presence::endpoint::Endpoint;
 use crate::presence::enhanced::{Changes, Enhanced, Profile};
@@ -296,7 +296,10 @@ impl Machine {
         let container = claimed
             .and_then(|enhanced| enhanced.resolve(dialog.watching(), &Category::LegacyInterop));
         let view = notices::document(&dialog.presentity, watched, container, self.now);
-        let terms = dialog.savers.as_deref().map_or(0, |savers| savers.terms.digest());
+        let terms = dialog
+            .savers
+            .as_deref()
+            .map_or(0, |savers| savers.terms.digest());
         let current = tag::digest(&view).map(|digest| tag::dressed(digest, dialog.format, terms));
         dialog.package == Package::Presence && current == Some(tag)
     }
@@ -304,17 +307,13 @@ impl Machine {
     /// A dialog that was opened is told what there is, under its condition.
     //= RFC 5839 6.2
     //# a first NOTIFY makes the dialog, so it is sent whatever is known, but without what is known
-    pub(super) fn tell_opened(
-        &mut self,
-        slot: Slot,
-        key: DialogKey,
-        condition: Option<Condition>,
-    ) {
+    pub(super) fn tell_opened(&mut self, slot: Slot, key: DialogKey, condition: Option<Condition>) {
         let Some(dialog) = self.store.dialog(slot, key) else {
             return;
         };
         if self.is_true(condition, dialog) {
-            self.notices.once(&dialog.presentity, key, Cause::Suppressed);
+            self.notices
+                .once(&dialog.presentity, key, Cause::Suppressed);
         } else {
             self.notices.one(&dialog.presentity, key);
         }

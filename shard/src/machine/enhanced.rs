@@ -405,7 +405,10 @@ impl Machine {
                 self.store.remove_dialog(slot, key);
                 expires_s = 0;
             } else {
-                let condition = subscribe.savers.as_deref().and_then(|asked| asked.condition);
+                let condition = subscribe
+                    .savers
+                    .as_deref()
+                    .and_then(|asked| asked.condition);
                 self.tell_or_show(slot, key, extras, condition);
             }
         }

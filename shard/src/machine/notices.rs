@@ -271,7 +271,8 @@ impl Group {
         self.some.sort_unstable();
         self.some.dedup();
         let some = &self.some;
-        self.once.retain(|(key, _)| some.binary_search(key).is_err());
+        self.once
+            .retain(|(key, _)| some.binary_search(key).is_err());
         // Of several reasons of one dialog the last counts.
         self.once.reverse();
         self.once.sort_by_key(|(key, _)| *key);
@@ -481,7 +482,11 @@ impl Telling<'_> {
             self.store
                 .for_each_watcher(address, Package::Presence, tell);
         } else {
-            for key in group.some.iter().chain(group.once.iter().map(|(key, _)| key)) {
+            for key in group
+                .some
+                .iter()
+                .chain(group.once.iter().map(|(key, _)| key))
+            {
                 // One that ended in the same entry has had its final notice.
                 self.store
                     .change_dialog(self.presentity.slot(), *key, |dialog| {

@@ -530,7 +530,11 @@ mod tests {
     #[test]
     fn who_saves_nothing_pays_no_memory() {
         assert_eq!(size_of::<Option<Box<Savers>>>(), 8);
-        assert!(size_of::<Dialog>() + 8 + 16 <= 160, "{}", size_of::<Dialog>());
+        assert!(
+            size_of::<Dialog>() + 8 + 16 <= 160,
+            "{}",
+            size_of::<Dialog>()
+        );
     }
 
     #[test]

@@ -228,10 +228,7 @@ fn value(bytes: &mut &[u8]) -> Option<Option<Box<str>>> {
     Some(is.then_some(text))
 }
 
-fn many<T>(
-    bytes: &mut &[u8],
-    mut read: impl FnMut(&mut &[u8]) -> Option<T>,
-) -> Option<Vec<T>> {
+fn many<T>(bytes: &mut &[u8], mut read: impl FnMut(&mut &[u8]) -> Option<T>) -> Option<Vec<T>> {
     (0..byte(bytes)?).map(|_| read(bytes)).collect()
 }
 

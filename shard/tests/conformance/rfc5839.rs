@@ -78,7 +78,10 @@ fn a_refresh_is_told_only_what_is_not_known() {
     let outcome = pool.ask(refresh_unless(2, 60, Condition::Is(one)));
     assert_eq!((outcome, pool.notices()), (unchanged(60), vec![]));
     // It lives on: for as long as it asked.
-    assert_eq!(pool.repeat(refresh_unless(2, 60, Condition::Is(one))), unchanged(60));
+    assert_eq!(
+        pool.repeat(refresh_unless(2, 60, Condition::Is(one))),
+        unchanged(60)
+    );
     pool.wait_s(50);
     assert_eq!(pool.notices(), [], "not yet");
 
@@ -95,7 +98,10 @@ fn a_refresh_is_told_only_what_is_not_known() {
     assert_eq!(outcome, refused(Refusal::OutOfOrder));
     pool.ask(refresh_unless(4, 60, Condition::Any));
     pool.wait_s(61);
-    assert_eq!(pool.notices(), [(DIALOG, 5, terminated(EndReason::Timeout))]);
+    assert_eq!(
+        pool.notices(),
+        [(DIALOG, 5, terminated(EndReason::Timeout))]
+    );
 }
 
 //= RFC 5839 6.2
@@ -109,7 +115,9 @@ fn a_first_notification_makes_the_dialog_and_leaves_out_what_is_known() {
     ] {
         let mut pool = Pool::start();
         pool.ask(publish(None, Some("a"), 3_600));
-        let view = pool.machine.fetch(ALICE, shard::subscription::dialog::Package::Presence);
+        let view = pool
+            .machine
+            .fetch(ALICE, shard::subscription::dialog::Package::Presence);
         let is = Condition::Is(tag::digest(&view).expect("a tag"));
         assert_eq!(
             pool.ask(subscribe_unless(condition.unwrap_or(is))),
@@ -126,10 +134,16 @@ fn a_first_notification_makes_the_dialog_and_leaves_out_what_is_known() {
 #[test]
 fn what_changes_in_the_same_entry_is_told() {
     let mut pool = Pool::start();
-    let all = [subscribe_unless(Condition::Any), publish(None, Some("a"), 600)];
+    let all = [
+        subscribe_unless(Condition::Any),
+        publish(None, Some("a"), 600),
+    ];
     pool.ask_all(&all);
     assert_eq!(pool.notices(), [(DIALOG, 1, active(600))]);
-    assert_eq!((pool.cause(), pool.shown()), (Cause::Asked, vec!["a".to_owned()]));
+    assert_eq!(
+        (pool.cause(), pool.shown()),
+        (Cause::Asked, vec!["a".to_owned()])
+    );
 }
 
 //= RFC 5839 6.3
@@ -180,5 +194,8 @@ fn a_later_leader_knows_the_tag() {
     let tag = pool.tag();
     pool.restore();
     pool.lead(2);
-    assert_eq!(pool.ask(refresh_unless(2, 60, Condition::Is(tag))), unchanged(60));
+    assert_eq!(
+        pool.ask(refresh_unless(2, 60, Condition::Is(tag))),
+        unchanged(60)
+    );
 }

@@ -54,7 +54,9 @@ fn what_comes_too_soon_is_told_in_time_as_it_is_then() {
     pool.wait_ms(6_999);
     assert_eq!(pool.notices(), []);
     assert_eq!(
-        pool.machine.next_deadline().map(|at| at.0 - pool.machine.now().0),
+        pool.machine
+            .next_deadline()
+            .map(|at| at.0 - pool.machine.now().0),
         Some(1)
     );
     pool.wait_ms(1);
@@ -82,14 +84,20 @@ fn what_is_asked_for_and_the_end_do_not_wait() {
     assert_eq!(pool.notices(), [(DIALOG, 2, active(600))]);
     pool.wait_s(99);
     assert_eq!(pool.notices(), [], "the refresh told what waited");
-    let terms = pool.told.first().map(|(_, notices)| notices[0].terms.clone());
+    let terms = pool
+        .told
+        .first()
+        .map(|(_, notices)| notices[0].terms.clone());
     assert_eq!(terms, None);
     pool.wait_s(1);
     pool.ask(publish(None, Some("b"), 3_600));
     let notice = pool.told[0].1[0].clone();
     assert_eq!(notice.terms.expect("agreed").min_interval_s, 100);
     pool.ask(resubscribe(1, 3, 0));
-    assert_eq!(pool.notices(), [(DIALOG, 4, terminated(EndReason::Timeout))]);
+    assert_eq!(
+        pool.notices(),
+        [(DIALOG, 4, terminated(EndReason::Timeout))]
+    );
 }
 
 //= RFC 6446 4.1
@@ -125,7 +133,10 @@ fn a_watcher_who_wants_to_hear_something_hears_it() {
     assert_eq!(pool.notices(), [(DIALOG, 5, active(490))]);
     // The end is the end, however often it is said.
     pool.wait_s(600);
-    assert_eq!(pool.notices(), [(DIALOG, 6, terminated(EndReason::Timeout))]);
+    assert_eq!(
+        pool.notices(),
+        [(DIALOG, 6, terminated(EndReason::Timeout))]
+    );
 }
 
 //= RFC 6446 4.2
@@ -138,7 +149,11 @@ fn a_pace_survives_its_leader() {
     pool.ask(publish(None, Some("a"), 3_600));
     pool.restore();
     pool.lead(2);
-    assert_eq!(pool.notices(), [], "what would be told again is told in its time");
+    assert_eq!(
+        pool.notices(),
+        [],
+        "what would be told again is told in its time"
+    );
     pool.wait_ms(39_999);
     assert_eq!(pool.notices(), []);
     pool.wait_ms(1);

@@ -70,7 +70,10 @@ impl Run {
                     continue;
                 }
                 let early = now < watcher.told_ms + watcher.min_s * 1_000;
-                assert!(!early || asked == Some(key), "seed {seed}: {key} is told too soon");
+                assert!(
+                    !early || asked == Some(key),
+                    "seed {seed}: {key} is told too soon"
+                );
                 watcher.told_ms = now;
                 if notice.cause != Cause::Suppressed {
                     watcher.tag = tag::digest(view);
@@ -80,9 +83,16 @@ impl Run {
         let current = self.current();
         for (key, watcher) in &self.watchers {
             let heard = watcher.told_ms.max(watcher.asked_ms);
-            let told = if watcher.max_s > 0 { heard } else { watcher.told_ms };
+            let told = if watcher.max_s > 0 {
+                heard
+            } else {
+                watcher.told_ms
+            };
             let paused = now < told + watcher.min_s * 1_000;
-            assert!(paused || watcher.tag == current, "seed {seed}: {key} stays behind");
+            assert!(
+                paused || watcher.tag == current,
+                "seed {seed}: {key} stays behind"
+            );
             let silent = watcher.max_s > 0 && now >= heard + watcher.max_s * 1_000;
             assert!(!silent, "seed {seed}: {key} waits for a word");
             assert!(now < watcher.ends_ms, "seed {seed}: {key} lives too long");
@@ -105,12 +115,22 @@ impl Run {
             ..Asked::default()
         };
         let savers = (chance.below(5) > 0).then(|| Box::new(asked.clone()));
-        let terms = savers.as_ref().map_or_else(Default::default, |asked| asked.terms(None));
+        let terms = savers
+            .as_ref()
+            .map_or_else(Default::default, |asked| asked.terms(None));
         let expires = [30, 100, 300][chance.below(3) as usize];
         let cseq = known.map_or(1, |watcher| watcher.cseq + 1);
-        let command = match (known.is_some(), subscribe(key, cseq, expires), resubscribe(key, cseq, expires)) {
-            (false, Command::Subscribe(first), _) => Command::Subscribe(Subscribe { savers, ..first }),
-            (_, _, Command::Resubscribe(again)) => Command::Resubscribe(Resubscribe { savers, ..again }),
+        let command = match (
+            known.is_some(),
+            subscribe(key, cseq, expires),
+            resubscribe(key, cseq, expires),
+        ) {
+            (false, Command::Subscribe(first), _) => {
+                Command::Subscribe(Subscribe { savers, ..first })
+            }
+            (_, _, Command::Resubscribe(again)) => {
+                Command::Resubscribe(Resubscribe { savers, ..again })
+            }
             _ => unreachable!("the two words make these"),
         };
         let (now, current) = (self.now(), self.current());
@@ -133,7 +153,12 @@ impl Run {
     /// Lets time pass as a leader does: with an entry whenever something is due.
     fn wait(&mut self, ms: u64) {
         let until = self.now() + ms;
-        while let Some(due) = self.pool.machine.next_deadline().filter(|due| due.0 <= until) {
+        while let Some(due) = self
+            .pool
+            .machine
+            .next_deadline()
+            .filter(|due| due.0 <= until)
+        {
             self.pool.wait_ms(due.0 - self.now());
             self.look(None);
         }
