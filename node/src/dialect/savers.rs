@@ -31,6 +31,7 @@ pub fn applies(format: Format) -> bool {
 /// 400 for what cannot be read, 488 for filters that are not done here.
 pub fn asked(request: &Request, presentity: &str) -> Result<Option<Box<Asked>>, Answer> {
     let event = Event::parse(request.header(Name::Event).unwrap_or_default());
+    check_rate(event)?;
     let asked = Asked {
         condition: condition(request)?,
         min_interval_s: interval(event, "min-interval")?,
@@ -87,6 +88,20 @@ fn interval(event: Event<'_>, name: &str) -> Result<u32, Answer> {
     }
 }
 
+//= RFC 6446 6.1
+//= type=exception
+//# adaptive-min-rate is read and not granted, and no NOTIFY says it: an average would have to be counted
+fn check_rate(event: Event<'_>) -> Result<(), Answer> {
+    let Some(text) = event.params.get("adaptive-min-rate") else {
+        return Ok(());
+    };
+    let digits = |text: &str, max: usize| {
+        (1..=max).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit())
+    };
+    let is = text.split_once('.').is_some_and(|(whole, part)| digits(whole, 2) && digits(part, 10));
+    is.then_some(()).ok_or_else(|| Answer::of(refusal::BAD_INTERVAL))
+}
+
 //= RFC 5263 4.2
 //# who lists the type of patches in Accept may be sent them
 fn reads_patches(request: &Request) -> bool {
@@ -107,7 +122,7 @@ fn reads_gzip(request: &Request) -> bool {
     })
 }
 
-//= RFC 4660 3.2
+//= RFC 4660 5.2
 //# filters are the body of a SUBSCRIBE; those that are not supported get 488
 fn wanted(request: &Request, presentity: &str) -> Result<Wanted, Answer> {
     let media = request.header(Name::ContentType).map(MediaType::parse);
@@ -143,6 +158,19 @@ mod tests {
             "+00000000000000a",
         ] {
             assert_eq!(parse_tag(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_rate_is_a_decimal() {
+        for (text, expected) in [
+            ("presence", true),
+            ("presence;adaptive-min-rate=0.15", true),
+            ("presence;adaptive-min-rate=1", false),
+            ("presence;adaptive-min-rate=.5", false),
+            ("presence;adaptive-min-rate=123.5", false),
+        ] {
+            assert_eq!(check_rate(Event::parse(text)).is_ok(), expected, "{text}");
         }
     }
 

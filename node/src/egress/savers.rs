@@ -135,7 +135,7 @@ impl Memory {
     }
 
     /// A patch of what the watcher has confirmed, or the whole.
-    //= RFC 5263 4.3
+    //= RFC 5263 4.4
     //# what answers a SUBSCRIBE is whole; patches follow, each of what was told before it
     fn partial(
         &self,

@@ -317,6 +317,8 @@ mod tests {
     use shard::machine::effect::SubscriptionState;
     use shard::slot::Slot;
     use shard::subscription::dialog::{Delivery, DialogKey, EndReason};
+    use shard::subscription::filter::Filter;
+    use shard::subscription::savers::{Cause, Terms};
 
     use super::*;
 
@@ -331,7 +333,7 @@ mod tests {
             route: Arc::from(&b"route"[..]),
             target: Arc::from(&b"target"[..]),
             terms: None,
-            cause: shard::subscription::savers::Cause::Asked,
+            cause: Cause::Asked,
         }
     }
 
@@ -418,6 +420,46 @@ mod tests {
         }
         crate::fixture::held("traffic-notify", &notify);
         survives(&notify);
+
+        let mut tell = vec![TELL, 1];
+        tell.put_u64_le(0x1234);
+        tell.put_slice(&notify[1..18 + 8]);
+        let terms = Terms {
+            min_interval_s: 5,
+            gzip: true,
+            filter: Some(Filter::default()),
+            ..Terms::default()
+        };
+        let saving = Notice {
+            terms: Some(Arc::new(terms)),
+            cause: Cause::Changed,
+            ..notice(6, Format::Msrtc, ends)
+        };
+        let suppressed = Notice {
+            cause: Cause::Suppressed,
+            ..notice(7, Format::Msrtc, ends)
+        };
+        for told in [&saving, &suppressed, &notice(8, Format::Msrtc, ends)] {
+            crossing::encode_notice(told, &mut tell);
+        }
+        match decode(Bytes::from(tell.clone())) {
+            Some(Frame::Notify(rendering, notices)) => {
+                assert_eq!(rendering.digest(), Some(0x1234));
+                assert_eq!(&rendering.document(Format::Msrtc)[..], b"document");
+                assert_eq!(notices[0].terms, saving.terms);
+                let causes = notices.iter().map(|notice| notice.cause);
+                assert!(causes.eq([Cause::Changed, Cause::Suppressed, Cause::Asked]));
+                assert!(notices[2].terms.is_none());
+            }
+            other => panic!("{other:?}"),
+        }
+        crate::fixture::held("traffic-tell", &tell);
+        survives(&tell);
+        // An older node is told without what it does not know.
+        let (mut plain, mut other) = (Vec::new(), Vec::new());
+        crossing::encode_plain_notice(&saving, &mut plain);
+        crossing::encode_notice(&notice(6, Format::Msrtc, ends), &mut other);
+        assert_eq!(plain, other);
 
         for unknown in [&b""[..], b"\x09", b"\x05\x01"] {
             assert!(decode(Bytes::copy_from_slice(unknown)).is_none());

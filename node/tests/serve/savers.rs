@@ -220,11 +220,9 @@ fn filters(filter: &str) -> String {
     )
 }
 
-//= RFC 4660 3.2
-//= type=test
 //= RFC 4660 3.3
 //= type=test
-//= RFC 4660 5.1
+//= RFC 4660 5.3
 //= type=test
 //= RFC 4660 5.2
 //= type=test
@@ -309,7 +307,7 @@ fn presence(full: &Request) -> String {
 
 //= RFC 5263 4.2
 //= type=test
-//= RFC 5263 4.3
+//= RFC 5263 4.4
 //= type=test
 //= RFC 5262 3.1
 //= type=test

@@ -59,7 +59,7 @@ pub fn parse(body: &[u8], is_presentity: &dyn Fn(&str) -> bool) -> Result<Wanted
         if filter.attribute("id").is_none() {
             return Err(malformed(filter, "a filter without an id"));
         }
-        //= RFC 4660 4.2
+        //= RFC 4660 5.2
         //# a filter for a resource counts before one for a domain, and that before one for all
         let weight = match (filter.attribute("uri"), filter.attribute("domain")) {
             (Some(uri), _) if is_presentity(&uri) => 2,
@@ -232,7 +232,7 @@ struct Mark {
 }
 
 /// What a filter leaves of a presence document; `None` where that is the whole.
-//= RFC 4660 5.1
+//= RFC 4660 5.3
 //# what is excluded is left out of what is included, and the document stays valid
 #[must_use]
 pub fn apply(filter: &Filter, document: &[u8]) -> Option<Vec<u8>> {
@@ -345,7 +345,7 @@ fn put(
 }
 
 /// Whether the triggers of a filter fire between two documents; always, where there are none.
-//= RFC 4660 5.2
+//= RFC 4660 5.3
 //# who names triggers is told when one fires, and not otherwise
 #[must_use]
 pub fn fires(filter: &Filter, before: &[u8], now: &[u8]) -> bool {
@@ -471,7 +471,7 @@ mod tests {
 
     //= RFC 4661 3.5
     //= type=test
-    //= RFC 4660 5.1
+    //= RFC 4660 5.3
     //= type=test
     #[test]
     fn what_is_wanted_is_shown_and_the_document_stays_one() {
@@ -518,7 +518,7 @@ mod tests {
 
     //= RFC 4661 3.6
     //= type=test
-    //= RFC 4660 5.2
+    //= RFC 4660 5.3
     //= type=test
     #[test]
     fn a_trigger_fires_when_what_it_names_happens() {
@@ -622,7 +622,7 @@ mod tests {
 
     //= RFC 4661 3.4
     //= type=test
-    //= RFC 4660 4.2
+    //= RFC 4660 5.2
     //= type=test
     #[test]
     fn the_filter_of_the_resource_is_the_one_that_counts() {

@@ -9,6 +9,7 @@ mod pool;
 mod relays;
 mod rfc3261_10;
 mod rfc3903;
+mod rfc4660;
 mod rfc5839;
 mod rfc6446;
 mod rfc6665;
