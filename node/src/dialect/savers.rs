@@ -98,8 +98,11 @@ fn check_rate(event: Event<'_>) -> Result<(), Answer> {
     let digits = |text: &str, max: usize| {
         (1..=max).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit())
     };
-    let is = text.split_once('.').is_some_and(|(whole, part)| digits(whole, 2) && digits(part, 10));
-    is.then_some(()).ok_or_else(|| Answer::of(refusal::BAD_INTERVAL))
+    let is = text
+        .split_once('.')
+        .is_some_and(|(whole, part)| digits(whole, 2) && digits(part, 10));
+    is.then_some(())
+        .ok_or_else(|| Answer::of(refusal::BAD_INTERVAL))
 }
 
 //= RFC 5263 4.2

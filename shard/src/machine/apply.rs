@@ -679,27 +679,15 @@ impl Machine {
         })
     }
 
-    /// Whether a refresh, or an end, comes under a condition that is true: then nothing is told, and nothing
-    /// waits to be told any more.
+    /// Whether a refresh, or an end, comes under a condition that is true: then nothing is told.
     //= RFC 5839 6.3
     //# a refresh whose condition is true gets 204, and no NOTIFY follows; nor does one at the end
-    fn is_known(&mut self, request: &Resubscribe<'_>) -> bool {
-        let Some(condition) = request.savers.as_deref().and_then(|asked| asked.condition) else {
-            return false;
-        };
-        let (slot, key) = (request.slot, request.dialog);
-        let Some(dialog) = self.store.dialog(slot, key) else {
-            return false;
-        };
-        let known = dialog.package == Package::Presence && self.is_true(Some(condition), dialog);
-        if known && dialog.savers.is_some() {
-            self.store.change_dialog(slot, key, |dialog| {
-                if let Some(savers) = dialog.savers.as_deref_mut() {
-                    savers.waits = false;
-                }
-            });
-        }
-        known
+    fn is_known(&self, request: &Resubscribe<'_>) -> bool {
+        let condition = request.savers.as_deref().and_then(|asked| asked.condition);
+        let dialog = self.store.dialog(request.slot, request.dialog);
+        dialog.is_some_and(|dialog| {
+            dialog.package == Package::Presence && self.is_true(condition, dialog)
+        })
     }
 
     /// Ends a dialog, with a final notice unless nobody can be reached; `None` when it is unknown.

@@ -292,12 +292,18 @@ impl Group {
         if self.asked(key) {
             return Cause::Asked;
         }
-        match self.once.iter().find(|(other, _)| *other == key) {
+        match self.reason(key) {
             // What changed after the question is not what the condition was about.
-            Some((_, Cause::Suppressed)) if changed => Cause::Asked,
-            Some((_, cause)) => *cause,
+            Some(Cause::Suppressed) if changed => Cause::Asked,
+            Some(cause) => cause,
             None => Cause::Changed,
         }
+    }
+
+    /// For which other reason a dialog is told, if for one.
+    fn reason(&self, key: DialogKey) -> Option<Cause> {
+        let place = self.once.binary_search_by_key(&key, |(key, _)| *key).ok()?;
+        Some(self.once[place].1)
     }
 
     /// Whether a dialog asked.
@@ -456,7 +462,7 @@ impl Telling<'_> {
                 (*of == legacy || *of == Category::ContactCard) && Some(*at) == container
             };
             let told = group.asked(key)
-                || group.once.iter().any(|(other, _)| *other == key)
+                || group.reason(key).is_some()
                 || group.standard && (claimed.is_none() || changes.claimed)
                 || claimed.is_some()
                     && (dialog.resolved != container || changes.touched.iter().any(changed));

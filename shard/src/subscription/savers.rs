@@ -182,7 +182,8 @@ impl Savers {
                 told_at: from,
             })
         });
-        savers.told_at = savers.told_at.max(from);
+        // Whoever asks is told now, or knows it: nothing waits.
+        (savers.waits, savers.told_at) = (false, savers.told_at.max(from));
         if *savers.terms != terms {
             savers.terms = Arc::new(terms);
         }

@@ -68,7 +68,13 @@ fn a_filter_holds_until_it_is_removed_whoever_leads() {
     let removed = refresh(3, asked(Wanted::Nothing, Some(Condition::Is(seen))));
     assert_eq!(pool.ask(removed), subscribed(600));
     assert_eq!(pool.filter(), None);
-    let again = refresh(4, asked(Wanted::This(filter()), Some(Condition::Is(digest))));
+    let again = refresh(
+        4,
+        asked(Wanted::This(filter()), Some(Condition::Is(digest))),
+    );
     assert_eq!(pool.ask(again), subscribed(600));
-    assert_ne!(pool.ask(refresh(5, asked(Wanted::Same, Some(Condition::Is(seen))))), subscribed(600));
+    assert_ne!(
+        pool.ask(refresh(5, asked(Wanted::Same, Some(Condition::Is(seen))))),
+        subscribed(600)
+    );
 }
