@@ -6,7 +6,6 @@ use bytes::Bytes;
 use shard::document::{patch, pidf};
 use shard::machine::command::{Command, Extras, Publish, Resubscribe, Subscribe};
 use shard::presence::container::Network;
-use shard::presence::limits::CONTENT_BYTES_MAX;
 use shard::presence::publication::{EntityTag, TagPolicy};
 use shard::slot::Slot;
 use shard::subscription::dialog::{Delivery, DialogKey, Format, LocalTag};
@@ -24,7 +23,6 @@ use super::{
     Answer, Aside, Circumstances, Fetch, Grace, Poll, Scratch, Translated, address, blustar,
     enhanced, foreign_address, lists, package, refusal, savers,
 };
-use crate::egress::savers::decompress;
 
 /// The document we take and give.
 pub const PIDF: &str = "application/pidf+xml";
@@ -185,20 +183,19 @@ fn interval_and_body(
             None => Err(Answer::of(refusal::NO_BODY)),
         };
     }
-    let body = decoded(request)?;
     let media = request.header(Name::ContentType).map(MediaType::parse);
     let is = |essence: &str| {
         media.is_some_and(|media: MediaType<'_>| media.essence.eq_ignore_ascii_case(essence))
     };
     // Where a tag outlives what it is of, nobody could say what a patch is of.
     let document = if is(savers::PIDF_DIFF) && !circumstances.profile.stable_tags {
-        match patched(&body, circumstances.base, if_match, presentity)? {
-            Patched::Document(document) => document.into(),
+        match patched(request.body(), circumstances.base, if_match, presentity)? {
+            Patched::Document(document) => Cow::Owned(document),
             Patched::Unknown => return Ok((expires_s, Said::Patch)),
             Patched::Gone => return Ok((expires_s, Said::Nothing)),
         }
     } else if is(PIDF) {
-        body
+        Cow::Borrowed(&request.body()[..])
     } else {
         let accepted = format!("{PIDF}, {}", savers::PIDF_DIFF);
         return Err(Answer::of(refusal::UNSUPPORTED_TYPE).with("Accept", accepted));
@@ -208,26 +205,6 @@ fn interval_and_body(
     };
     *content = pidf::parse(&document).map_err(bad)?;
     Ok((expires_s, Said::Content))
-}
-
-/// The body as it was before it was compressed.
-//= RFC 3261 7.4
-//# a body may be compressed, in a way that was agreed
-fn decoded(request: &Request) -> Result<Cow<'_, [u8]>, Answer> {
-    let coding = request.header(Name::ContentEncoding).unwrap_or("identity");
-    if coding.eq_ignore_ascii_case("identity") {
-        return Ok(Cow::Borrowed(request.body()));
-    }
-    if !coding.eq_ignore_ascii_case("gzip") {
-        return Err(Answer::of(refusal::UNSUPPORTED_TYPE).with("Accept-Encoding", "gzip, identity"));
-    }
-    match decompress(request.body(), CONTENT_BYTES_MAX) {
-        Some(body) => Ok(Cow::Owned(body)),
-        None => Err(Answer::of(refusal::BAD_DOCUMENT).with(
-            "Warning",
-            "399 lamplight \"no gzip, or of more than 65536 bytes\"",
-        )),
-    }
 }
 
 /// What a patch comes to.

@@ -14,3 +14,4 @@ mod rfc5839;
 mod rfc6446;
 mod rfc6665;
 mod savers;
+mod sources;
