@@ -164,6 +164,8 @@ mod tests {
         }
     }
 
+    //= RFC 6446 6.1
+    //= type=test
     #[test]
     fn a_rate_is_a_decimal() {
         for (text, expected) in [
