@@ -423,7 +423,7 @@ mod tests {
 
         let mut tell = vec![TELL, 1];
         tell.put_u64_le(0x1234);
-        tell.put_slice(&notify[1..18 + 8]);
+        tell.put_slice(&notify[1..23]);
         let terms = Terms {
             min_interval_s: 5,
             gzip: true,
