@@ -19,8 +19,9 @@
 //! ```
 //!
 //! Appended since the first release: to a register its optional profile, to a binding its optional
-//! endpoint, to a publish its bearing, to a subscribe and a resubscribe their optional extras, and behind
-//! those, where there is anything, what is asked to save traffic.
+//! endpoint, to a publish its bearing, to a subscribe and a resubscribe their optional extras. Behind those
+//! stand fields by number (`number:u8 length:u32 ...`), each only where there is anything: 60 is what is asked to
+//! save traffic. Numbers that are not known are skipped.
 //!
 //! Numbers are little-endian; text and opaque bytes stand behind their length in 32 bits. House D19:
 //! numbers of acts, commands and flags are never used again for something else; a later release
@@ -309,11 +310,31 @@ fn encode_subscribe(subscribe: &Subscribe<'_>, out: &mut BytesMut) {
     put_savers(subscribe.savers.as_deref(), out);
 }
 
+/// Numbers of fields that stand at the end, where there is anything in them.
+mod field {
+    pub(super) const SAVERS: u8 = 60;
+}
+
 /// What is asked to save traffic, where there is anything.
 fn put_savers(asked: Option<&Asked>, out: &mut BytesMut) {
     if let Some(asked) = asked {
-        values::put_asked(asked, out);
+        out.put_u8(field::SAVERS);
+        behind_length(out, |out| values::put_asked(asked, out));
     }
+}
+
+fn savers(cursor: &mut Cursor<'_>) -> Result<Option<Box<Asked>>, Unreadable> {
+    while cursor.left() > 0 {
+        let number = cursor.u8()?;
+        let Ok(mut field) = cursor.part() else {
+            // Nothing with a number: of a release that writes otherwise.
+            return Ok(None);
+        };
+        if number == field::SAVERS {
+            return Ok(Some(Box::new(values::asked(&mut field)?)));
+        }
+    }
+    Ok(None)
 }
 
 /// Appends what `write` writes, behind its length.
@@ -449,7 +470,7 @@ fn request<'a>(cursor: &mut Cursor<'a>) -> Result<Request<'a>, Unreadable> {
             expires_s: cursor.u32()?,
             target: cursor.slice()?,
             extras: appended(cursor, extras)?.flatten(),
-            savers: appended(cursor, values::asked)?.map(Box::new),
+            savers: savers(cursor)?,
         }),
         command::END_DIALOG => Command::EndDialog {
             slot: slot(cursor)?,
@@ -598,6 +619,6 @@ fn subscription<'a>(cursor: &mut Cursor<'a>) -> Result<Subscribe<'a>, Unreadable
         route: cursor.slice()?,
         target: cursor.slice()?,
         extras: appended(cursor, extras)?.flatten(),
-        savers: appended(cursor, values::asked)?.map(Box::new),
+        savers: savers(cursor)?,
     })
 }

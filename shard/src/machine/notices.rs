@@ -273,9 +273,9 @@ impl Group {
         let some = &self.some;
         self.once
             .retain(|(key, _)| some.binary_search(key).is_err());
-        // Of several reasons of one dialog the last counts.
-        self.once.reverse();
-        self.once.sort_by_key(|(key, _)| *key);
+        // Of several reasons of one dialog the best counts: whose time has come does not wait again.
+        self.once
+            .sort_by_key(|(key, cause)| (*key, *cause != Cause::Due, *cause == Cause::Again));
         self.once.dedup_by_key(|(key, _)| *key);
         self.members.sort_unstable();
         self.members.dedup();

@@ -35,7 +35,7 @@ struct Watcher {
     max_s: u64,
     /// When it was told last, whatever it was, and what the state was then.
     told_ms: u64,
-    /// When it sent a SUBSCRIBE last: its answer is a word, too.
+    /// When it sent the last SUBSCRIBE that wants to hear something: its answer is a word, too.
     asked_ms: u64,
     tag: Option<u64>,
     ends_ms: u64,
@@ -82,18 +82,13 @@ impl Run {
         }
         let current = self.current();
         for (key, watcher) in &self.watchers {
-            let heard = watcher.told_ms.max(watcher.asked_ms);
-            let told = if watcher.max_s > 0 {
-                heard
-            } else {
-                watcher.told_ms
-            };
+            let told = watcher.told_ms.max(watcher.asked_ms);
             let paused = now < told + watcher.min_s * 1_000;
             assert!(
                 paused || watcher.tag == current,
                 "seed {seed}: {key} stays behind"
             );
-            let silent = watcher.max_s > 0 && now >= heard + watcher.max_s * 1_000;
+            let silent = watcher.max_s > 0 && now >= told + watcher.max_s * 1_000;
             assert!(!silent, "seed {seed}: {key} waits for a word");
             assert!(now < watcher.ends_ms, "seed {seed}: {key} lives too long");
         }
@@ -136,7 +131,11 @@ impl Run {
         let (now, current) = (self.now(), self.current());
         let known = self.watchers.entry(key).or_default();
         known.cseq = cseq;
-        known.asked_ms = now;
+        match (terms.min_interval_s, terms.max_interval_s) {
+            (0, 0) => known.asked_ms = 0,
+            (_, 0) => {}
+            _ => known.asked_ms = now,
+        }
         known.min_s = u64::from(terms.min_interval_s);
         known.max_s = u64::from(terms.max_interval_s);
         known.ends_ms = now + u64::from(expires) * 1_000;
