@@ -107,6 +107,7 @@ impl Stage {
                 route: &[1; 160],
                 target: &[1; 80],
                 extras: None,
+                savers: None,
             });
             stage.request(u128::from(watcher) + 1_000_000, command);
         }

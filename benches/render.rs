@@ -6,11 +6,12 @@ use std::hint::black_box;
 use std::sync::Arc;
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use node::egress::notify;
+use node::egress::notify::{self, Body};
 use shard::document::pidf::compose;
 use shard::machine::effect::{Notice, SubscriptionState};
 use shard::slot::Aor;
 use shard::subscription::dialog::{Delivery, DialogKey, Format};
+use shard::subscription::savers::Cause;
 use transport::dialog::{DialogRoute, Target};
 use transport::flow::{Flow, Transport};
 
@@ -55,9 +56,12 @@ fn bench(c: &mut Criterion) {
         state: SubscriptionState::Active { expires_s: 3_600 },
         route: Arc::default(),
         target: Arc::default(),
+        terms: None,
+        cause: Cause::Changed,
     };
+    let body = Body::plain(Format::Pidf, document.into());
     c.bench_function("write a NOTIFY of a fan-out", |b| {
-        b.iter(|| notify::write(via, black_box(&notice), &route, &target, &document));
+        b.iter(|| notify::write(via, black_box(&notice), &route, &target, &body, Some(7)));
     });
 }
 

@@ -267,6 +267,7 @@ impl Team {
                 display_name: "",
                 wish: Wish::Categories(actions.collect()),
             })),
+            savers: None,
         }));
         assert!(
             matches!(outcome, Outcome::Piggybacked { .. }),
@@ -295,6 +296,7 @@ impl Team {
                 display_name: "",
                 wish: Wish::Same,
             })),
+            savers: None,
         }));
         assert!(matches!(outcome, Outcome::Subscribed { .. }), "{outcome:?}");
     }

@@ -943,6 +943,7 @@ impl Config {
             trusted_edges: self.trusted_edges.clone(),
             enhanced: self.enhanced_settings(),
             pidf_publish: self.standard.pidf_publish,
+            gzip_above: self.standard.gzip_above as usize,
             identities: Arc::new(self.standard.linked.iter().map(identities).collect()),
             profiles: dialect::profile::Profiles::of(&self.profiles),
             blustar_namespace: self.blustar.namespace.as_str().into(),
@@ -1203,6 +1204,13 @@ fn observe_sources(metrics: &Arc<Metrics>, workers: &[Worker], hosted: &Hosted, 
                 grows: true,
             });
         }
+        samples.push(Sample {
+            name: "documents_composed",
+            help: "Presence documents composed: one for each view and format that somebody was told of.",
+            label: None,
+            value: egress::render::COMPOSED.load(Relaxed),
+            grows: true,
+        });
         let stalled = u64::from(log.stalled().is_some());
         let help = "Whether the log waits for room on the disk.";
         samples.push(Sample {

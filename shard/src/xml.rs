@@ -144,6 +144,22 @@ impl<'a> Document<'a> {
         }
     }
 
+    /// The namespace of a prefix at an element, the empty one being the default namespace.
+    #[must_use]
+    pub(crate) fn namespace_of(&self, prefix: &str, element: Element<'_, 'a>) -> Option<&'a str> {
+        let mut bindings = self.bindings.iter().rev();
+        let holds = |owner: usize| owner <= element.node && element.node < self.nodes[owner].next;
+        let found =
+            bindings.find(|binding| binding.prefix == prefix && binding.owner.is_none_or(holds));
+        found.map(|binding| binding.uri)
+    }
+
+    /// The error that something at the element in this place is wrong.
+    #[must_use]
+    pub(crate) fn error_at_place(&self, place: usize, what: &'static str) -> XmlError {
+        at(self.text.as_bytes(), self.nodes[place].from, what)
+    }
+
     /// The error that something at this element is wrong.
     #[must_use]
     pub fn error_at(&self, element: Element<'_, 'a>, what: &'static str) -> XmlError {
@@ -486,6 +502,32 @@ impl<'d, 'a> Element<'d, 'a> {
         let document = self.document;
         let within = |binding: usize| document.bindings[binding].uri == namespace;
         self.find(|attribute| attribute.local == local && attribute.binding.is_some_and(within))
+    }
+
+    /// Its place among all elements of the document, counted from 0, the outermost first.
+    #[must_use]
+    pub(crate) fn place(self) -> usize {
+        self.node
+    }
+
+    /// The element as it was written.
+    #[must_use]
+    pub(crate) fn source(self) -> &'a str {
+        &self.document.text[self.node().from..self.node().to]
+    }
+
+    /// Where in the text it begins, where its content begins and ends, and where it ends itself. An empty
+    /// tag has its content behind itself.
+    #[must_use]
+    pub(crate) fn span(self) -> [usize; 4] {
+        let node = self.node();
+        [node.from, node.inner, node.inner_end, node.to]
+    }
+
+    /// Whether it was written as an empty tag.
+    #[must_use]
+    pub(crate) fn is_empty_tag(self) -> bool {
+        self.source().ends_with("/>") && self.node().inner == self.node().to
     }
 
     /// `xml:lang`.

@@ -29,6 +29,10 @@ use shard::slot::Slot;
 use shard::subscription::dialog::{
     Away, Delivery, DialogKey, EndReason, Format, LocalTag, Package,
 };
+use shard::subscription::filter::{
+    Filter, Name, Path as Route, Selection, Step as Along, Test, Trigger,
+};
+use shard::subscription::savers::{Asked, Condition, Wanted};
 use shard::subscription::watch::Wish;
 use shard::time::Timestamp;
 
@@ -168,6 +172,7 @@ fn golden() -> Vec<(&'static str, Act<'static>)> {
                 route: b"\x01tags and routes",
                 target: b"\x01target",
                 extras: None,
+                savers: None,
             })),
         ),
         (
@@ -179,6 +184,7 @@ fn golden() -> Vec<(&'static str, Act<'static>)> {
                 expires_s: 0,
                 target: b"\x01target",
                 extras: None,
+                savers: None,
             })),
         ),
         ("v1-end-timeout", one(end(EndReason::Timeout))),
@@ -271,6 +277,49 @@ fn golden() -> Vec<(&'static str, Act<'static>)> {
                 route: b"route",
                 target: b"target",
                 extras: Some(Box::new(abroad())),
+                savers: None,
+            })),
+        ),
+        // So did what saves traffic.
+        (
+            "v5-subscribe-savers",
+            one(Command::Subscribe(Subscribe {
+                presentity: ALICE,
+                watcher: "bob@example.com",
+                package: Package::Presence,
+                format: Format::Pidf,
+                dialog: DialogKey(KEY + 4),
+                local_tag: LocalTag::new(slot(), 9),
+                cseq: 1,
+                expires_s: 600,
+                route: b"route",
+                target: b"target",
+                extras: None,
+                savers: Some(Box::new(Asked {
+                    condition: Some(Condition::Is(0x1234)),
+                    min_interval_s: 10,
+                    max_interval_s: 60,
+                    partial: Some(true),
+                    gzip: Some(true),
+                    filter: Wanted::This(saved()),
+                })),
+            })),
+        ),
+        (
+            "v5-resubscribe-savers",
+            one(Command::Resubscribe(Resubscribe {
+                slot: slot(),
+                dialog: DialogKey(KEY + 5),
+                cseq: 2,
+                expires_s: 0,
+                target: b"target",
+                extras: None,
+                savers: Some(Box::new(Asked {
+                    condition: Some(Condition::Any),
+                    gzip: Some(false),
+                    filter: Wanted::Nothing,
+                    ..Asked::default()
+                })),
             })),
         ),
         ("v4-set-document", one(document(Some(b"<ruleset/>")))),
@@ -293,6 +342,7 @@ fn golden_packages() -> Vec<(&'static str, Act<'static>)> {
             route: b"route",
             target: b"target",
             extras: None,
+            savers: None,
         }))
     };
     let calls = |state, id| {
@@ -349,6 +399,42 @@ fn golden_packages() -> Vec<(&'static str, Act<'static>)> {
             dialog(Package::Reg, Format::RegInfo, 4),
         ),
     ]
+}
+
+/// A filter with something of each kind.
+fn saved() -> Filter {
+    let name = |local: &str| Name {
+        namespace: "urn:ietf:params:xml:ns:pidf".into(),
+        local: local.into(),
+    };
+    let basic = Route(vec![Along {
+        deep: true,
+        name: Some(name("basic")),
+        tests: Vec::new(),
+    }]);
+    let tuple = Route(vec![Along {
+        deep: false,
+        name: None,
+        tests: vec![
+            Test::Element(Route::default(), Some("open".into())),
+            Test::Attribute(name("id"), None),
+            Test::Place(2),
+        ],
+    }]);
+    Filter {
+        include: vec![Selection::Path(tuple.clone())],
+        exclude: vec![Selection::Namespace("urn:x".into())],
+        triggers: vec![vec![
+            Trigger::Changed {
+                path: basic,
+                from: Some("open".into()),
+                to: None,
+                by: Some(1_500),
+            },
+            Trigger::Added(tuple.clone()),
+            Trigger::Removed(tuple),
+        ]],
+    }
 }
 
 const ENDPOINT: EndpointId = EndpointId([9; 16]);
@@ -484,7 +570,7 @@ fn golden_machine(release: u32) -> Machine {
     let mut machine = Machine::default();
     for (index, (name, mut act)) in (1..).zip(golden()) {
         let newer = |of: u32| name.starts_with(&format!("v{of}-")) && release < of;
-        if newer(3) || newer(4) {
+        if newer(3) || newer(4) || newer(5) {
             continue;
         }
         if let Act::Requests(requests) = &mut act {
@@ -618,6 +704,30 @@ fn a_golden_snapshot_with_documents_is_read_for_ever() {
     assert!(documents(&machine).is_some());
     assert_eq!(documents(&restored), documents(&machine));
     assert_eq!(restored.counts(), machine.counts());
+    let audit = u64::from(slot().number()) * 4_096;
+    assert_eq!(restored.attest(audit), machine.attest(audit));
+    assert_eq!(written, bytes, "and written as it was");
+}
+
+/// What saves traffic came into dialogs without another version of snapshots.
+#[test]
+fn a_golden_snapshot_with_savers_is_read_for_ever() {
+    let machine = golden_machine(5);
+    assert_eq!(
+        machine.counts().dialogs,
+        golden_machine(4).counts().dialogs + 1
+    );
+    let mut written = Vec::new();
+    machine
+        .snapshot()
+        .write(&mut written)
+        .expect("memory takes all");
+    let path = folder("tests/fixtures/snapshot/v4-savers.bin");
+    if !path.exists() && std::env::var_os("LAMPLIGHT_NEW_FIXTURES").is_some() {
+        fs::write(&path, &written).expect("the fixture folder is writable");
+    }
+    let bytes = fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let restored = Machine::restore(&mut &bytes[..]).expect("an old snapshot is read");
     let audit = u64::from(slot().number()) * 4_096;
     assert_eq!(restored.attest(audit), machine.attest(audit));
     assert_eq!(written, bytes, "and written as it was");

@@ -13,14 +13,29 @@ pub enum PidfPublish {
     Ignore,
 }
 
+/// Bodies above this are compressed for who reads that: what fits a datagram needs it least.
+const GZIP_ABOVE: u32 = 1_200;
+
 /// The section.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Standard {
     /// What becomes of a PUBLISH with a PIDF document.
     pub pidf_publish: PidfPublish,
+    /// Bytes above which the body of a NOTIFY is compressed, for watchers who read that.
+    pub gzip_above: u32,
     /// Users with more than one identity.
     pub linked: Vec<LinkedUser>,
+}
+
+impl Default for Standard {
+    fn default() -> Standard {
+        Standard {
+            pidf_publish: PidfPublish::default(),
+            gzip_above: GZIP_ABOVE,
+            linked: Vec::new(),
+        }
+    }
 }
 
 /// One who is known elsewhere by other addresses, and whom servers of other deployments are told so.

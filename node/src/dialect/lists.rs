@@ -238,6 +238,7 @@ pub(super) fn open<'s>(
             expires_s,
             target: &scratch.target,
             extras: None,
+            savers: None,
         })
     } else {
         Command::Subscribe(Subscribe {
@@ -257,6 +258,7 @@ pub(super) fn open<'s>(
                 wish(scratch, opening.client),
                 circumstances,
             )),
+            savers: None,
         })
     };
     let grace = if expires_s == 0 {
@@ -308,6 +310,7 @@ pub(super) fn again<'s>(
         expires_s,
         target: &scratch.target,
         extras: wished,
+        savers: None,
     });
     Ok(Translated::Change {
         slot,

@@ -15,6 +15,7 @@ pub mod policy;
 pub mod profile;
 pub mod refusal;
 pub mod register;
+pub mod savers;
 pub mod simple;
 mod voice_mail;
 
@@ -27,6 +28,7 @@ use shard::presence::endpoint_id::EndpointId;
 use shard::presence::publication::EntityTag;
 use shard::slot::Slot;
 use shard::subscription::dialog::{Away, Format, LocalTag, Package};
+use shard::subscription::savers::Asked;
 use shard::subscription::watch::{Action, Origin, Resource, Scope, Wish};
 use shard::time::Timestamp;
 use transport::flow::Flow;
@@ -72,6 +74,8 @@ pub struct Circumstances<'c> {
     pub profile: &'c profile::Profile,
     /// Who is a user of this deployment.
     pub users: &'c dyn Users,
+    /// What a patch is to be done to, where that was asked for: nothing where it is not there any more.
+    pub base: Option<Option<&'c [u8]>>,
     /// Which endpoint registered over this connection, and when by its shard's clock.
     pub registered: Option<(EndpointId, Timestamp)>,
 }
@@ -134,6 +138,17 @@ pub enum Translated<'s> {
         /// What to say if it exists.
         otherwise: Answer,
     },
+    /// A patch: what it is to be done to must be known first.
+    Patch {
+        /// Where.
+        slot: Slot,
+        /// Whose publication.
+        presentity: &'s str,
+        /// Of which package.
+        package: Package,
+        /// Which version.
+        tag: EntityTag,
+    },
     /// Answered at once.
     Answered(Answer),
     /// Not answered at all.
@@ -161,6 +176,8 @@ pub struct Fetch<'s> {
     pub route: &'s [u8],
     /// As in [`shard::subscription::dialog::Dialog::target`].
     pub target: &'s [u8],
+    /// What it says to save traffic, if anything.
+    pub savers: Option<Box<Asked>>,
 }
 
 /// One look at something, told in the 200.

@@ -103,6 +103,8 @@ pub struct Policy {
     pub enhanced: Settings,
     /// What becomes of a PUBLISH with a PIDF document.
     pub pidf_publish: PidfPublish,
+    /// Bytes above which the body of a NOTIFY is compressed, for watchers who read that.
+    pub gzip_above: usize,
     /// Users with more than one identity.
     pub identities: Arc<Identities>,
     /// Who is spoken to in which way.
@@ -169,6 +171,7 @@ impl Default for Policy {
             trusted_edges: Vec::new(),
             enhanced: Settings::default(),
             pidf_publish: PidfPublish::Accept,
+            gzip_above: 1_200,
             identities: Arc::default(),
             profiles: Profiles::default(),
             blustar_namespace: shard::document::blustar::NAMESPACE.into(),

@@ -22,6 +22,12 @@ pub const BAD_DOCUMENT: Row = row(StatusCode::BAD_REQUEST, "Malformed Presence D
 pub const BAD_CALL: Row = row(StatusCode::BAD_REQUEST, "Malformed Call");
 /// 400: the body is not a message summary (RFC 3842 §5.2).
 pub const BAD_SUMMARY: Row = row(StatusCode::BAD_REQUEST, "Malformed Message Summary");
+/// 400: an interval of the Event header that is none (RFC 6446 §4.1).
+pub const BAD_INTERVAL: Row = row(StatusCode::BAD_REQUEST, "Bad Event Interval");
+/// 400: the body is not a set of filters (RFC 4661).
+pub const BAD_FILTER: Row = row(StatusCode::BAD_REQUEST, "Malformed Filter");
+/// 400: a patch that cannot be done to what it is for (RFC 5264 §4.2).
+pub const BAD_PATCH: Row = row(StatusCode::BAD_REQUEST, "Patch Cannot Be Applied");
 /// 400: `Contact: *` goes alone and with Expires 0 (RFC 3261 §10.3).
 pub const BAD_WILDCARD: Row = row(
     StatusCode::BAD_REQUEST,
@@ -93,6 +99,8 @@ pub const GRUU_REQUIRED: Row = row(StatusCode::EXTENSION_REQUIRED, "Extension Re
 pub const NOT_BOUND: Row = row(StatusCode::NOT_ACCEPTABLE_HERE, "Endpoint Not Registered");
 /// 488: the contacts are at a mail server's (MS-PRES 4.14).
 pub const CONTACTS_MIGRATED: Row = row(StatusCode::NOT_ACCEPTABLE_HERE, "Not Acceptable Here");
+/// 488: filters of a kind that is not done here (RFC 4660 §3.2).
+pub const FILTER_UNSUPPORTED: Row = row(StatusCode::NOT_ACCEPTABLE_HERE, "Filter Not Supported");
 /// 401
 pub const UNAUTHORIZED: Row = row(StatusCode::UNAUTHORIZED, "Unauthorized");
 /// 403: an authenticated user speaks for somebody else.

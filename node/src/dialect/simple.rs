@@ -1,7 +1,9 @@
 //! Standard SIMPLE: PUBLISH (RFC 3903) and SUBSCRIBE (RFC 6665, RFC 3856) for `presence`.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
-use shard::document::{dialog_info, pidf};
+use shard::document::{dialog_info, patch, pidf};
 use shard::machine::command::{Command, Extras, Publish, Resubscribe, Subscribe};
 use shard::presence::container::Network;
 use shard::presence::publication::{EntityTag, TagPolicy};
@@ -20,7 +22,7 @@ use super::enhanced::diagnostics;
 use super::kept_lists::KeptLists;
 use super::{
     ALLOW_EVENTS, Answer, Aside, Circumstances, Fetch, Grace, Poll, Scratch, Translated, address,
-    blustar, enhanced, events, foreign_address, lists, package, refusal,
+    blustar, enhanced, events, foreign_address, lists, package, refusal, savers,
 };
 
 /// The document we take and give.
@@ -71,10 +73,19 @@ pub(super) fn publish<'s>(
         circumstances,
         if_match,
         media,
+        presentity,
         &mut scratch.content,
     );
     let (expires_s, content) = match (rest, if_match) {
-        (Ok(rest), _) => rest,
+        (Ok((_, Said::Patch)), Some(tag)) => {
+            return Ok(Translated::Patch {
+                slot,
+                presentity,
+                package,
+                tag,
+            });
+        }
+        (Ok((expires_s, said)), _) => (expires_s, said == Said::Content),
         (Err(otherwise), Some(tag)) => {
             return Ok(Translated::Doubtful {
                 slot,
@@ -150,14 +161,26 @@ fn if_match(request: &Request) -> Result<Option<EntityTag>, Answer> {
         .ok_or_else(|| Answer::of(refusal::NO_MATCH))
 }
 
+/// What a PUBLISH says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Said {
+    /// No more than that what was said still holds.
+    Nothing,
+    /// Something.
+    Content,
+    /// How to change what was said, which must be known first.
+    Patch,
+}
+
 /// The granted interval, and whether there is a body, which is then in `content` in stored form.
 fn interval_and_body(
     request: &Request,
     circumstances: &Circumstances<'_>,
     if_match: Option<EntityTag>,
     wanted: &'static str,
+    presentity: &str,
     content: &mut Vec<u8>,
-) -> Result<(u32, bool), Answer> {
+) -> Result<(u32, Said), Answer> {
     let asked = request
         .expires()
         .map_err(|error| Answer::of_parse(&error))?;
@@ -165,22 +188,76 @@ fn interval_and_body(
     let expires_s = circumstances.profile.publication(interval).grant(asked)?;
     if request.body().is_empty() {
         return match if_match {
-            Some(_) => Ok((expires_s, false)),
+            Some(_) => Ok((expires_s, Said::Nothing)),
             None => Err(Answer::of(refusal::NO_BODY)),
         };
     }
     let media = request.header(Name::ContentType).map(MediaType::parse);
-    if !media.is_some_and(|media| media.essence.eq_ignore_ascii_case(wanted)) {
-        return Err(Answer::of(refusal::UNSUPPORTED_TYPE).with("Accept", wanted));
-    }
-    let read = match wanted {
-        events::DIALOG_INFO => dialog_info::parse(request.body()),
-        _ => pidf::parse(request.body()),
+    let is = |essence: &str| {
+        media.is_some_and(|media: MediaType<'_>| media.essence.eq_ignore_ascii_case(essence))
     };
-    *content = read.map_err(|error| {
+    let bad = |error| {
         Answer::of(refusal::BAD_DOCUMENT).with("Warning", format!("399 lamplight \"{error}\""))
-    })?;
-    Ok((expires_s, true))
+    };
+    if wanted != PIDF {
+        if !is(wanted) {
+            return Err(Answer::of(refusal::UNSUPPORTED_TYPE).with("Accept", wanted));
+        }
+        *content = dialog_info::parse(request.body()).map_err(bad)?;
+        return Ok((expires_s, Said::Content));
+    }
+    // Where a tag outlives what it is of, nobody could say what a patch is of.
+    let document = if is(savers::PIDF_DIFF) && !circumstances.profile.stable_tags {
+        match patched(request.body(), circumstances.base, if_match, presentity)? {
+            Patched::Document(document) => Cow::Owned(document),
+            Patched::Unknown => return Ok((expires_s, Said::Patch)),
+            Patched::Gone => return Ok((expires_s, Said::Nothing)),
+        }
+    } else if is(PIDF) {
+        Cow::Borrowed(&request.body()[..])
+    } else {
+        let accepted = format!("{PIDF}, {}", savers::PIDF_DIFF);
+        return Err(Answer::of(refusal::UNSUPPORTED_TYPE).with("Accept", accepted));
+    };
+    *content = pidf::parse(&document).map_err(bad)?;
+    Ok((expires_s, Said::Content))
+}
+
+/// What a patch comes to.
+enum Patched {
+    /// This document.
+    Document(Vec<u8>),
+    /// Nobody knows before it is known what it is to be done to.
+    Unknown,
+    /// What it was to be done to is not there any more.
+    Gone,
+}
+
+//= RFC 5264 4.1
+//# a patch is of the publication that SIP-If-Match names; a first PUBLISH has the whole
+fn patched(
+    body: &[u8],
+    base: Option<Option<&[u8]>>,
+    if_match: Option<EntityTag>,
+    presentity: &str,
+) -> Result<Patched, Answer> {
+    let bad = |error| {
+        Answer::of(refusal::BAD_PATCH).with("Warning", format!("399 lamplight \"{error}\""))
+    };
+    if let Some(document) = patch::whole(body).map_err(bad)? {
+        return Ok(Patched::Document(document));
+    }
+    match (if_match, base) {
+        (None, _) => Err(Answer::of(refusal::NO_BODY)),
+        (Some(_), None) => Ok(Patched::Unknown),
+        (Some(_), Some(None)) => Ok(Patched::Gone),
+        (Some(_), Some(Some(stored))) => {
+            let base = patch::published(presentity, stored);
+            patch::apply(body, &base)
+                .map(Patched::Document)
+                .map_err(bad)
+        }
+    }
 }
 
 /// SUBSCRIBE, inside or outside a dialog.
@@ -248,6 +325,10 @@ fn first_subscribe<'s>(
     };
     let network = enhanced::network(request, circumstances);
     let presentity = scratch.presentity.as_str();
+    let savers = match savers::applies(format) {
+        true => savers::asked(request, presentity)?,
+        false => None,
+    };
     let slot = Slot::of(presentity);
     let local_tag = LocalTag::new(slot, circumstances.chance);
     let local_text = local_tag.to_string();
@@ -274,6 +355,7 @@ fn first_subscribe<'s>(
             local_tag,
             route: &scratch.route,
             target: &scratch.target,
+            savers,
         }));
     }
     let command = Command::Subscribe(Subscribe {
@@ -288,6 +370,7 @@ fn first_subscribe<'s>(
         route: &scratch.route,
         target: &scratch.target,
         extras,
+        savers,
     });
     Ok(Translated::Change {
         slot,
@@ -342,6 +425,7 @@ fn resubscribe<'s>(
     let interval = circumstances.profile.subscription(interval);
     let expires_s = interval.grant_subscription(asked)?;
     write_target(request, circumstances, &mut scratch.target)?;
+    foreign_address(request.to().uri, &mut scratch.presentity)?;
     let slot = local_tag.slot();
     //= MS-PRES 3.7.5.5
     //# a refresh that offers it is answered with the document, as the first SUBSCRIBE was
@@ -359,6 +443,7 @@ fn resubscribe<'s>(
         expires_s,
         target: &scratch.target,
         extras,
+        savers: savers::asked(request, &scratch.presentity)?,
     });
     let grace = if expires_s == 0 {
         Grace::End
@@ -384,7 +469,7 @@ pub(super) fn accepted(request: &Request) -> Result<Format, Answer> {
             return Ok(Format::Msrtc);
         }
         any = true;
-        pidf |= media.accepts(PIDF);
+        pidf |= media.accepts(PIDF) || media.accepts(savers::PIDF_DIFF);
     }
     if any && !pidf {
         return Err(Answer::of(refusal::NOT_ACCEPTABLE).with("Accept", PIDF));
@@ -455,6 +540,18 @@ pub fn published(
         None => reply.header("SIP-ETag", tag),
     };
     reply.header("Expires", expires_s).finish()
+}
+
+/// 204 to a SUBSCRIBE in a dialog; no NOTIFY follows.
+//= RFC 5839 6.3
+//# 204 says that it was done, and that nothing is told
+#[must_use]
+pub fn unchanged(request: &Request, expires_s: u32, contact: &str) -> Bytes {
+    Reply::new(request, StatusCode::NO_NOTIFICATION, None)
+        .record_route(request)
+        .header("Contact", format_args!("<{contact}>"))
+        .header("Expires", expires_s)
+        .finish()
 }
 
 /// 200 to a SUBSCRIBE; the NOTIFY follows.

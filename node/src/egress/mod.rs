@@ -3,4 +3,5 @@
 pub mod notify;
 pub mod outbox;
 pub mod render;
+pub mod savers;
 pub mod traffic;

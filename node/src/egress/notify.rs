@@ -5,16 +5,29 @@ use std::fmt::Write as _;
 use bytes::{Bytes, BytesMut};
 use shard::document::{self, lists, watcherinfo};
 use shard::machine::effect::{Notice, SubscriptionState};
+use shard::machine::tag;
 use shard::subscription::dialog::{Delivery, EndReason, Format};
+use shard::subscription::savers::Terms;
 use transport::dialog::{DialogRoute, Target, write_request};
 use transport::sip::StatusCode;
 use transport::sip::header::NameAddr;
 use transport::sip::uri::Uri;
 
-use crate::dialect::enhanced::answer::content_type;
 use crate::dialect::enhanced::diagnostics;
+use crate::dialect::savers;
 
-/// Writes a whole NOTIFY or BENOTIFY. `via` is the Via value of its transaction.
+/// What a notification shows.
+#[derive(Clone, Debug)]
+pub struct Body {
+    /// Its type.
+    pub content_type: &'static str,
+    /// Whether it is compressed.
+    pub gzip: bool,
+    /// It; nothing for none.
+    pub bytes: Bytes,
+}
+
+/// Writes a whole NOTIFY or BENOTIFY. `via` is the Via value of its transaction, `digest` that of what is seen.
 //= RFC 6665 4.2.2
 //# a NOTIFY names the event of its subscription and the subscription's state
 #[must_use]
@@ -23,35 +36,40 @@ pub fn write(
     notice: &Notice,
     route: &DialogRoute<'_>,
     target: &Target<'_>,
-    document: &[u8],
+    body: &Body,
+    digest: Option<u64>,
 ) -> Bytes {
-    if notice.format == Format::Rlmi && !document.is_empty() {
-        return write_list(via, notice, route, target, document);
+    if notice.format == Format::Rlmi && !body.bytes.is_empty() {
+        return write_list(via, notice, route, target, &body.bytes);
     }
-    //= RFC 3858 4.1
-    //# the version is 0 first and grows by one with each notification in the dialog
-    if notice.format == Format::Watcherinfo && !document.is_empty() {
-        let body = watcherinfo::finish(document, notice.cseq.saturating_sub(1));
-        return write_body(
-            via,
-            notice,
-            route,
-            target,
-            (content_type(notice.format), &body),
-        );
-    }
-    let content_type = content_type(notice.format);
-    //= RFC 4235 4.1
-    //# the version is 0 first and rises by one with each notification of the subscription
-    if matches!(
-        notice.format,
-        Format::DialogInfo | Format::DialogLamp | Format::RegInfo
-    ) {
+    let numbered = notice.cseq.saturating_sub(1);
+    let finished = match notice.format {
+        _ if body.bytes.is_empty() => None,
+        //= RFC 3858 4.1
+        //# the version is 0 first and grows by one with each notification in the dialog
+        Format::Watcherinfo => Some(watcherinfo::finish(&body.bytes, numbered)),
+        //= RFC 4235 4.1
+        //# the version is 0 first and rises by one with each notification of the subscription
         // So it is as safe as the dialog's own number, and goes on with a new leader.
-        let document = document::finish(document, notice.cseq.saturating_sub(1));
-        return write_body(via, notice, route, target, (content_type, &document));
+        Format::DialogInfo | Format::DialogLamp | Format::RegInfo => {
+            Some(document::finish(&body.bytes, numbered))
+        }
+        _ => None,
+    };
+    if let Some(document) = finished {
+        let shown = (body.content_type, &document[..]);
+        return write_body(via, notice, route, target, shown, (None, false));
     }
-    write_body(via, notice, route, target, (content_type, document))
+    //= RFC 5839 6.1
+    //# each notification says the tag of what there is, whether it shows it or not
+    let tag = digest
+        .filter(|_| savers::applies(notice.format))
+        .map(|digest| {
+            let terms = notice.terms.as_deref().map_or(0, Terms::digest);
+            tag::dressed(digest, notice.format, terms)
+        });
+    let shown = (body.content_type, &body.bytes[..]);
+    write_body(via, notice, route, target, shown, (tag, body.gzip))
 }
 
 /// A notification of a list: its version is one less than its CSeq, so that both grow by one and begin where
@@ -68,7 +86,14 @@ fn write_list(
     let uri = NameAddr::parse(route.local).map_or("", |local| local.uri);
     let version = notice.cseq.saturating_sub(1);
     let (content_type, body) = lists::finish(composed, uri, version).unwrap_or_default();
-    write_body(via, notice, route, target, (&content_type, &body))
+    write_body(
+        via,
+        notice,
+        route,
+        target,
+        (&content_type, &body),
+        (None, false),
+    )
 }
 
 fn write_body(
@@ -77,6 +102,7 @@ fn write_body(
     route: &DialogRoute<'_>,
     target: &Target<'_>,
     (content_type, document): (&str, &[u8]),
+    (tag, gzip): (Option<u64>, bool),
 ) -> Bytes {
     let Notice {
         cseq,
@@ -109,6 +135,9 @@ fn write_body(
     match state {
         SubscriptionState::Active { expires_s } => {
             let _ = write!(out, "\r\nSubscription-State: active;expires={expires_s}");
+            if let Some(terms) = &notice.terms {
+                write_pace(terms, &mut out);
+            }
             //= BLUSTAR 4.4
             //# a NOTIFY has Expires, too
             if format == Format::Blustar {
@@ -153,6 +182,12 @@ fn write_body(
             "\r\nms-edge-proxy-message-trust: ms-remote-fqdn={domain}"
         );
     }
+    if let Some(tag) = tag {
+        let _ = write!(out, "\r\nSIP-ETag: {}", savers::write_tag(tag));
+    }
+    if gzip {
+        out.extend_from_slice(b"\r\nContent-Encoding: gzip");
+    }
     if !document.is_empty() {
         out.extend_from_slice(b"\r\nContent-Type: ");
         out.extend_from_slice(content_type.as_bytes());
@@ -160,6 +195,19 @@ fn write_body(
     let _ = write!(out, "\r\nContent-Length: {}\r\n\r\n", document.len());
     out.extend_from_slice(document);
     out.freeze()
+}
+
+//= RFC 6446 4.2
+//# the state says which pace holds
+fn write_pace(terms: &Terms, out: &mut BytesMut) {
+    for (name, seconds) in [
+        ("min-interval", terms.min_interval_s),
+        ("max-interval", terms.max_interval_s),
+    ] {
+        if seconds > 0 {
+            let _ = write!(out, ";{name}={seconds}");
+        }
+    }
 }
 
 /// Our domain, for a watcher of another one whose servers look up what to call it.

@@ -3,16 +3,50 @@
 //! Nothing is rendered before the first watcher needs it, and nothing twice: the workers that send to
 //! a view's watchers share one [`Rendering`].
 
-use std::sync::{Arc, OnceLock};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use bytes::Bytes;
 use shard::document::legacy::Linked;
+use shard::document::partial::Unnumbered;
+use shard::machine::tag;
 use shard::subscription::dialog::Format;
 use shard::subscription::view::View;
 use shard::time::Timestamp;
 
 use crate::dialect::enhanced::answer::{self, Composing};
 use crate::dialect::policy::{Identities, Policy};
+
+/// Documents that this process composed: one for each view and format that somebody was told of.
+pub static COMPOSED: AtomicU64 = AtomicU64::new(0);
+
+/// A document made of another one, for watchers with the same terms.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Variant {
+    /// Of which document.
+    pub format: Format,
+    /// The digest of the terms.
+    pub terms: u64,
+    /// What is made of it.
+    pub kind: Kind,
+}
+
+/// What is made of a document.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// What a filter leaves.
+    Filtered,
+    /// The whole, as the format of patches has it.
+    Whole,
+    /// A patch of the document with this digest.
+    Patch(u64),
+    /// The one with this digest, compressed.
+    Compressed(u64),
+}
+
+/// Variants of one document that are kept: as many as there are filters among its watchers, or versions that
+/// they have confirmed. Further ones are made anew for each.
+const VARIANTS_MAX: usize = 64;
 
 /// Formats there are, with room for their numbers.
 const FORMATS: usize = Format::Watcherinfo as usize + 1;
@@ -59,6 +93,11 @@ pub struct Rendering {
     linked: Option<Arc<Linked>>,
     settings: RenderSettings,
     documents: [OnceLock<Bytes>; FORMATS],
+    /// The digest of what is seen, where it has one.
+    digest: OnceLock<Option<u64>>,
+    /// Empty where nobody saves anything.
+    variants: Mutex<Vec<(Variant, Bytes)>>,
+    unnumbered: Mutex<Vec<(Variant, Option<Arc<Unnumbered>>)>>,
 }
 
 impl Rendering {
@@ -71,18 +110,28 @@ impl Rendering {
             view: Some(view),
             settings: settings.clone(),
             documents: Default::default(),
+            digest: OnceLock::new(),
+            variants: Mutex::default(),
+            unnumbered: Mutex::default(),
         }
     }
 
     /// Rendered elsewhere, in every format that is asked for.
     #[must_use]
-    pub fn rendered(taken_at: Timestamp, documents: Vec<(Format, Bytes)>) -> Rendering {
+    pub fn rendered(
+        taken_at: Timestamp,
+        digest: Option<u64>,
+        documents: Vec<(Format, Bytes)>,
+    ) -> Rendering {
         let rendering = Rendering {
             view: None,
             linked: None,
             settings: RenderSettings::default(),
             taken_at,
             documents: Default::default(),
+            digest: OnceLock::from(digest),
+            variants: Mutex::default(),
+            unnumbered: Mutex::default(),
         };
         for (format, document) in documents {
             let _ = rendering.documents[format as usize].set(document);
@@ -96,12 +145,33 @@ impl Rendering {
         self.taken_at
     }
 
+    /// The digest of what is seen, for its tags; `None` where it has none.
+    pub fn digest(&self) -> Option<u64> {
+        let view = self.view.as_deref();
+        *self.digest.get_or_init(|| view.and_then(tag::digest))
+    }
+
+    /// A variant of a document, made by the first who needs it.
+    pub fn variant(&self, variant: Variant, make: impl FnOnce() -> Bytes) -> Bytes {
+        once(&self.variants, variant, make)
+    }
+
+    /// The same of one that each watcher has its own version of.
+    pub fn unnumbered(
+        &self,
+        variant: Variant,
+        make: impl FnOnce() -> Option<Unnumbered>,
+    ) -> Option<Arc<Unnumbered>> {
+        once(&self.unnumbered, variant, || make().map(Arc::new))
+    }
+
     /// The document in `format`; composed at the first call, empty where only others were rendered.
     pub fn document(&self, format: Format) -> &Bytes {
         self.documents[format as usize].get_or_init(|| {
             // Most documents are smaller; a larger one grows once or twice.
             let mut document = Vec::with_capacity(1_024);
             if let Some(view) = &self.view {
+                COMPOSED.fetch_add(1, Relaxed);
                 let how = Composing {
                     ucs: self.settings.ucs,
                     linked: self.linked.as_deref(),
@@ -112,4 +182,21 @@ impl Rendering {
             Bytes::from(document)
         })
     }
+}
+
+/// What was made of this variant, or is made now. The lock is held meanwhile, so that nothing is made twice.
+fn once<T: Clone>(
+    made: &Mutex<Vec<(Variant, T)>>,
+    variant: Variant,
+    make: impl FnOnce() -> T,
+) -> T {
+    let mut made = made.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some((_, known)) = made.iter().find(|(known, _)| *known == variant) {
+        return known.clone();
+    }
+    let new = make();
+    if made.len() < VARIANTS_MAX {
+        made.push((variant, new.clone()));
+    }
+    new
 }

@@ -5,6 +5,7 @@
 //! frame := 1 requests shard:u16 count:u16 ticket:u64* encoded requests
 //!        | 2 refused  leader:u64 ticket:u64*
 //!        | 3 replies  reply*
+//!        | 7 tell     digest:option u64, and then as notify
 //!        | 4 notify   taken_at:u64 count:u8 (format:u8 length:u32 document)* notice*
 //!        | 5 ask      shard:u16 ticket:u64 question
 //!        | 6 found    ticket:u64 answer
@@ -34,6 +35,12 @@ const REPLIES: u8 = 3;
 const NOTIFY: u8 = 4;
 const ASK: u8 = 5;
 const FOUND: u8 = 6;
+/// A notify with the digest of what is seen, whose notices may say what was agreed to save traffic: for nodes that
+/// speak [`TELLS`].
+const TELL: u8 = 7;
+
+/// The version of the links from which on nodes know that.
+const TELLS: u16 = 3;
 
 /// Bytes of notices and documents in one frame, roughly: a fan-out of thousands is cut.
 const FRAME_BYTES: usize = 1 << 20;
@@ -176,6 +183,7 @@ impl Traffic {
         rendering: &Rendering,
         notices: &[Notice],
     ) -> Result<(), NoLink> {
+        let tells = self.mesh.speaks(to) >= TELLS;
         let mut notices = notices.iter().peekable();
         while notices.peek().is_some() {
             let mut told = Vec::new();
@@ -183,13 +191,24 @@ impl Traffic {
             while told.len() < FRAME_BYTES
                 && let Some(notice) = notices.next()
             {
-                crossing::encode_notice(notice, &mut told);
+                if tells {
+                    crossing::encode_notice(notice, &mut told);
+                } else {
+                    crossing::encode_plain_notice(notice, &mut told);
+                }
                 if !formats.contains(&notice.format) {
                     formats.push(notice.format);
                 }
             }
             let mut out = BytesMut::with_capacity(64 + told.len());
-            out.put_u8(NOTIFY);
+            if tells {
+                let digest = rendering.digest();
+                out.put_u8(TELL);
+                out.put_u8(u8::from(digest.is_some()));
+                out.put_u64_le(digest.unwrap_or(0));
+            } else {
+                out.put_u8(NOTIFY);
+            }
             out.put_u64_le(rendering.taken_at().0);
             out.put_u8(formats.len() as u8);
             for format in formats {
@@ -259,7 +278,13 @@ pub fn decode(mut frame: Bytes) -> Option<Frame> {
             }
         }
         REPLIES => Frame::Replies(crossing::decode_replies(&frame)?),
-        NOTIFY => {
+        NOTIFY | TELL => {
+            let digest = if kind == TELL {
+                let is = frame.try_get_u8().ok()? == 1;
+                Some(frame.try_get_u64_le().ok()?).filter(|_| is)
+            } else {
+                None
+            };
             let taken_at = Timestamp(frame.try_get_u64_le().ok()?);
             let count = frame.try_get_u8().ok()?;
             let mut documents = Vec::new();
@@ -271,7 +296,7 @@ pub fn decode(mut frame: Bytes) -> Option<Frame> {
                 }
                 documents.push((format, frame.split_to(length)));
             }
-            let rendering = Rendering::rendered(taken_at, documents);
+            let rendering = Rendering::rendered(taken_at, digest, documents);
             Frame::Notify(Arc::new(rendering), crossing::decode_notices(&frame)?)
         }
         ASK => Frame::Ask {
@@ -292,6 +317,8 @@ mod tests {
     use shard::machine::effect::SubscriptionState;
     use shard::slot::Slot;
     use shard::subscription::dialog::{Delivery, DialogKey, EndReason};
+    use shard::subscription::filter::Filter;
+    use shard::subscription::savers::{Cause, Terms};
 
     use super::*;
 
@@ -305,6 +332,8 @@ mod tests {
             state,
             route: Arc::from(&b"route"[..]),
             target: Arc::from(&b"target"[..]),
+            terms: None,
+            cause: Cause::Asked,
         }
     }
 
@@ -405,6 +434,45 @@ mod tests {
         }
         crate::fixture::held("traffic-notify-pending", &pending);
         survives(&pending);
+        let mut tell = vec![TELL, 1];
+        tell.put_u64_le(0x1234);
+        tell.put_slice(&notify[1..23]);
+        let terms = Terms {
+            min_interval_s: 5,
+            gzip: true,
+            filter: Some(Filter::default()),
+            ..Terms::default()
+        };
+        let saving = Notice {
+            terms: Some(Arc::new(terms)),
+            cause: Cause::Changed,
+            ..notice(6, Format::Msrtc, ends)
+        };
+        let suppressed = Notice {
+            cause: Cause::Suppressed,
+            ..notice(7, Format::Msrtc, ends)
+        };
+        for told in [&saving, &suppressed, &notice(8, Format::Msrtc, ends)] {
+            crossing::encode_notice(told, &mut tell);
+        }
+        match decode(Bytes::from(tell.clone())) {
+            Some(Frame::Notify(rendering, notices)) => {
+                assert_eq!(rendering.digest(), Some(0x1234));
+                assert_eq!(&rendering.document(Format::Msrtc)[..], b"document");
+                assert_eq!(notices[0].terms, saving.terms);
+                let causes = notices.iter().map(|notice| notice.cause);
+                assert!(causes.eq([Cause::Changed, Cause::Suppressed, Cause::Asked]));
+                assert!(notices[2].terms.is_none());
+            }
+            other => panic!("{other:?}"),
+        }
+        crate::fixture::held("traffic-tell", &tell);
+        survives(&tell);
+        // An older node is told without what it does not know.
+        let (mut plain, mut other) = (Vec::new(), Vec::new());
+        crossing::encode_plain_notice(&saving, &mut plain);
+        crossing::encode_notice(&notice(6, Format::Msrtc, ends), &mut other);
+        assert_eq!(plain, other);
 
         for unknown in [&b""[..], b"\x09", b"\x05\x01"] {
             assert!(decode(Bytes::copy_from_slice(unknown)).is_none());

@@ -16,11 +16,13 @@ use shard::machine::crossing::{Answer as Found, decode_question, encode_question
 use shard::machine::effect::{Notice, Shown, SubscriptionState};
 use shard::machine::outcome::{Outcome, Refusal, RequestKey};
 use shard::machine::parcel;
+use shard::machine::tag;
 use shard::presence::contacts::Custody;
 use shard::presence::limits::{ENTRY_BYTES_MAX, ENTRY_REQUESTS_MAX};
 use shard::runner::Job;
 use shard::slot::Slot;
 use shard::subscription::dialog::{Delivery, DialogKey, EndReason, EndpointId, Format};
+use shard::subscription::savers::{Cause, Condition, Terms};
 use shard::subscription::view::{Seen, View};
 use shard::time::Timestamp;
 use transport::dialog::{DialogRoute, Target};
@@ -56,9 +58,10 @@ use crate::dialect::{
     refusal, register, simple,
 };
 use crate::directory::{Proof, Users};
-use crate::egress::notify;
+use crate::egress::notify::{self, Body};
 use crate::egress::outbox::{Deed, Mail, Workers};
 use crate::egress::render::{RenderSettings, Rendering};
+use crate::egress::savers::Memory;
 use crate::egress::traffic::Traffic;
 use crate::observe::metrics::Metrics;
 use crate::peer::NodeNumber;
@@ -145,6 +148,8 @@ pub struct Endpoint {
     errands: Errands,
     courier: Courier,
     overtaken: Overtaken,
+    /// What watchers who save traffic were told last.
+    memory: Memory,
     /// Which endpoint speaks over which connection.
     connected: HashMap<u64, Lost>,
     /// Endpoints whose connection is gone, and when they are given up.
@@ -231,6 +236,7 @@ impl Endpoint {
             abroad: VecDeque::new(),
             moving: VecDeque::new(),
             overtaken: Overtaken::default(),
+            memory: Memory::default(),
             errands: Errands::new(shared.traffic.me(), number, first),
             courier: Courier::default(),
             contacts: Contacts::default(),
@@ -653,7 +659,7 @@ impl Endpoint {
         let considered = identified
             .and_then(|()| encoding::decode(&mut incoming.request))
             .map_err(Unserved::from)
-            .and_then(|()| self.consider(&incoming, None, &mut scratch, wire));
+            .and_then(|()| self.consider(&incoming, None, None, &mut scratch, wire));
         self.scratch = scratch;
         let Incoming {
             request,
@@ -831,6 +837,7 @@ impl Endpoint {
         &mut self,
         incoming: &Incoming,
         again: Option<Ticket>,
+        base: Option<Option<&[u8]>>,
         scratch: &mut Scratch,
         wire: &mut Wire,
     ) -> Result<(usize, What, Aside), Unserved> {
@@ -854,6 +861,7 @@ impl Endpoint {
                 .profiles
                 .choose(request, &incoming.flow, incoming.local),
             users: &*self.shared.users,
+            base,
             registered: self
                 .connected
                 .get(&incoming.flow.number)
@@ -895,6 +903,21 @@ impl Endpoint {
                 let shard = self.admit(fetch.slot, Grace::New, again, wire)?;
                 let look = Box::new(Look::of(&fetch));
                 Ok((shard, What::View(look), Aside::Nothing))
+            }
+            Translated::Patch {
+                slot,
+                presentity,
+                package,
+                tag,
+            } => {
+                let shard = self.admit(slot, Grace::New, again, wire)?;
+                let presentity = presentity.to_owned();
+                let base = What::Base {
+                    presentity,
+                    package,
+                    tag,
+                };
+                Ok((shard, base, Aside::Nothing))
             }
             Translated::Doubtful {
                 slot,
@@ -1096,6 +1119,10 @@ impl Endpoint {
                 let local_tag = local_tag.to_string();
                 answer::subscribed(&request, &local_tag, *expires_s, shown, &aside, here)
             }
+            Outcome::Unchanged { expires_s, .. } => {
+                status = 204;
+                simple::unchanged(&request, *expires_s, here.contact)
+            }
             Outcome::Registered {
                 endpoints,
                 at,
@@ -1190,6 +1217,14 @@ impl Endpoint {
             return self.try_again(ticket, wire);
         }
         waiting.routes = version;
+        self.translate_again(ticket, None, wire);
+    }
+
+    /// Translates a request anew that waits: the routes are others, or what its patch is to be done to is known.
+    fn translate_again(&mut self, ticket: Ticket, base: Option<Option<&[u8]>>, wire: &mut Wire) {
+        let Some(waiting) = self.waiting.look(ticket) else {
+            return;
+        };
         let incoming = Incoming {
             request: waiting.request.clone(),
             flow: waiting.flow,
@@ -1197,7 +1232,7 @@ impl Endpoint {
             transaction: waiting.transaction,
         };
         let mut scratch = std::mem::take(&mut self.scratch);
-        let considered = self.consider(&incoming, Some(ticket), &mut scratch, wire);
+        let considered = self.consider(&incoming, Some(ticket), base, &mut scratch, wire);
         self.scratch = scratch;
         match considered {
             Ok((shard, what, aside)) => {
@@ -1246,7 +1281,9 @@ impl Endpoint {
                 };
                 self.submit_batch(shard, batch, wire);
             }
-            What::View(_) | What::Poll(_) | What::Doubt { .. } => self.ask(ticket, wire),
+            What::View(_) | What::Poll(_) | What::Doubt { .. } | What::Base { .. } => {
+                self.ask(ticket, wire);
+            }
         }
     }
 
@@ -1350,6 +1387,11 @@ impl Endpoint {
         else {
             return;
         };
+        let cause = if known(&view, &look) {
+            Cause::Suppressed
+        } else {
+            Cause::Asked
+        };
         let contact = self.contacts.of(wire.local_of(&flow), flow.transport);
         let response = simple::subscribed(
             &request,
@@ -1373,6 +1415,8 @@ impl Endpoint {
             state: SubscriptionState::Terminated(EndReason::Timeout),
             route: look.route.into(),
             target: look.target.into(),
+            cause,
+            terms: look.terms,
         };
         let settings = RenderSettings::of(&self.shared.policy);
         let rendering = Rendering::new(view, &settings);
@@ -1421,9 +1465,19 @@ impl Endpoint {
             contact: if foreign { contact } else { target.contact },
             ..target
         };
-        let document = rendering.document(notice.format);
+        let plain = notice.terms.is_none() && notice.cause != Cause::Suppressed;
+        let body = if plain {
+            Body::plain(notice.format, rendering.document(notice.format).clone())
+        } else {
+            let (nothing, gzip_above) = (Terms::default(), self.shared.policy.gzip_above);
+            let terms = notice.terms.as_deref().unwrap_or(&nothing);
+            match self.memory.dress(rendering, notice, terms, gzip_above) {
+                Some(body) => body,
+                None => return self.shared.metrics.dropped("no-trigger"),
+            }
+        };
         let (branch, via) = wire.via(&target.flow);
-        let message = notify::write(&via, notice, &route, &target, document);
+        let message = notify::write(&via, notice, &route, &target, &body, rendering.digest());
         let (identity, now_ms) = (&self.shared.identity, wire.wall_ms());
         let message = identity.sign_request(route.remote, message, &mut self.chance, now_ms);
         self.shared
@@ -1433,6 +1487,7 @@ impl Endpoint {
             dialog: notice.dialog,
             slot: notice.slot,
             ends: matches!(notice.state, SubscriptionState::Terminated(_)),
+            cseq: if plain { 0 } else { notice.cseq },
         };
         //= MS-SIP 3.5
         //# BENOTIFY is never answered, and nobody waits for an answer
@@ -1473,6 +1528,19 @@ impl Endpoint {
     }
 }
 
+/// Whether what a fetch would be shown is what its condition is about.
+//= RFC 5839 6.2
+//# a fetch whose condition is true is told that nothing changed, by a NOTIFY without a body
+fn known(view: &View, look: &Look) -> bool {
+    let tag = match look.condition {
+        None => return false,
+        Some(Condition::Any) => return true,
+        Some(Condition::Is(tag)) => tag,
+    };
+    let terms = look.terms.as_deref().map_or(0, Terms::digest);
+    tag::digest(view).map(|digest| tag::dressed(digest, look.format, terms)) == Some(tag)
+}
+
 /// Whether a SUBSCRIBE is one of RFC 6665, and nothing of an enhanced client's.
 fn is_plain(request: &Request) -> bool {
     let event = request
@@ -1488,13 +1556,17 @@ struct NoticeContext {
     slot: Slot,
     /// Whether it was the dialog's last: then its failure means nothing.
     ends: bool,
+    /// Its CSeq, where it matters whether it was confirmed; else 0.
+    cseq: u32,
 }
 
 impl NoticeContext {
     fn pack(self) -> Context {
         Context(
             self.dialog.0,
-            u64::from(self.slot.number()) | (u64::from(self.ends) << 16),
+            u64::from(self.slot.number())
+                | (u64::from(self.ends) << 16)
+                | (u64::from(self.cseq) << 32),
         )
     }
 
@@ -1502,7 +1574,8 @@ impl NoticeContext {
         NoticeContext {
             dialog: DialogKey(context.0),
             slot: Slot::new(context.1 as u16).expect("pack wrote a slot"),
-            ends: context.1 >> 16 != 0,
+            ends: context.1 >> 16 & 1 != 0,
+            cseq: (context.1 >> 32) as u32,
         }
     }
 }
@@ -1548,6 +1621,12 @@ impl TransactionUser for Endpoint {
 
     fn on_ended(&mut self, context: Context, ended: Ended, _wire: &mut Wire) {
         let context = NoticeContext::unpack(context);
+        if let Ended::Response(response) = &ended
+            && response.status().is_success()
+            && context.cseq > 0
+        {
+            self.memory.confirmed(context.dialog, context.cseq);
+        }
         let over = match ended {
             Ended::Response(response) => notify::ends_subscription(response.status()),
             Ended::Timeout => true,
@@ -1596,6 +1675,12 @@ impl TransactionUser for Endpoint {
                 Found::KeptOut => self.keep_out(ticket, wire),
                 // Nobody here asks for documents.
                 Found::Document(_) => {}
+                Found::Content(stored) => {
+                    let waiting = self.waiting.look(ticket);
+                    if waiting.is_some_and(|waiting| matches!(waiting.what, What::Base { .. })) {
+                        self.translate_again(ticket, Some(stored.as_deref()), wire);
+                    }
+                }
                 Found::Moving => self.wait_for_move(ticket, wire),
             },
             Mail::Failed { tickets, error } => match error {

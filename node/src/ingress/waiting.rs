@@ -4,6 +4,7 @@
 //! a ring, no table and no timer per request.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use shard::machine::command::Ticket;
@@ -11,6 +12,7 @@ use shard::machine::crossing::Question;
 use shard::presence::container::Network;
 use shard::presence::publication::EntityTag;
 use shard::subscription::dialog::{Format, LocalTag, Package};
+use shard::subscription::savers::{Condition, Terms};
 use transport::flow::Flow;
 use transport::io::worker::TransactionId;
 use transport::sip::Request;
@@ -56,7 +58,9 @@ impl Waiting {
     pub fn asked_shard(&self, routes: &Routes) -> usize {
         match &self.what {
             What::Poll(poll) => routes.shard_of(poll.slot),
-            What::Outcome { .. } | What::View(_) | What::Doubt { .. } => self.shard,
+            What::Outcome { .. } | What::View(_) | What::Doubt { .. } | What::Base { .. } => {
+                self.shard
+            }
         }
     }
 }
@@ -83,6 +87,15 @@ pub enum What {
         tag: EntityTag,
         /// What to say if it lives.
         otherwise: Answer,
+    },
+    /// What a patch is to be done to.
+    Base {
+        /// Whose publication.
+        presentity: String,
+        /// Of which package.
+        package: Package,
+        /// Which version.
+        tag: EntityTag,
     },
 }
 
@@ -112,6 +125,15 @@ impl What {
                 package: *package,
                 tag: *tag,
             }),
+            What::Base {
+                presentity,
+                package,
+                tag,
+            } => Some(Question::Content {
+                presentity,
+                package: *package,
+                tag: *tag,
+            }),
         }
     }
 }
@@ -135,6 +157,10 @@ pub struct Look {
     pub route: Vec<u8>,
     /// Opaque target.
     pub target: Vec<u8>,
+    /// What is agreed for its one NOTIFY, if anything.
+    pub terms: Option<Arc<Terms>>,
+    /// What it is told nothing under.
+    pub condition: Option<Condition>,
 }
 
 impl Look {
@@ -150,6 +176,11 @@ impl Look {
             local_tag: fetch.local_tag,
             route: fetch.route.to_vec(),
             target: fetch.target.to_vec(),
+            terms: fetch
+                .savers
+                .as_deref()
+                .map(|asked| Arc::new(asked.terms(None))),
+            condition: fetch.savers.as_deref().and_then(|asked| asked.condition),
         }
     }
 }

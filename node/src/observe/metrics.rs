@@ -37,7 +37,7 @@ const STATUSES: [u16; 20] = [
 const CLASSES: usize = 7;
 
 /// Why work was refused or left: a closed list, so that it can be a label.
-const REASONS: [&str; 9] = [
+const REASONS: [&str; 10] = [
     "overload",
     "no-outcome",
     "watcher-gone",
@@ -47,6 +47,7 @@ const REASONS: [&str; 9] = [
     "challenge-ignored",
     "publish-token",
     "overtaken",
+    "no-trigger",
 ];
 
 /// Buckets of a histogram: powers of two from 1, so 2²⁰ ms are 17 minutes.

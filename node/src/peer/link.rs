@@ -38,7 +38,7 @@ const MAGIC: [u8; 4] = *b"LAMP";
 
 /// The newest version of the frames that we speak. A release that changes a frame says a higher one, and goes
 /// on to speak this one to those who do not know it.
-pub const NEWEST: u16 = 2;
+pub const NEWEST: u16 = 3;
 
 /// The oldest version that we speak. Version 1 knew one founding of a pool only, and was never released.
 pub const OLDEST: u16 = 2;
@@ -242,7 +242,7 @@ pub type Outgoing = tokio_rustls::client::TlsStream<TcpStream>;
 /// The same, at the end that receives.
 pub type Incoming = tokio_rustls::server::TlsStream<TcpStream>;
 
-/// Opens a link to node `target` (0: any node of the pool) and learns who it is.
+/// Opens a link to node `target` (0: any node of the pool) and learns who it is, and which version both speak.
 ///
 /// # Errors
 /// [`LinkError`].
@@ -251,7 +251,7 @@ pub async fn open(
     target: NodeNumber,
     me: &Hello,
     credentials: &Credentials,
-) -> Result<(Outgoing, Hello), LinkError> {
+) -> Result<(Outgoing, Hello, u16), LinkError> {
     let opening = async {
         let mut stream = TcpStream::connect(address).await?;
         make_impatient(&stream)?;
@@ -272,7 +272,7 @@ pub async fn open(
                 theirs.node
             )));
         }
-        Ok((stream, theirs))
+        Ok((stream, theirs, version))
     };
     timeout(HANDSHAKE, opening)
         .await
@@ -371,7 +371,9 @@ mod tests {
 
     #[test]
     fn a_hello_is_read_for_ever() {
-        let kept = crate::fixture::held("v2-hello", &hello().encode());
+        let kept = crate::fixture::held("v2-hello", &hello().encode_as(2, 2));
+        assert_eq!(Hello::decode(&kept).expect("read"), (hello(), 2));
+        let kept = crate::fixture::held("v3-hello", &hello().encode());
         assert_eq!(Hello::decode(&kept).expect("read"), (hello(), NEWEST));
     }
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{
-    AtomicBool, AtomicU64, Ordering::Acquire, Ordering::Relaxed, Ordering::Release,
+    AtomicBool, AtomicU16, AtomicU64, Ordering::Acquire, Ordering::Relaxed, Ordering::Release,
 };
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
@@ -56,6 +56,11 @@ pub trait Carry: Send {
         &'c mut self,
         frames: &'c mut mpsc::Receiver<Bytes>,
     ) -> Pin<Box<dyn Future<Output = LinkError> + Send + 'c>>;
+
+    /// The version of the frames that both ends speak.
+    fn version(&self) -> u16 {
+        link::NEWEST
+    }
 }
 
 /// A link in the making.
@@ -95,6 +100,8 @@ struct Peer {
     up: Arc<AtomicBool>,
     /// When the link came up, in milliseconds since the mesh was made.
     since_ms: Arc<AtomicU64>,
+    /// The version that its other end and we speak.
+    version: Arc<AtomicU16>,
     task: AbortHandle,
 }
 
@@ -190,13 +197,15 @@ impl Mesh {
             let (queue, frames) = mpsc::channel(QUEUE_MAX);
             let up = Arc::new(AtomicBool::new(false));
             let since_ms = Arc::<AtomicU64>::default();
-            let state = (Arc::clone(&up), Arc::clone(&since_ms));
+            let version = Arc::<AtomicU16>::default();
+            let state = (Arc::clone(&up), Arc::clone(&since_ms), Arc::clone(&version));
             let keeping = self.clone().keep(*number, address.clone(), frames, state);
             let peer = Peer {
                 address: address.clone(),
                 queue,
                 up,
                 since_ms,
+                version,
                 task: self.0.runtime.spawn(keeping).abort_handle(),
             };
             peers.insert(*number, peer);
@@ -215,6 +224,14 @@ impl Mesh {
         held(&self.0.peers)
             .get(&to)
             .is_some_and(|peer| peer.up.load(Acquire))
+    }
+
+    /// The version that a node speaks with us; 0 where there is no link to it.
+    #[must_use]
+    pub fn speaks(&self, to: NodeNumber) -> u16 {
+        let peers = held(&self.0.peers);
+        let peer = peers.get(&to).filter(|peer| peer.up.load(Acquire));
+        peer.map_or(0, |peer| peer.version.load(Relaxed))
     }
 
     /// For how long there has been a link to a node.
@@ -250,7 +267,7 @@ impl Mesh {
         number: NodeNumber,
         address: String,
         mut frames: mpsc::Receiver<Bytes>,
-        (up, since_ms): (Arc<AtomicBool>, Arc<AtomicU64>),
+        (up, since_ms, version): (Arc<AtomicBool>, Arc<AtomicU64>, Arc<AtomicU16>),
     ) {
         let mut wait = AGAIN.0;
         let mut told = String::new();
@@ -262,6 +279,7 @@ impl Mesh {
                     // What was meant for the link before is stale.
                     while frames.try_recv().is_ok() {}
                     since_ms.store(self.0.begun.elapsed().as_millis() as u64, Relaxed);
+                    version.store(link.version(), Relaxed);
                     up.store(true, Release);
                     let receiver = self.receiver().clone();
                     if let Some(receiver) = receiver {
@@ -295,10 +313,11 @@ impl Mesh {
             return road.open(self.0.class, number, address).await;
         }
         let me = self.me();
-        let (stream, _) = link::open(address, number, &me.hello, &me.credentials).await?;
+        let (stream, _, version) = link::open(address, number, &me.hello, &me.credentials).await?;
         let mesh = self.clone();
         Ok(Box::new(Encrypted {
             mesh,
+            version,
             stream: Some(stream),
         }))
     }
@@ -387,9 +406,14 @@ struct Encrypted {
     mesh: Mesh,
     /// Gone once it was written to the end.
     stream: Option<link::Outgoing>,
+    version: u16,
 }
 
 impl Carry for Encrypted {
+    fn version(&self) -> u16 {
+        self.version
+    }
+
     fn carry<'c>(
         &'c mut self,
         frames: &'c mut mpsc::Receiver<Bytes>,

@@ -70,7 +70,7 @@ pub async fn join(
     let mut refused = None;
     for seed in seeds {
         let asking = async {
-            let (mut stream, theirs) = link::open(seed, 0, &hello, credentials).await?;
+            let (mut stream, theirs, _) = link::open(seed, 0, &hello, credentials).await?;
             link::say(&mut stream, &question).await?;
             let answer = link::read_frame(&mut stream).await?;
             Ok::<_, LinkError>((answer, theirs.lineage))

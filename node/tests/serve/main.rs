@@ -17,6 +17,7 @@ mod pool;
 mod presence;
 mod recovery;
 mod rules;
+mod savers;
 mod server;
 mod sip;
 mod websocket;

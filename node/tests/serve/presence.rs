@@ -210,7 +210,10 @@ fn publish_is_checked_in_the_order_of_the_standard() {
             "Event: presence\r\nContent-Type: application/xpidf+xml\r\n".into(),
             "x",
             415,
-            Some((Name::Accept, "application/pidf+xml")),
+            Some((
+                Name::Accept,
+                "application/pidf+xml, application/pidf-diff+xml",
+            )),
         ),
         (
             "wrong coding",

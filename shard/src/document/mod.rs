@@ -15,6 +15,8 @@
 //! | `application/msrtc-presence-setsubscriber+xml` | `subscribers.rs` |
 //! | `application/msrtc-setDelegate+xml` | `delegates.rs` |
 //! | `application/msrtc-fault+xml` | `fault.rs` |
+//! | `application/simple-filter+xml` | `filter.rs` |
+//! | `application/pidf-diff+xml` | written by `partial.rs`, read by `patch.rs` |
 //! | `application/vnd-microsoft-roaming-contacts+xml`, contacts in `application/SOAP+xml` | `contacts.rs` |
 //! | `application/vnd-microsoft-roaming-provisioning-v2+xml` | `provisioning.rs` |
 //! | `application/dialog-info+xml` | `dialog_info.rs` |
@@ -31,9 +33,13 @@ pub mod containers;
 pub mod delegates;
 pub mod dialog_info;
 pub mod fault;
+pub mod filter;
 pub mod legacy;
 pub mod lists;
 pub mod message_summary;
+pub mod partial;
+pub mod patch;
+mod path;
 pub mod permitted;
 pub mod pidf;
 pub mod provisioning;

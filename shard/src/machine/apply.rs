@@ -19,14 +19,17 @@ use crate::machine::outcome::{Outcome, Refusal};
 use crate::machine::replies::Replies;
 use crate::machine::snapshot::{self, Snapshot, SnapshotError, Standing};
 use crate::machine::store::{Due, Store};
+use crate::machine::tag;
 use crate::presence::contacts::{Contacts, Custody, List};
 use crate::presence::documents::Documents;
 use crate::presence::endpoint::Endpoint;
 use crate::presence::enhanced::{Changes, Enhanced, Profile};
 use crate::presence::limits::WATCHERS_MAX;
 use crate::presence::publication::{EntityTag, Publication, Publish};
+use crate::presence::rules::Handling;
 use crate::slot::{Aor, Slot};
 use crate::subscription::dialog::{Delivery, Dialog, DialogKey, EndReason, Package};
+use crate::subscription::savers::{Cause, Condition};
 use crate::subscription::view::View;
 use crate::subscription::watch::Wish;
 use crate::time::Timestamp;
@@ -263,11 +266,63 @@ impl Machine {
                         Some(true) => {
                             self.end_dialog(slot, key, EndReason::Timeout);
                         }
-                        Some(false) => self.renew_relays(slot, key),
+                        Some(false) => {
+                            self.fall_due(slot, key);
+                            self.renew_relays(slot, key);
+                        }
                         None => {}
                     }
                 }
             }
+        }
+    }
+
+    /// A dialog's time to be told may have come.
+    fn fall_due(&mut self, slot: Slot, key: DialogKey) {
+        let now = self.now;
+        let due = self.store.change_dialog(slot, key, |dialog| {
+            let due = dialog.savers.as_deref_mut()?.falls_due(now);
+            due.then(|| dialog.presentity.clone())
+        });
+        if let Some(presentity) = due.flatten() {
+            self.notices.once(&presentity, key, Cause::Due);
+        }
+    }
+
+    /// Whether the condition of a SUBSCRIBE is true of what its watcher would be told.
+    //= RFC 5839 6.2
+    //# the condition is true if the tag is that of what there is to tell now
+    fn is_true(&self, condition: Option<Condition>, dialog: &Dialog) -> bool {
+        let tag = match condition {
+            None => return false,
+            Some(Condition::Any) => return true,
+            Some(Condition::Is(tag)) => tag,
+        };
+        let (view, sight) = self.document(dialog.presentity.as_str(), dialog.watching());
+        // Who is not let in, or not yet, knows nothing of what there is.
+        if sight.admitted.handling != Handling::Allow {
+            return false;
+        }
+        let terms = dialog
+            .savers
+            .as_deref()
+            .map_or(0, |savers| savers.terms.digest());
+        let current = tag::digest(&view).map(|digest| tag::dressed(digest, dialog.format, terms));
+        dialog.package == Package::Presence && current == Some(tag)
+    }
+
+    /// A dialog that was opened is told what there is, under its condition.
+    //= RFC 5839 6.2
+    //# a first NOTIFY makes the dialog, so it is sent whatever is known, but without what is known
+    pub(super) fn tell_opened(&mut self, slot: Slot, key: DialogKey, condition: Option<Condition>) {
+        let Some(dialog) = self.store.dialog(slot, key) else {
+            return;
+        };
+        if self.is_true(condition, dialog) {
+            self.notices
+                .once(&dialog.presentity, key, Cause::Suppressed);
+        } else {
+            self.notices.one(&dialog.presentity, key);
         }
     }
 
@@ -586,6 +641,7 @@ impl Machine {
                 expires_s,
                 target,
                 extras: subscribe.extras.clone(),
+                savers: subscribe.savers.clone(),
             });
         }
         // What is not a document of the presentity is its own, or has a limit for each resource.
@@ -615,9 +671,10 @@ impl Machine {
         if expires_s == 0 {
             self.notices.gone(key, dialog, EndReason::Timeout, self.now);
         } else {
-            self.notices.one(&dialog.presentity, key);
             self.store.insert_dialog(key, dialog);
             self.begins(slot, key);
+            let asked = subscribe.savers.as_deref();
+            self.tell_opened(slot, key, asked.and_then(|asked| asked.condition));
             self.enlist(slot, key, "");
         }
         Ok(Outcome::Subscribed {
@@ -630,7 +687,7 @@ impl Machine {
         if let Some(extras) = &request.extras {
             return self.refresh_enhanced(request, extras);
         }
-        let (now, notices) = (self.now, &mut self.notices);
+        let now = self.now;
         let Resubscribe {
             slot,
             dialog: key,
@@ -639,14 +696,20 @@ impl Machine {
         } = *request;
         let refreshed = self.store.change_dialog(slot, key, |dialog| {
             dialog.refresh(request, now)?;
-            if expires_s > 0 {
-                notices.one(&dialog.presentity, key);
-            }
             Ok(dialog.local_tag)
         });
         //= RFC 3261 12.2.2
         //# a request inside a dialog that does not exist fails
         let local_tag = refreshed.ok_or(Refusal::UnknownDialog)??;
+        if self.is_known(request) {
+            if expires_s == 0 {
+                self.end_dialog(slot, key, EndReason::Unreachable);
+            }
+            return Ok(Outcome::Unchanged {
+                local_tag,
+                expires_s,
+            });
+        }
         let theirs = |dialog: &Dialog| !dialog.package.is_standard();
         if expires_s == 0 && self.store.dialog(slot, key).is_some_and(theirs) {
             // An enhanced client ends its dialog without being told that it did (MS-PRES 4.4.4).
@@ -656,6 +719,9 @@ impl Machine {
         } else if expires_s == 0 {
             self.end_dialog(slot, key, EndReason::Timeout);
         } else {
+            if let Some(dialog) = self.store.dialog(slot, key) {
+                self.notices.one(&dialog.presentity, key);
+            }
             // It may have begun before its publisher's own client was there.
             self.enlist(slot, key, "");
             self.enlist_members(slot, key, "");
@@ -664,6 +730,17 @@ impl Machine {
         Ok(Outcome::Subscribed {
             local_tag,
             expires_s,
+        })
+    }
+
+    /// Whether a refresh, or an end, comes under a condition that is true: then nothing is told.
+    //= RFC 5839 6.3
+    //# a refresh whose condition is true gets 204, and no NOTIFY follows; nor does one at the end
+    fn is_known(&self, request: &Resubscribe<'_>) -> bool {
+        let condition = request.savers.as_deref().and_then(|asked| asked.condition);
+        let dialog = self.store.dialog(request.slot, request.dialog);
+        dialog.is_some_and(|dialog| {
+            dialog.package == Package::Presence && self.is_true(condition, dialog)
         })
     }
 
@@ -724,6 +801,16 @@ impl Machine {
         publications
             .iter()
             .any(|(of, publication)| *of == package && publication.tag == tag)
+    }
+
+    /// What the publication with this tag says, in its stored form.
+    #[must_use]
+    pub fn content(&self, presentity: &str, package: Package, tag: EntityTag) -> Option<Box<[u8]>> {
+        let watched = self.store.watched(presentity)?;
+        let mut publications = watched.presentity.publications.iter();
+        let (_, publication) =
+            publications.find(|(of, publication)| *of == package && publication.tag == tag)?;
+        Some(publication.content.stored.clone())
     }
 
     /// What is kept for one address; `None` when nothing is.

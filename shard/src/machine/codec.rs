@@ -19,7 +19,9 @@
 //! ```
 //!
 //! Appended since the first release: to a register its optional profile, to a binding its optional
-//! endpoint, to a publish its bearing, to a subscribe and a resubscribe their optional extras.
+//! endpoint, to a publish its bearing, to a subscribe and a resubscribe their optional extras. Behind those
+//! stand fields by number (`number:u8 length:u32 ...`), each only where there is anything: 60 is what is asked to
+//! save traffic. Numbers that are not known are skipped.
 //!
 //! Numbers are little-endian; text and opaque bytes stand behind their length in 32 bits. House D19:
 //! numbers of acts, commands and flags are never used again for something else; a later release
@@ -41,6 +43,7 @@ use crate::presence::bearing::Bearing;
 use crate::presence::publication::{EntityTag, TagPolicy};
 use crate::slot::Slot;
 use crate::subscription::dialog::{DialogKey, EndReason, Format, LocalTag, Package};
+use crate::subscription::savers::Asked;
 use crate::time::Timestamp;
 
 /// The version that this release writes, and the newest that it reads.
@@ -184,6 +187,7 @@ fn put_command(command: &Command<'_>, out: &mut BytesMut) {
                 out,
                 codec_enhanced::put_extras,
             );
+            put_savers(resubscribe.savers.as_deref(), out);
         }
         Command::EndDialog {
             slot,
@@ -304,6 +308,34 @@ fn encode_subscribe(subscribe: &Subscribe<'_>, out: &mut BytesMut) {
     put_slice(subscribe.route, out);
     put_slice(subscribe.target, out);
     values::put_option(subscribe.extras.as_deref(), out, codec_enhanced::put_extras);
+    put_savers(subscribe.savers.as_deref(), out);
+}
+
+/// Numbers of fields that stand at the end, where there is anything in them.
+mod field {
+    pub(super) const SAVERS: u8 = 60;
+}
+
+/// What is asked to save traffic, where there is anything.
+fn put_savers(asked: Option<&Asked>, out: &mut BytesMut) {
+    if let Some(asked) = asked {
+        out.put_u8(field::SAVERS);
+        behind_length(out, |out| values::put_asked(asked, out));
+    }
+}
+
+fn savers(cursor: &mut Cursor<'_>) -> Result<Option<Box<Asked>>, Unreadable> {
+    while cursor.left() > 0 {
+        let number = cursor.u8()?;
+        let Ok(mut field) = cursor.part() else {
+            // Nothing with a number: of a release that writes otherwise.
+            return Ok(None);
+        };
+        if number == field::SAVERS {
+            return Ok(Some(Box::new(values::asked(&mut field)?)));
+        }
+    }
+    Ok(None)
 }
 
 /// Appends what `write` writes, behind its length.
@@ -439,6 +471,7 @@ fn request<'a>(cursor: &mut Cursor<'a>) -> Result<Request<'a>, Unreadable> {
             expires_s: cursor.u32()?,
             target: cursor.slice()?,
             extras: appended(cursor, extras)?.flatten(),
+            savers: savers(cursor)?,
         }),
         command::END_DIALOG => Command::EndDialog {
             slot: slot(cursor)?,
@@ -587,5 +620,6 @@ fn subscription<'a>(cursor: &mut Cursor<'a>) -> Result<Subscribe<'a>, Unreadable
         route: cursor.slice()?,
         target: cursor.slice()?,
         extras: appended(cursor, extras)?.flatten(),
+        savers: savers(cursor)?,
     })
 }

@@ -8,11 +8,12 @@
 //! ```text
 //! question := 1 presentity package:u8 | 2 home watcher network:u8 format:u8 wish
 //!           | 3 presentity package:u8 tag | 9 presentity application:u8 name
-//!           | 10 presentity watcher network:u8
-//! answer   := 1 view | 2 shown | 3 flag | 9 [tag content] | 10 kept out | 32 its slot is on its way
+//!           | 10 presentity watcher network:u8 | 13 presentity package:u8 tag
+//! answer   := 1 view | 2 shown | 3 flag | 9 [tag content] | 10 kept out | 13 option(stored form)
+//!           | 32 its slot is on its way
 //! reply    := ticket:u64 outcome option(shown)
-//! notice   := dialog:u128 slot:u16 delivery:u8 cseq:u32 format:u8 (0 expires:u32 | 1 reason:u8 | 7 expires:u32)
-//!             route target
+//! notice   := dialog:u128 slot:u16 delivery:u8 cseq:u32 format:u8 (0 expires:u32 | 1 reason:u8 | 4 expires:u32)
+//!             route target [terms cause:u8], the latter where 2 is added to the number of the state
 //! ```
 
 use std::sync::Arc;
@@ -40,6 +41,7 @@ use crate::presence::rules::Handling;
 use crate::presence::subscriber::Subscribers;
 use crate::slot::{Aor, Slot};
 use crate::subscription::dialog::{Delivery, DialogKey, EndReason, Format, Package};
+use crate::subscription::savers::{Cause, Terms};
 use crate::subscription::view::{
     Legacy, Own, Seen, View, WatcherEvent, WatcherLine, WatcherStatus,
 };
@@ -73,6 +75,15 @@ pub enum Question<'q> {
     },
     /// Whether a publication with this tag lives.
     Holds {
+        /// Whose.
+        presentity: &'q str,
+        /// Of which package.
+        package: Package,
+        /// Which version.
+        tag: EntityTag,
+    },
+    /// What the publication with this tag says.
+    Content {
         /// Whose.
         presentity: &'q str,
         /// Of which package.
@@ -124,6 +135,8 @@ pub enum Answer {
     KeptOut,
     /// The slot is on its way to another shard: to be asked there, in a moment.
     Moving,
+    /// The stored form of a publication; `None` where there is none of that tag.
+    Content(Option<Box<[u8]>>),
 }
 
 impl Machine {
@@ -134,6 +147,7 @@ impl Machine {
             Question::View { presentity, .. }
             | Question::Holds { presentity, .. }
             | Question::Document { presentity, .. }
+            | Question::Content { presentity, .. }
             | Question::Sight { presentity, .. } => (presentity, None),
             Question::Look { home, wish, .. } => (home, Some(wish)),
         };
@@ -145,6 +159,11 @@ impl Machine {
                 presentity,
                 package,
             } => Answer::View(self.fetch(presentity, *package)),
+            Question::Content {
+                presentity,
+                package,
+                tag,
+            } => Answer::Content(self.content(presentity, *package, *tag)),
             Question::Look {
                 home,
                 watcher,
@@ -244,6 +263,16 @@ pub fn encode_question(question: &Question<'_>, out: &mut BytesMut) {
             put_text(watcher, out);
             out.put_u8(*network as u8);
         }
+        Question::Content {
+            presentity,
+            package,
+            tag,
+        } => {
+            out.put_u8(13);
+            put_text(presentity, out);
+            out.put_u8(*package as u8);
+            put_tag(*tag, out);
+        }
     }
 }
 
@@ -278,6 +307,11 @@ pub fn decode_question(bytes: &[u8]) -> Option<Question<'_>> {
                 watcher: cursor.text()?,
                 network: values::network(cursor)?,
             },
+            13 => Question::Content {
+                presentity: cursor.text()?,
+                package: package(cursor)?,
+                tag: tag(cursor)?,
+            },
             _ => return cursor.wrong("a question's number"),
         })
     })
@@ -306,6 +340,10 @@ pub fn encode_answer(answer: &Answer, out: &mut Vec<u8>) {
             });
         }
         Answer::KeptOut => out.put_u8(10),
+        Answer::Content(content) => {
+            out.put_u8(13);
+            put_option(content.as_deref(), out, put_slice);
+        }
         Answer::Moving => out.put_u8(32),
     }
 }
@@ -325,6 +363,7 @@ pub fn decode_answer(bytes: &[u8]) -> Option<Answer> {
                 })
             })?),
             10 => Answer::KeptOut,
+            13 => Answer::Content(option(cursor, |cursor| Ok(cursor.slice()?.into()))?),
             32 => Answer::Moving,
             _ => return cursor.wrong("an answer's number"),
         })
@@ -353,6 +392,19 @@ pub fn decode_replies(bytes: &[u8]) -> Option<Vec<Reply>> {
 
 /// Appends a notice.
 pub fn encode_notice(notice: &Notice, out: &mut Vec<u8>) {
+    // Why it is told matters only to who agreed on something, or set a condition.
+    let nothing = Terms::default();
+    let suppressed = (notice.cause == Cause::Suppressed).then_some(&nothing);
+    write_notice(notice, notice.terms.as_deref().or(suppressed), out);
+}
+
+/// Appends a notice for a node that does not know of saving traffic: it tells everything, in full.
+pub fn encode_plain_notice(notice: &Notice, out: &mut Vec<u8>) {
+    write_notice(notice, None, out);
+}
+
+fn write_notice(notice: &Notice, terms: Option<&Terms>, out: &mut Vec<u8>) {
+    let saves = if terms.is_some() { 2 } else { 0 };
     out.put_u128_le(notice.dialog.0);
     out.put_u16_le(notice.slot.number());
     out.put_u8(notice.delivery as u8);
@@ -360,51 +412,72 @@ pub fn encode_notice(notice: &Notice, out: &mut Vec<u8>) {
     out.put_u8(notice.format as u8);
     match notice.state {
         SubscriptionState::Active { expires_s } => {
-            out.put_u8(0);
+            out.put_u8(saves);
             out.put_u32_le(expires_s);
         }
         SubscriptionState::Terminated(reason) => {
-            out.put_u8(1);
+            out.put_u8(saves | 1);
             out.put_u8(reason as u8);
         }
         SubscriptionState::Pending { expires_s } => {
-            out.put_u8(7);
+            out.put_u8(saves | 4);
             out.put_u32_le(expires_s);
         }
     }
     put_slice(&notice.route, out);
     put_slice(&notice.target, out);
+    if let Some(terms) = terms {
+        values::put_terms(terms, out);
+        out.put_u8(notice.cause as u8);
+    }
 }
 
 /// Reads notices, one behind the other; `None` for anything else.
 #[must_use]
 pub fn decode_notices(bytes: &[u8]) -> Option<Vec<Notice>> {
     each(bytes, |cursor| {
+        let dialog = DialogKey(cursor.u128()?);
+        let slot = match Slot::new(cursor.u16()?) {
+            Some(slot) => slot,
+            None => return cursor.wrong("a slot's number"),
+        };
+        let delivery = values::numbered(cursor, "a delivery", Delivery::from_number)?;
+        let cseq = cursor.u32()?;
+        let format = values::numbered(cursor, "a format", Format::from_number)?;
+        let number = cursor.u8()?;
+        let state = match number {
+            0 | 2 => SubscriptionState::Active {
+                expires_s: cursor.u32()?,
+            },
+            1 | 3 => SubscriptionState::Terminated(values::numbered(
+                cursor,
+                "a reason",
+                EndReason::from_number,
+            )?),
+            4 | 6 => SubscriptionState::Pending {
+                expires_s: cursor.u32()?,
+            },
+            _ => return cursor.wrong("a subscription's state"),
+        };
+        let (route, target) = (cursor.slice()?.into(), cursor.slice()?.into());
+        let (terms, cause) = if number & 2 == 0 {
+            (None, Cause::Asked)
+        } else {
+            let terms = Arc::new(values::terms(cursor)?);
+            let cause = values::numbered(cursor, "a cause", Cause::from_number)?;
+            (Some(terms), cause)
+        };
         Ok(Notice {
-            dialog: DialogKey(cursor.u128()?),
-            slot: match Slot::new(cursor.u16()?) {
-                Some(slot) => slot,
-                None => return cursor.wrong("a slot's number"),
-            },
-            delivery: values::numbered(cursor, "a delivery", Delivery::from_number)?,
-            cseq: cursor.u32()?,
-            format: values::numbered(cursor, "a format", Format::from_number)?,
-            state: match cursor.u8()? {
-                0 => SubscriptionState::Active {
-                    expires_s: cursor.u32()?,
-                },
-                1 => SubscriptionState::Terminated(values::numbered(
-                    cursor,
-                    "a reason",
-                    EndReason::from_number,
-                )?),
-                7 => SubscriptionState::Pending {
-                    expires_s: cursor.u32()?,
-                },
-                _ => return cursor.wrong("a subscription's state"),
-            },
-            route: cursor.slice()?.into(),
-            target: cursor.slice()?.into(),
+            dialog,
+            slot,
+            delivery,
+            cseq,
+            format,
+            state,
+            route,
+            target,
+            terms,
+            cause,
         })
     })
 }

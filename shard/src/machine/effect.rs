@@ -8,6 +8,7 @@ use crate::machine::parcel::Parcel;
 use crate::presence::instance::Instance;
 use crate::slot::{Aor, Slot};
 use crate::subscription::dialog::{Delivery, Dialog, DialogKey, EndReason, Format};
+use crate::subscription::savers::{Cause, Terms};
 use crate::subscription::view::View;
 
 /// One thing the leader must do.
@@ -73,6 +74,10 @@ pub struct Notice {
     pub route: Arc<[u8]>,
     /// As in [`Dialog::target`].
     pub target: Arc<[u8]>,
+    /// What was agreed to save traffic, if anything.
+    pub terms: Option<Arc<Terms>>,
+    /// Why it is told.
+    pub cause: Cause,
 }
 
 /// Subscription-State (RFC 6665 §8.2.3).
@@ -105,6 +110,9 @@ impl Notice {
             state,
             route: Arc::clone(&dialog.route),
             target: Arc::clone(&dialog.target),
+            terms: (dialog.savers.as_ref()).map(|savers| Arc::clone(&savers.terms)),
+            // Whatever is told but for a change, is told in full.
+            cause: Cause::Asked,
         }
     }
 }

@@ -24,6 +24,7 @@ use crate::slot::{Aor, Slot};
 use crate::subscription::dialog::{
     Away, Dialog, DialogKey, EndReason, EndpointId, Format, Package,
 };
+use crate::subscription::savers::Condition;
 use crate::subscription::view::{Seen, View};
 use crate::subscription::watch::{Action, BatchMember, Scope, Watch, Wish};
 use crate::time::Timestamp;
@@ -409,7 +410,11 @@ impl Machine {
                 self.store.remove_dialog(slot, key);
                 expires_s = 0;
             } else {
-                self.tell_or_show(slot, key, extras);
+                let condition = subscribe
+                    .savers
+                    .as_deref()
+                    .and_then(|asked| asked.condition);
+                self.tell_or_show(slot, key, extras, condition);
             }
         }
         Ok(if extras.piggyback {
@@ -491,7 +496,7 @@ impl Machine {
         }
         self.follow(slot, key, extras);
         self.follow_abroad(slot, key, extras);
-        self.tell_or_show(slot, key, extras);
+        self.tell_or_show(slot, key, extras, None);
         let expires_s = request.expires_s;
         Ok(if extras.piggyback {
             Outcome::Piggybacked {
@@ -648,7 +653,13 @@ impl Machine {
     }
 
     /// Without piggybacking, the state is told when the entry is done.
-    fn tell_or_show(&mut self, slot: Slot, key: DialogKey, extras: &Extras<'_>) {
+    fn tell_or_show(
+        &mut self,
+        slot: Slot,
+        key: DialogKey,
+        extras: &Extras<'_>,
+        condition: Option<Condition>,
+    ) {
         if extras.piggyback {
             return;
         }
@@ -656,7 +667,7 @@ impl Machine {
             return;
         };
         match dialog.watch.as_deref().and_then(Watch::batch) {
-            None => self.notices.one(&dialog.presentity, key),
+            None => self.tell_opened(slot, key, condition),
             Some(batch) => {
                 let members = asked_of(extras, batch.members.keys());
                 for address in members {

@@ -23,6 +23,7 @@ mod section;
 pub mod snapshot;
 mod store;
 mod table;
+pub mod tag;
 mod values;
 
 pub use apply::Machine;

@@ -24,6 +24,7 @@ use crate::presence::limits::REPLY_MEMORY_MS;
 use crate::presence::rules::{Handling, Sight};
 use crate::slot::{Aor, Slot};
 use crate::subscription::dialog::{Delivery, Dialog, DialogKey, EndReason, Format, Package};
+use crate::subscription::savers::Cause;
 use crate::subscription::view::{View, WatcherEvent, WatcherLine, WatcherStatus};
 use crate::subscription::watch::{Scope, Watch};
 use crate::time::Timestamp;
@@ -37,6 +38,8 @@ enum Whom {
     Changed(Box<Changes>),
     /// One who asked, about the presentity that its dialog lives with.
     One(DialogKey),
+    /// One about the presentity that its dialog lives with, for another reason.
+    Once(DialogKey, Cause),
     /// One who was shown its contacts up to this number, in an answer.
     Shown(DialogKey, u32),
     /// One who asked, about one of the many that its dialog watches.
@@ -85,6 +88,11 @@ impl Notices {
         self.due.push((presentity.clone(), Whom::One(key)));
     }
 
+    /// One dialog is told the state for this reason.
+    pub(super) fn once(&mut self, presentity: &Aor, key: DialogKey, cause: Cause) {
+        self.due.push((presentity.clone(), Whom::Once(key, cause)));
+    }
+
     /// One dialog is told again what it was told in the last 32 s before `before` (house D8).
     pub(super) fn again(&mut self, key: DialogKey, dialog: &Dialog, before: Timestamp) {
         let recent = |at: Timestamp| at.0.saturating_add(REPLY_MEMORY_MS) >= before.0;
@@ -93,6 +101,7 @@ impl Notices {
             return;
         }
         match dialog.watch.as_deref().and_then(Watch::batch) {
+            None if dialog.savers.is_some() => self.once(&dialog.presentity, key, Cause::Again),
             None => self.one(&dialog.presentity, key),
             Some(batch) => {
                 for (address, member) in &batch.members {
@@ -148,6 +157,8 @@ impl Notices {
             state: SubscriptionState::Terminated(EndReason::Deactivated),
             route: Arc::clone(&target),
             target,
+            terms: None,
+            cause: Cause::Asked,
         };
         if endpoint.endpoint_id.is_some() {
             let whom = Whom::SignedOut(Box::new(notice));
@@ -238,6 +249,7 @@ pub(super) struct Group {
     pub(super) standard: bool,
     pub(super) changes: Changes,
     pub(super) some: Vec<DialogKey>,
+    once: Vec<(DialogKey, Cause)>,
     members: Vec<(Slot, DialogKey)>,
     pub(super) relayed: Vec<(Slot, DialogKey, Vec<Category>)>,
     shown: Vec<(DialogKey, u32)>,
@@ -253,6 +265,7 @@ impl Group {
             Whom::Everyone => self.everyone = true,
             Whom::Changed(changes) => self.changes.merge(*changes),
             Whom::One(key) => self.some.push(key),
+            Whom::Once(key, cause) => self.once.push((key, cause)),
             Whom::Shown(key, delta_num) => self.shown.push((key, delta_num)),
             Whom::Member(slot, key) => self.members.push((slot, key)),
             Whom::Relayed(slot, key, changed) => self.relayed.push((slot, key, changed)),
@@ -274,6 +287,13 @@ impl Group {
         self.everyone |= self.changes.standard || self.changes.claimed || self.changes.rules;
         self.some.sort_unstable();
         self.some.dedup();
+        let some = &self.some;
+        self.once
+            .retain(|(key, _)| some.binary_search(key).is_err());
+        // Of several reasons of one dialog the best counts: whose time has come does not wait again.
+        self.once
+            .sort_by_key(|(key, cause)| (*key, *cause != Cause::Due, *cause == Cause::Again));
+        self.once.dedup_by_key(|(key, _)| *key);
         self.members.sort_unstable();
         self.members.dedup();
     }
@@ -282,6 +302,25 @@ impl Group {
     fn knows(&self, key: DialogKey, delta: &Delta) -> bool {
         let mut shown = self.shown.iter();
         shown.any(|(known, delta_num)| *known == key && delta.to <= *delta_num)
+    }
+
+    /// Why a dialog is told of its document, where something changed or not.
+    fn cause(&self, key: DialogKey, changed: bool) -> Cause {
+        if self.asked(key) {
+            return Cause::Asked;
+        }
+        match self.reason(key) {
+            // What changed after the question is not what the condition was about.
+            Some(Cause::Suppressed) if changed => Cause::Asked,
+            Some(cause) => cause,
+            None => Cause::Changed,
+        }
+    }
+
+    /// For which other reason a dialog is told, if for one.
+    fn reason(&self, key: DialogKey) -> Option<Cause> {
+        let place = self.once.binary_search_by_key(&key, |(key, _)| *key).ok()?;
+        Some(self.once[place].1)
     }
 
     /// Whether a dialog asked.
@@ -521,6 +560,7 @@ impl Telling<'_> {
                 .any(|(of, _)| *of == legacy || *of == Category::ContactCard);
         let (worn_out, mut relays) = (&mut self.worn_out, Vec::new());
         let mut lines = Vec::new();
+        let (changed_now, mut paced) = (group.everyone || visible, Vec::new());
         let mut tell = |key: DialogKey, dialog: &mut Dialog| {
             let sight = match presentity {
                 None => Sight::default(),
@@ -536,13 +576,16 @@ impl Telling<'_> {
             //# what is shown to whom is not let in never changes, so it is not told of changes
             let lets_in = sight.admitted.handling == Handling::Allow;
             let told = group.asked(key)
+                || group.reason(key).is_some()
                 || dialog.admitted != sight.admitted
                 || lets_in && group.standard && (claimed.is_none() || changes.claimed)
                 || lets_in
                     && claimed.is_some()
                     && (dialog.resolved != container || changes.touched.iter().any(changed));
             dialog.resolved = container;
-            if dialog.admitted != sight.admitted {
+            // Whether somebody is let in does not wait for its pace.
+            let readmitted = dialog.admitted != sight.admitted;
+            if readmitted {
                 let before = std::mem::replace(&mut dialog.admitted, sight.admitted.clone());
                 if before.handling != sight.admitted.handling {
                     lines.push(watcher_line(key, dialog, WatcherEvent::Approved, now));
@@ -552,7 +595,19 @@ impl Telling<'_> {
                 dialog.take_cseq(now);
                 relays.push((lead, dialog.local_cseq, sight));
             } else if told {
-                classes.add(sight, notice(key, dialog, now, worn_out));
+                let cause = match readmitted {
+                    true => Cause::Asked,
+                    false => group.cause(key, changed_now),
+                };
+                if let Some(savers) = dialog.savers.as_deref_mut() {
+                    paced.push(key);
+                    if !savers.lets_pass(cause, now) {
+                        return;
+                    }
+                }
+                let mut notice = notice(key, dialog, now, worn_out);
+                notice.cause = cause;
+                classes.add(sight, notice);
             }
         };
         if group.everyone || visible {
@@ -560,7 +615,11 @@ impl Telling<'_> {
             self.store
                 .for_each_watcher(address, Package::Presence, tell);
         } else {
-            for key in &group.some {
+            for key in group
+                .some
+                .iter()
+                .chain(group.once.iter().map(|(key, _)| key))
+            {
                 // One that ended in the same entry has had its final notice.
                 self.store
                     .change_dialog(self.presentity.slot(), *key, |dialog| {
@@ -569,6 +628,11 @@ impl Telling<'_> {
                         }
                     });
             }
+        }
+        // When they are due next has changed.
+        for key in paced {
+            let slot = self.presentity.slot();
+            self.store.change_dialog(slot, key, |_| ());
         }
         for (lead, revision, sight) in relays {
             let view = self.document(&sight);
@@ -825,6 +889,7 @@ mod tests {
             route: b"route",
             target: b"target",
             extras: None,
+            savers: None,
         };
         Dialog {
             local_cseq,

@@ -65,6 +65,13 @@ pub enum Outcome {
         /// Expires.
         expires_s: u32,
     },
+    /// 204 to SUBSCRIBE in a dialog: what the watcher knows is what there is, and no notification follows.
+    Unchanged {
+        /// To tag.
+        local_tag: LocalTag,
+        /// Expires.
+        expires_s: u32,
+    },
     /// 200 to SUBSCRIBE, with the first notification in it.
     Piggybacked {
         /// To tag.

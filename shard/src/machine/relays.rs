@@ -211,6 +211,7 @@ impl Machine {
                 delivery: Delivery::Relay,
                 resolved: None,
                 admitted: Admitted::default(),
+                savers: None,
                 watch: watched,
                 since: now,
             };

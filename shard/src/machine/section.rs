@@ -32,6 +32,7 @@ use crate::presence::subscriber::Subscribers;
 use crate::slot::{Aor, Slot};
 use crate::subscription::dialog::{Delivery, Dialog, DialogKey, Format, LocalTag, Package};
 use crate::subscription::relay::Standing;
+use crate::subscription::savers::Savers;
 use crate::subscription::watch::{
     Batch, BatchMember, ClientId, List, ListMember, Origin, Scope, Watch,
 };
@@ -402,6 +403,10 @@ pub(super) fn decode_endpoints(
     Ok(endpoints)
 }
 
+/// In the byte of the delivery: what saves traffic stands at the end. So a dialog without it is written as it
+/// was before there was any.
+const SAVES: u8 = 0x80;
+
 fn encode_dialog(dialog: &Dialog, out: &mut Vec<u8>) {
     put_slice(dialog.watcher.as_str().as_bytes(), out);
     out.put_u8(dialog.package as u8);
@@ -414,12 +419,18 @@ fn encode_dialog(dialog: &Dialog, out: &mut Vec<u8>) {
     put_slice(&dialog.route, out);
     put_slice(&dialog.target, out);
     out.put_u8(dialog.network as u8);
-    out.put_u8(dialog.delivery as u8);
+    let saves = if dialog.savers.is_some() { SAVES } else { 0 };
+    out.put_u8(dialog.delivery as u8 | saves);
     values::put_option(dialog.resolved, out, |container, out| {
         out.put_u16_le(container)
     });
     values::put_option(dialog.watch.as_deref(), out, put_watch);
     out.put_u64_le(dialog.since.0);
+    if let Some(savers) = &dialog.savers {
+        values::put_terms(&savers.terms, out);
+        values::put_flag(savers.waits, out);
+        out.put_u64_le(savers.told_at.0);
+    }
 }
 
 fn put_standing(relay: &Standing, out: &mut Vec<u8>) {
@@ -573,17 +584,31 @@ fn decode_dialog(
         resolved: None,
         admitted: Admitted::default(),
         watch: None,
+        savers: None,
         since: Timestamp(0),
     };
+    let mut saves = false;
     if version >= ENHANCED {
         dialog.network = values::network(cursor)?;
-        dialog.delivery = values::numbered(cursor, "a delivery's number", Delivery::from_number)?;
+        let delivery = cursor.u8()?;
+        saves = delivery & SAVES != 0;
+        dialog.delivery = match Delivery::from_number(delivery & !SAVES) {
+            Some(delivery) => delivery,
+            None => return cursor.wrong("a delivery's number"),
+        };
         dialog.resolved = values::option(cursor, Cursor::u16)?;
         let read = |cursor: &mut Cursor<'_>| watch(cursor, version);
         dialog.watch = values::option(cursor, read)?.map(Box::new);
     }
     if version >= RELAYS {
         dialog.since = Timestamp(cursor.u64()?);
+    }
+    if saves {
+        dialog.savers = Some(Box::new(Savers {
+            terms: Arc::new(values::terms(cursor)?),
+            waits: values::flag(cursor)?,
+            told_at: Timestamp(cursor.u64()?),
+        }));
     }
     Ok(dialog)
 }
@@ -654,6 +679,15 @@ pub(super) fn encode_outcome(outcome: &Outcome, out: &mut Vec<u8>) {
             encode_tag(*tag, out);
             values::put_flag(*created, out);
         }
+        Outcome::Unchanged {
+            local_tag,
+            expires_s,
+        } => {
+            out.put_u8(22);
+            out.put_u16_le(local_tag.slot().number());
+            out.put_u64_le(local_tag.chance());
+            out.put_u32_le(*expires_s);
+        }
         // 12 to 31 are left for answers to clients.
         Outcome::Moving => out.put_u8(32),
     }
@@ -711,6 +745,10 @@ pub(super) fn decode_outcome(cursor: &mut Cursor<'_>, version: u16) -> Result<Ou
         17 => Outcome::DocumentSet {
             tag: decode_tag(cursor)?,
             created: values::flag(cursor)?,
+        },
+        22 => Outcome::Unchanged {
+            local_tag: local_tag(cursor)?,
+            expires_s: cursor.u32()?,
         },
         32 => Outcome::Moving,
         _ => return cursor.wrong("an outcome's number"),

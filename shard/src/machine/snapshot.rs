@@ -385,6 +385,7 @@ mod tests {
                 route: b"route",
                 target: b"target",
                 extras: None,
+                savers: None,
             }),
         ]
     }

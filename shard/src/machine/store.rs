@@ -765,6 +765,7 @@ mod tests {
             route: b"route",
             target: b"target",
             extras: None,
+            savers: None,
         };
         Dialog::open(&request, Aor::from_canonical(address), now)
     }

@@ -26,6 +26,8 @@ use crate::presence::instance::{Body, Instance, Lifetime};
 use crate::presence::publication::EntityTag;
 use crate::presence::subscriber::Subscriber;
 use crate::slot::Aor;
+use crate::subscription::filter::Filter;
+use crate::subscription::savers::{Asked, Condition, Terms, Wanted};
 use crate::time::Timestamp;
 
 type Read<T> = Result<T, Unreadable>;
@@ -102,6 +104,85 @@ pub(super) fn list<'a, T>(
         values.push(read(cursor)?);
     }
     Ok(values)
+}
+
+/// Appends what holds for a subscription to save traffic.
+pub(super) fn put_terms(terms: &Terms, out: &mut impl BufMut) {
+    out.put_u32_le(terms.min_interval_s);
+    out.put_u32_le(terms.max_interval_s);
+    put_flag(terms.partial, out);
+    put_flag(terms.gzip, out);
+    put_option(terms.filter.as_ref(), out, put_filter);
+}
+
+/// What [`put_terms`] wrote.
+pub(super) fn terms(cursor: &mut Cursor<'_>) -> Read<Terms> {
+    Ok(Terms {
+        min_interval_s: cursor.u32()?,
+        max_interval_s: cursor.u32()?,
+        partial: flag(cursor)?,
+        gzip: flag(cursor)?,
+        filter: option(cursor, filter)?,
+    })
+}
+
+fn put_filter(filter: &Filter, out: &mut impl BufMut) {
+    let mut bytes = Vec::new();
+    filter.write(&mut bytes);
+    put_slice(&bytes, out);
+}
+
+fn filter(cursor: &mut Cursor<'_>) -> Read<Filter> {
+    match Filter::read(cursor.slice()?) {
+        Some(filter) => Ok(filter),
+        None => cursor.wrong("a filter before here"),
+    }
+}
+
+/// Appends what a SUBSCRIBE says to save traffic.
+pub(super) fn put_asked(asked: &Asked, out: &mut impl BufMut) {
+    match asked.condition {
+        None => out.put_u8(0),
+        Some(Condition::Any) => out.put_u8(1),
+        Some(Condition::Is(tag)) => {
+            out.put_u8(2);
+            out.put_u64_le(tag);
+        }
+    }
+    out.put_u32_le(asked.min_interval_s);
+    out.put_u32_le(asked.max_interval_s);
+    put_option(asked.partial, out, put_flag);
+    put_option(asked.gzip, out, put_flag);
+    match &asked.filter {
+        Wanted::Same => out.put_u8(0),
+        Wanted::Nothing => out.put_u8(1),
+        Wanted::This(filter) => {
+            out.put_u8(2);
+            put_filter(filter, out);
+        }
+    }
+}
+
+/// What [`put_asked`] wrote.
+pub(super) fn asked(cursor: &mut Cursor<'_>) -> Read<Asked> {
+    Ok(Asked {
+        condition: match cursor.u8()? {
+            0 => None,
+            1 => Some(Condition::Any),
+            2 => Some(Condition::Is(cursor.u64()?)),
+            _ => return cursor.wrong("a condition's number before here"),
+        },
+        min_interval_s: cursor.u32()?,
+        max_interval_s: cursor.u32()?,
+        partial: option(cursor, flag)?,
+        gzip: option(cursor, flag)?,
+        filter: match cursor.u8()? {
+            0 => Wanted::Same,
+            1 => Wanted::Nothing,
+            2 => Wanted::This(filter(cursor)?),
+            _ => return cursor.wrong("what to do with the filter before here"),
+        },
+    })
 }
 
 /// What `from_number` makes of the next byte.

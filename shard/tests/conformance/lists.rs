@@ -58,6 +58,7 @@ fn list(
         route: b"route",
         target: b"target",
         extras: Some(extras(client, all)),
+        savers: None,
     })
 }
 
@@ -74,6 +75,7 @@ fn again(
         expires_s,
         target: b"target",
         extras: all.map(|all| extras(None, all)),
+        savers: None,
     })
 }
 

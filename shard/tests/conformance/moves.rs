@@ -557,6 +557,7 @@ fn batch(home: &'static str, number: u128, resources: &[&'static str]) -> Comman
             abroad: Default::default(),
             wish: Wish::Categories(vec![action]),
         })),
+        savers: None,
     })
 }
 

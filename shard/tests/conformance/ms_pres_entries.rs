@@ -44,6 +44,7 @@ fn subscribe<'a>(own: &'a str, package: Package, format: Format, wish: Wish<'a>)
             display_name: "",
             wish,
         })),
+        savers: None,
     })
 }
 

@@ -46,6 +46,7 @@ fn watch(pool: &mut Pool, number: u128, context: Option<&[u8]>) -> Box<Shown> {
             display_name: "",
             wish: Wish::Categories(vec![action]),
         })),
+        savers: None,
     }));
     assert!(
         matches!(outcome, Outcome::Piggybacked { .. }),

@@ -79,6 +79,13 @@ impl Pool {
         outcome
     }
 
+    /// Another replica goes on, which begins from a snapshot.
+    pub fn restore(&mut self) {
+        let mut bytes = Vec::new();
+        self.machine.snapshot().write(&mut bytes).expect("written");
+        self.machine = Machine::restore(&mut &bytes[..]).expect("read");
+    }
+
     /// Where the log ends.
     pub fn index(&self) -> u64 {
         self.index
@@ -250,6 +257,7 @@ pub fn subscribe(dialog: u128, cseq: u32, expires_s: u32) -> Command<'static> {
         route: b"route",
         target: b"target",
         extras: None,
+        savers: None,
     })
 }
 
@@ -264,6 +272,7 @@ pub fn resubscribe(dialog: u128, cseq: u32, expires_s: u32) -> Command<'static> 
         expires_s,
         target: b"elsewhere",
         extras: None,
+        savers: None,
     })
 }
 

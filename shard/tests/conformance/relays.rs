@@ -80,6 +80,7 @@ fn batch(expires_s: u32) -> Command<'static> {
             away(Away::Watch(vec![NOTE, STATE])),
             Wish::Categories(Vec::new()),
         ),
+        savers: None,
     })
 }
 
@@ -96,6 +97,7 @@ fn again(cseq: u32, expires_s: u32, abroad: Abroad<'static>) -> Command<'static>
         expires_s,
         target: b"target",
         extras: extras(abroad, wish),
+        savers: None,
     })
 }
 
@@ -557,6 +559,7 @@ fn single(dialog: u128, registered_at: Option<Timestamp>) -> Command<'static> {
         route: b"route",
         target: b"target",
         extras: extras(abroad, Wish::Categories(vec![action])),
+        savers: None,
     })
 }
 

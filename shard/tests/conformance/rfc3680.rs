@@ -43,6 +43,7 @@ fn a_binding_is_told_when_it_comes_and_when_it_goes() {
     assert_eq!(pool.notices(), []);
     pool.ask(subscribe(2, 1, 600));
     pool.ask(Command::Subscribe(Subscribe {
+        savers: None,
         presentity: ALICE,
         watcher: BOB,
         package: Package::Reg,

@@ -14,6 +14,7 @@ use crate::pool::{ALICE, Pool, active};
 fn what_waits_is_told_when_it_changes() {
     let mut pool = Pool::start();
     pool.ask(Command::Subscribe(Subscribe {
+        savers: None,
         presentity: ALICE,
         watcher: ALICE,
         package: Package::MessageSummary,

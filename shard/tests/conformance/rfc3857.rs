@@ -11,6 +11,7 @@ use crate::rfc5025::{ALL, BOB_ONLY, CAROL, put, ruleset};
 
 fn observe(dialog: u128) -> Command<'static> {
     Command::Subscribe(Subscribe {
+        savers: None,
         presentity: ALICE,
         watcher: ALICE,
         package: Package::Winfo,
@@ -84,6 +85,7 @@ fn who_comes_and_goes_is_told_and_all_at_first() {
     });
     assert_eq!(told(&pool), ["5 some: bob Terminated Timeout"]);
     pool.ask(Command::Resubscribe(Resubscribe {
+        savers: None,
         slot: Slot::of(ALICE),
         dialog: DialogKey(9),
         cseq: 2,

@@ -50,6 +50,7 @@ fn say(if_match: Option<EntityTag>, content: Option<&[u8]>, expires_s: u32) -> C
 
 fn watch(dialog: u128, expires_s: u32) -> Command<'static> {
     Command::Subscribe(Subscribe {
+        savers: None,
         presentity: ALICE,
         watcher: BOB,
         package: Package::Dialog,

@@ -226,6 +226,7 @@ fn enhanced_watchers_whom_rules_keep_out_see_what_the_blocked_see() {
             categories: vec![Category::State],
         }]);
         Command::Subscribe(Subscribe {
+            savers: None,
             presentity: ALICE,
             watcher,
             package: Package::Categories,

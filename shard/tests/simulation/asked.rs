@@ -133,6 +133,7 @@ impl What {
                 route,
                 target,
                 extras: None,
+                savers: None,
             }),
             What::Resubscribe {
                 slot,
@@ -147,6 +148,7 @@ impl What {
                 expires_s: *expires_s,
                 target,
                 extras: None,
+                savers: None,
             }),
             What::EndDialog {
                 slot,

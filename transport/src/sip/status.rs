@@ -9,6 +9,8 @@ impl StatusCode {
     pub const TRYING: StatusCode = StatusCode(100);
     /// 200 OK
     pub const OK: StatusCode = StatusCode(200);
+    /// 204 No Notification (RFC 5839)
+    pub const NO_NOTIFICATION: StatusCode = StatusCode(204);
     /// 400 Bad Request
     pub const BAD_REQUEST: StatusCode = StatusCode(400);
     /// 401 Unauthorized
@@ -90,6 +92,7 @@ impl StatusCode {
             180 => "Ringing",
             200 => "OK",
             202 => "Accepted",
+            204 => "No Notification",
             301 => "Moved Permanently",
             302 => "Moved Temporarily",
             400 => "Bad Request",

@@ -162,6 +162,7 @@ impl<'s> Buffers<'s> {
                     expires_s,
                     target,
                     extras: Some(Box::new(extras)),
+                    savers: None,
                 }),
                 grace: if expires_s == 0 {
                     Grace::End
@@ -197,6 +198,7 @@ impl<'s> Buffers<'s> {
                 route,
                 target,
                 extras: Some(Box::new(extras)),
+                savers: None,
             }),
             grace: Grace::New,
             aside,
@@ -594,6 +596,7 @@ mod tests {
             peer: ([192, 0, 2, 1], 5060).into(),
         };
         let circumstances = Circumstances {
+            base: None,
             node: 1,
             policy: &policy,
             flow: &flow,

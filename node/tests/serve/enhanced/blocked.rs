@@ -25,6 +25,8 @@ struct Conversation {
     watcher: Client,
     presentity: String,
     heard: String,
+    /// Entity-tags in the order in which they came: which ones are the same, is seen.
+    tags: Vec<String>,
 }
 
 impl Conversation {
@@ -35,6 +37,10 @@ impl Conversation {
             boundary = boundary.or(value
                 .split_once("boundary=")
                 .map(|(_, value)| value.trim_matches('"').to_owned()));
+            let value = match &*name {
+                "SIP-ETag" => self.tag(value),
+                _ => value,
+            };
             let _ = writeln!(message, "{name}: {value}");
         }
         let _ = writeln!(message, "\n{}\n", text(body));
@@ -70,6 +76,16 @@ impl Conversation {
             message = masked(&message, before, until);
         }
         self.heard += &message;
+    }
+
+    /// A tag is of the names in a document, too: here it is told by its place among the tags.
+    fn tag(&mut self, tag: String) -> String {
+        let known = self.tags.iter().position(|known| *known == tag);
+        let place = known.unwrap_or(self.tags.len());
+        if known.is_none() {
+            self.tags.push(tag);
+        }
+        format!("the tag {place}")
     }
 
     fn answered(&mut self, response: &Response) {
@@ -127,6 +143,7 @@ fn converse(
         watcher,
         presentity: presentity.to_owned(),
         heard: String::new(),
+        tags: Vec::new(),
     };
     let uri = format!("sip:{presentity}");
     let own = all.watcher.uri.clone();

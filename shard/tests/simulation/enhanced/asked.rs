@@ -322,6 +322,7 @@ impl What {
                 route: b"route",
                 target: b"target",
                 extras: extra.as_ref().map(|extra| Box::new(extra.extras())),
+                savers: None,
             }),
             What::Resubscribe {
                 slot,
@@ -336,6 +337,7 @@ impl What {
                 expires_s: *expires_s,
                 target: b"other target",
                 extras: extra.as_ref().map(|extra| Box::new(extra.extras())),
+                savers: None,
             }),
             What::EndDialog {
                 slot,
