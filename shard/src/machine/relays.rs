@@ -104,7 +104,7 @@ impl Machine {
             };
             let key = DialogKey(u128::from_le_bytes(endpoint.0));
             let parcel = Parcel::new(
-                Destination::EveryOther,
+                Destination::Every,
                 about("gone", key, address),
                 &command,
             );
