@@ -3,9 +3,18 @@
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use bytes::Bytes;
+use node::peer::call::Calls;
+use node::peer::credentials::{Credentials, Secret};
+use node::peer::link::{Class, Hello};
+use node::peer::mesh::Mesh;
+use node::pool::PoolGroup;
+use node::raft::group::{GroupOptions, StartError, Tuning};
 use node::raft::log::{Log, LogError, LogOptions};
+use node::raft::network::Served;
+use node::raft::threads::Threads;
 use node::raft::types::{GroupId, Payload, TypeConfig};
 use openraft::storage::{RaftLogStorage, RaftLogStorageExt as _};
 use openraft::{CommittedLeaderId, Entry, EntryPayload, LogId, RaftLogReader as _, Vote};
@@ -287,4 +296,52 @@ fn a_foreign_file_is_no_log() {
     // It cannot be told from a first write that did not get through: it is cut, and said so.
     let (_, recovery) = Log::open(dir.path(), SMALL).expect("a log");
     assert!(recovery.torn.is_some());
+}
+
+/// openraft would take what is missing for nothing, and show it to clients.
+#[test]
+fn a_log_whose_snapshot_is_missing_begins_no_group() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let (log, _) = Log::open(&dir.path().join("log"), SMALL).expect("a log");
+    let mut entries = log.group(GroupId::POOL);
+    run(entries.blocking_append((0..10).map(|index| entry(index, 50)))).expect("appended");
+    run(entries.purge(log_id(4))).expect("purged");
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    let credentials = Secret::draw().and_then(|secret| Credentials::of(&secret, 1));
+    let hello = Hello {
+        class: Class::Raft,
+        node: 1,
+        life: 1,
+        pool: "test".to_owned(),
+        lineage: 1,
+    };
+    let mesh = Mesh::new(
+        runtime.handle().clone(),
+        hello,
+        credentials.expect("of chance"),
+    );
+    let options = GroupOptions {
+        group: GroupId::POOL,
+        node: 1,
+        life: 1,
+        snapshots: dir.path().join("snapshots"),
+        tuning: Tuning::default(),
+        calls: Calls::over(mesh, runtime.handle().clone()),
+        served: Served::default(),
+        workforce: Arc::new(Threads),
+    };
+    let begun = runtime.block_on(PoolGroup::start(&options, &log));
+    let Some(StartError::Snapshot { group, why }) = begun.err() else {
+        panic!("it begins with a hole");
+    };
+    assert_eq!(group, GroupId::POOL);
+    assert_eq!(
+        why.kind(),
+        std::io::ErrorKind::InvalidData,
+        "as damage: {why}"
+    );
+    assert!(why.to_string().contains("after entry 4"), "{why}");
 }

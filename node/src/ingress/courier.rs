@@ -169,7 +169,11 @@ impl Courier {
             return;
         };
         let key = *key;
-        if self.rounds.get(&key).is_some_and(|round| again < round.next) {
+        if self
+            .rounds
+            .get(&key)
+            .is_some_and(|round| again < round.next)
+        {
             self.put_off(key, again);
         }
     }
