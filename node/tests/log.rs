@@ -99,6 +99,22 @@ fn what_was_forgotten_never_comes_back() {
     assert_eq!(indexes(&log), [500, 501, 502]);
 }
 
+/// What it had sent as a leader may not have been in its own log: it may not write another entry in that place.
+#[test]
+fn who_led_does_not_lead_on_after_a_restart() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let accepted = Vote::new_committed(3, 1);
+    {
+        let (log, _) = Log::open(dir.path(), SMALL).expect("a log");
+        run(log.group(GroupId(1)).save_vote(&accepted)).expect("saved");
+    }
+    let (log, _) = Log::open(dir.path(), SMALL).expect("a log");
+    let vote = |node| run(log.group(GroupId(1)).begun_by(node).read_vote()).expect("read");
+    // A follower keeps to its leader, who relies on it; the leader stands for election anew.
+    assert_eq!(vote(2), Some(accepted));
+    assert_eq!(vote(1), Some(Vote::new(3, 1)));
+}
+
 #[test]
 fn what_was_appended_is_there_after_a_restart() {
     let dir = tempfile::tempdir().expect("a folder");

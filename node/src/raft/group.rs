@@ -193,7 +193,8 @@ impl Core {
         let handed = Arc::clone(&machine.handed);
         let (lease, progress) = (Lease::default(), Progress::default());
         let peers = Peers::of(options.calls.clone(), group, lease.clone());
-        let raft = Raft::new(node, Arc::new(config), peers, log.group(group), machine)
+        let entries = log.group(group).begun_by(node);
+        let raft = Raft::new(node, Arc::new(config), peers, entries, machine)
             .await
             .map_err(|error| failed(&error))?;
         let pulse = Arc::new(Pulse::new(Duration::from_millis(tuning.election_max_ms)));

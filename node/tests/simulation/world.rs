@@ -317,6 +317,40 @@ impl World {
 
     /// The whole run.
     pub fn run(&mut self) -> Result<Ended, String> {
+        let ended = self.go();
+        if ended.is_err() {
+            self.describe();
+        }
+        ended
+    }
+
+    /// How all groups stand, for who reads a failure.
+    fn describe(&mut self) {
+        let mut stand = Vec::new();
+        for host in self.hosts.values() {
+            let Some(parts) = host.parts() else {
+                stand.push(format!("node {} has not begun", host.number));
+                continue;
+            };
+            let pool = parts.pool.core.raft.metrics().borrow().to_string();
+            stand.push(format!("node {}: the pool map: {pool}", host.number));
+            for (shard, group) in host.groups() {
+                let raft = group.core.raft.metrics().borrow().to_string();
+                stand.push(format!(
+                    "node {}: shard {shard}: performs since {}, leads: {}, at rest: {}; {raft}",
+                    host.number,
+                    group.runner.gauges().performing_since.load(Acquire),
+                    group.proposer.is_leading(),
+                    group.proposer.is_at_rest(),
+                ));
+            }
+        }
+        for line in stand {
+            self.note(|| line);
+        }
+    }
+
+    fn go(&mut self) -> Result<Ended, String> {
         self.form()?;
         self.suffer()?;
         self.recover()?;
@@ -1137,7 +1171,7 @@ impl World {
         for watcher in &mut self.watchers {
             watcher.rest(self.now_ms, until_ms);
         }
-        self.wait(QUIET_MS, "watchers are not told again", World::is_known)?;
+        self.wait(QUIET_MS, "watchers are not told again", World::all_know)?;
         let now_ms = self.now_ms;
         self.note(|| "everybody knows".to_owned());
         for watcher in &mut self.watchers {
@@ -1268,6 +1302,29 @@ impl World {
 
     /// Whether every watcher was told last what there is, and those who are gone are forgotten.
     fn is_known(&self) -> Result<(), String> {
+        self.all_know()?;
+        for watcher in &self.watchers {
+            // Who is gone is missed when it is told something.
+            let told = self
+                .publishers
+                .iter()
+                .any(|p| p.presentity == watcher.presentity);
+            if !told || watcher.sees != Sees::Documents {
+                continue;
+            }
+            let shard = self.map.shard_of(slot_of(watcher.presentity));
+            let leading = self.leading(shard).ok_or("nobody leads")?;
+            for left in &watcher.left {
+                if let Some(dialog) = leading.dialogs.get(left) {
+                    return Err(format!("{left} is gone, and kept: {dialog:?}"));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether every watcher was told last what there is.
+    fn all_know(&self) -> Result<(), String> {
         for watcher in &self.watchers {
             if let Sees::Categories(container) = watcher.sees {
                 self.knows_its_circle(watcher, container)?;
@@ -1290,16 +1347,6 @@ impl World {
                     watcher.told.as_ref().map(|told| told.cseq),
                     leading.applied,
                 ));
-            }
-            // Who is gone is missed when it is told something.
-            let told = self
-                .publishers
-                .iter()
-                .any(|p| p.presentity == watcher.presentity);
-            for left in watcher.left.iter().filter(|_| told) {
-                if let Some(dialog) = leading.dialogs.get(left) {
-                    return Err(format!("{left} is gone, and kept: {dialog:?}"));
-                }
             }
         }
         Ok(())
