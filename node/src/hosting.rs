@@ -18,7 +18,7 @@ use crate::peer::mesh::Mesh;
 use crate::pool::map::{Change, PoolMap, Record, Standing};
 use crate::pool::{self, PoolGroup, placement};
 use crate::raft::damage::Damage;
-use crate::raft::group::{GroupOptions, ShardGroup, StartError};
+use crate::raft::group::{Core, GroupOptions, ShardGroup, StartError};
 use crate::raft::log::Log;
 use crate::raft::network::{self, Release};
 use crate::raft::snapshot::SnapshotFiles;
@@ -165,6 +165,8 @@ impl Healer {
 pub struct Memory {
     unwanted_since: HashMap<u16, Instant>,
     handed_over: HashMap<u16, Instant>,
+    /// When the group of the map was last handed over.
+    pool_handed_over: Option<Instant>,
     routed: Option<(u64, Vec<u16>)>,
     kept: u64,
     silent_since: HashMap<NodeNumber, Instant>,
@@ -400,11 +402,39 @@ impl Hosting {
         }
     }
 
+    /// The same for the group of the map. Who is to vote no longer hands over first: openraft lets a leader that
+    /// does not vote lead on, and when it is gone from the map nobody answers it any more, while all go on hearing
+    /// it and elect nobody else.
+    async fn keep_pool_members(&self, map: &PoolMap, memory: &mut Memory) {
+        let core = &self.pool.core;
+        let (mut voters, mut listeners) = PoolGroup::wanted(map);
+        if core.leads() && !voters.contains(&self.node) {
+            let (voting, _) = core.members();
+            let heir = voters.iter().copied().find(|node| {
+                voting.contains(node) && self.traffic.reaches(*node) && core.is_current(*node)
+            });
+            if let Some(heir) = heir {
+                let tried = memory
+                    .pool_handed_over
+                    .is_some_and(|at| at.elapsed() < HAND_OVER_EVERY);
+                if !tried && core.until_free().is_zero() {
+                    memory.pool_handed_over = Some(Instant::now());
+                    let done = core.hand_over(heir).await;
+                    tracing::info!(to = heir, done, "the pool map was handed over");
+                }
+                return;
+            }
+            // Nobody can take it yet: the others come to vote first.
+            listeners.remove(&self.node);
+            voters.insert(self.node);
+        }
+        core.reconcile(&voters, &listeners).await;
+    }
+
     /// Brings the members of the groups that this node leads to what the map wants, and hands those over
     /// that another one is to lead.
     async fn keep_members(&self, map: &PoolMap, memory: &mut Memory) {
-        let (voters, listeners) = PoolGroup::wanted(map);
-        self.pool.core.reconcile(&voters, &listeners).await;
+        self.keep_pool_members(map, memory).await;
         for (shard, group) in self.hosted.all() {
             let Some(entry) = map.shard(shard) else {
                 continue;
@@ -453,8 +483,8 @@ impl Hosting {
         }
     }
 
-    /// Who leaves is gone once its groups have let it go; it says so itself. Of a node that is dead the
-    /// leader of the pool map says it, after a while.
+    /// Who leaves is gone once its groups have let it go, that of the map as well; it says so itself. Of a node that
+    /// is dead the leader of the pool map says it, after a while.
     async fn farewell(&self, map: &PoolMap, memory: &mut Memory) {
         let leading = self.pool.core.leads();
         for (node, _) in map.nodes() {
@@ -463,8 +493,9 @@ impl Hosting {
                 continue;
             }
             let gone = if node == self.node {
-                let votes = |group: &ShardGroup| group.core.members().0.contains(&node);
-                !self.hosted.all().iter().any(|(_, group)| votes(group))
+                let votes = |core: &Core| core.leads() || core.members().0.contains(&node);
+                let hosted = self.hosted.all();
+                !votes(&self.pool.core) && !hosted.iter().any(|(_, group)| votes(&group.core))
             } else if leading && !self.traffic.reaches(node) {
                 let since = memory.silent_since.entry(node).or_insert_with(Instant::now);
                 since.elapsed() > LINGER

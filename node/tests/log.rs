@@ -3,9 +3,18 @@
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use bytes::Bytes;
+use node::peer::call::Calls;
+use node::peer::credentials::{Credentials, Secret};
+use node::peer::link::{Class, Hello};
+use node::peer::mesh::Mesh;
+use node::pool::PoolGroup;
+use node::raft::group::{GroupOptions, StartError, Tuning};
 use node::raft::log::{Log, LogError, LogOptions};
+use node::raft::network::Served;
+use node::raft::threads::Threads;
 use node::raft::types::{GroupId, Payload, TypeConfig};
 use openraft::storage::{RaftLogStorage, RaftLogStorageExt as _};
 use openraft::{CommittedLeaderId, Entry, EntryPayload, LogId, RaftLogReader as _, Vote};
@@ -88,6 +97,22 @@ fn what_was_forgotten_never_comes_back() {
     }
     let (log, _) = Log::open(dir.path(), SMALL).expect("a log");
     assert_eq!(indexes(&log), [500, 501, 502]);
+}
+
+/// What it had sent as a leader may not have been in its own log: it may not write another entry in that place.
+#[test]
+fn who_led_does_not_lead_on_after_a_restart() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let accepted = Vote::new_committed(3, 1);
+    {
+        let (log, _) = Log::open(dir.path(), SMALL).expect("a log");
+        run(log.group(GroupId(1)).save_vote(&accepted)).expect("saved");
+    }
+    let (log, _) = Log::open(dir.path(), SMALL).expect("a log");
+    let vote = |node| run(log.group(GroupId(1)).begun_by(node).read_vote()).expect("read");
+    // A follower keeps to its leader, who relies on it; the leader stands for election anew.
+    assert_eq!(vote(2), Some(accepted));
+    assert_eq!(vote(1), Some(Vote::new(3, 1)));
 }
 
 #[test]
@@ -287,4 +312,52 @@ fn a_foreign_file_is_no_log() {
     // It cannot be told from a first write that did not get through: it is cut, and said so.
     let (_, recovery) = Log::open(dir.path(), SMALL).expect("a log");
     assert!(recovery.torn.is_some());
+}
+
+/// openraft would take what is missing for nothing, and show it to clients.
+#[test]
+fn a_log_whose_snapshot_is_missing_begins_no_group() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let (log, _) = Log::open(&dir.path().join("log"), SMALL).expect("a log");
+    let mut entries = log.group(GroupId::POOL);
+    run(entries.blocking_append((0..10).map(|index| entry(index, 50)))).expect("appended");
+    run(entries.purge(log_id(4))).expect("purged");
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    let credentials = Secret::draw().and_then(|secret| Credentials::of(&secret, 1));
+    let hello = Hello {
+        class: Class::Raft,
+        node: 1,
+        life: 1,
+        pool: "test".to_owned(),
+        lineage: 1,
+    };
+    let mesh = Mesh::new(
+        runtime.handle().clone(),
+        hello,
+        credentials.expect("of chance"),
+    );
+    let options = GroupOptions {
+        group: GroupId::POOL,
+        node: 1,
+        life: 1,
+        snapshots: dir.path().join("snapshots"),
+        tuning: Tuning::default(),
+        calls: Calls::over(mesh, runtime.handle().clone()),
+        served: Served::default(),
+        workforce: Arc::new(Threads),
+    };
+    let begun = runtime.block_on(PoolGroup::start(&options, &log));
+    let Some(StartError::Snapshot { group, why }) = begun.err() else {
+        panic!("it begins with a hole");
+    };
+    assert_eq!(group, GroupId::POOL);
+    assert_eq!(
+        why.kind(),
+        std::io::ErrorKind::InvalidData,
+        "as damage: {why}"
+    );
+    assert!(why.to_string().contains("after entry 4"), "{why}");
 }

@@ -420,14 +420,10 @@ impl Endpoint {
         choose: impl FnOnce(&mut Courier, &Ways<'_>, &mut dyn FnMut() -> Ticket) -> Vec<Carried>,
     ) {
         let routes = Arc::clone(&self.routes);
-        let ways = Ways {
-            version: self.routes_version,
-            count: routes.count(),
-            shard_of: &|slot| routes.shard_of(slot),
-            leads: &|shard| matches!(routes.leader(shard), Leader::Here(_)),
-        };
         let errands = &mut self.errands;
-        let chosen = choose(&mut self.courier, &ways, &mut || errands.ticket());
+        let chosen = with_ways(&routes, self.routes_version, |ways| {
+            choose(&mut self.courier, ways, &mut || errands.ticket())
+        });
         for carried in chosen {
             let gathering = &mut self.batches[carried.shard];
             let key = parcel::key_of(carried.key.0, carried.key.1);
@@ -1035,8 +1031,14 @@ impl Endpoint {
             return self.wait_for_move(ticket, wire);
         }
         if Errands::is_one(ticket) {
-            if !self.courier.answered(ticket, self.routes_version) {
-                self.errands.done(ticket);
+            let (routes, now) = (Arc::clone(&self.routes), wire.now());
+            let parcel = with_ways(&routes, self.routes_version, |ways| {
+                self.courier.answered(ticket, ways, now)
+            });
+            match self.courier.next() {
+                Some(next) if parcel => wire.wake_at(next),
+                _ if parcel => {}
+                _ => self.errands.done(ticket),
             }
             return;
         }
@@ -1197,7 +1199,7 @@ impl Endpoint {
             Some(_) if !Errands::is_one(ticket) => {}
             _ => {
                 let soon = Millis(wire.now().0 + RETRY_MS);
-                self.courier.refused(ticket, soon);
+                self.courier.met_a_move(ticket, soon);
                 return wire.wake_at(soon);
             }
         }
@@ -1539,6 +1541,17 @@ fn known(view: &View, look: &Look) -> bool {
     };
     let terms = look.terms.as_deref().map_or(0, Terms::digest);
     tag::digest(view).map(|digest| tag::dressed(digest, look.format, terms)) == Some(tag)
+}
+
+/// Tells the courier where the shards are.
+fn with_ways<T>(routes: &Routes, version: u64, then: impl FnOnce(&Ways<'_>) -> T) -> T {
+    then(&Ways {
+        version,
+        count: routes.count(),
+        moving: routes.map().moves().next().is_some(),
+        shard_of: &|slot| routes.shard_of(slot),
+        leads: &|shard| matches!(routes.leader(shard), Leader::Here(_)),
+    })
 }
 
 /// Whether a SUBSCRIBE is one of RFC 6665, and nothing of an enhanced client's.

@@ -65,7 +65,7 @@ impl Calls {
         let calls = Calls(Arc::new(Inner {
             mesh: mesh.clone(),
             runtime,
-            next: AtomicU64::new(1),
+            next: AtomicU64::new(first_number()),
             waiting: Mutex::default(),
             round_trips: Mutex::default(),
             answers: RwLock::default(),
@@ -147,6 +147,15 @@ impl Calls {
     }
 }
 
+/// The number of a life's first question, by chance: what was asked by the life before may be answered late, over
+/// a link to this one, and must find nobody. A follower's word that it has an entry would else be taken for
+/// another entry.
+fn first_number() -> u64 {
+    let mut bytes = [0; 8];
+    getrandom::fill(&mut bytes).expect("the operating system gives random bytes");
+    u64::from_le_bytes(bytes)
+}
+
 impl Receive for Calls {
     fn frame(&self, from: NodeNumber, mut frame: Bytes) {
         if frame.len() < 9 {
@@ -174,7 +183,10 @@ impl Receive for Calls {
                 });
             }
             ANSWER => {
-                if let Some((_, waits)) = self.waiting().remove(&id) {
+                let mut waiting = self.waiting();
+                if waiting.get(&id).is_some_and(|(asked, _)| *asked == from)
+                    && let Some((_, waits)) = waiting.remove(&id)
+                {
                     let _ = waits.send(frame);
                 }
             }
@@ -184,5 +196,55 @@ impl Receive for Calls {
 
     fn broken(&self, peer: NodeNumber) {
         self.waiting().retain(|_, (node, _)| *node != peer);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::peer::credentials::{Credentials, Secret};
+    use crate::peer::link::{Class, Hello};
+
+    fn life(life: u64) -> Calls {
+        let credentials = Secret::draw().and_then(|secret| Credentials::of(&secret, 1));
+        let hello = Hello {
+            class: Class::Raft,
+            node: 1,
+            life,
+            pool: "test".to_owned(),
+            lineage: 1,
+        };
+        let runtime = Handle::current();
+        let mesh = Mesh::new(
+            runtime.clone(),
+            hello,
+            credentials.expect("drawn by chance"),
+        );
+        Calls::over(mesh, runtime)
+    }
+
+    fn answer(id: u64) -> Bytes {
+        let mut frame = BytesMut::new();
+        frame.put_u8(ANSWER);
+        frame.put_u64_le(id);
+        frame.put_slice(b"yes");
+        frame.freeze()
+    }
+
+    #[tokio::test]
+    async fn an_answer_finds_who_asked_that_node_in_this_life_and_nobody_else() {
+        let (before, now) = (life(1), life(2));
+        let asked = before.0.next.load(Relaxed);
+        let first = now.0.next.load(Relaxed);
+        let apart = first.wrapping_sub(asked).min(asked.wrapping_sub(first));
+        assert!(apart > 1 << 20, "{asked} and {first}");
+        let (give, mut take) = oneshot::channel();
+        now.waiting().insert(first, (2, give));
+        now.frame(2, answer(asked));
+        now.frame(3, answer(first));
+        assert!(take.try_recv().is_err(), "neither is an answer to this");
+        now.frame(2, answer(first));
+        assert_eq!(take.try_recv().as_deref(), Ok(&b"yes"[..]));
+        now.frame(2, answer(first));
     }
 }

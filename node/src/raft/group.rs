@@ -8,7 +8,8 @@ use std::sync::atomic::{AtomicU64, Ordering::Acquire, Ordering::Relaxed};
 use std::time::Duration;
 
 use openraft::error::{InitializeError, RaftError};
-use openraft::{BasicNode, ChangeMembers, Config, ServerState, SnapshotPolicy};
+use openraft::storage::RaftLogStorage as _;
+use openraft::{BasicNode, ChangeMembers, Config, LogId, ServerState, SnapshotPolicy};
 use shard::machine::Machine;
 use shard::machine::command::Leader;
 use shard::runner::{Runner, Sink};
@@ -58,6 +59,8 @@ pub struct Tuning {
     pub snapshot_bytes: u64,
     /// Entries before the last snapshot that are kept, for followers that are a little behind.
     pub kept_entries: u64,
+    /// Entries beyond those that are given up at a time, at least.
+    pub purge_batch: u64,
 }
 
 /// House D17: a dozen or two groups, a second to fail over. A leader is missed when it is not heard for the
@@ -70,6 +73,7 @@ impl Default for Tuning {
             election_max_ms: Lease::PROMISE_MS,
             snapshot_bytes: 64 << 20,
             kept_entries: 1_000,
+            purge_batch: 256,
         }
     }
 }
@@ -139,7 +143,8 @@ impl Core {
     /// Starts openraft around a body that was restored from `meta`'s snapshot.
     ///
     /// # Errors
-    /// [`StartError::Raft`].
+    /// [`StartError::Raft`]; [`StartError::Snapshot`] when the log does not go on where the snapshot ends:
+    /// openraft would take what is missing for nothing.
     pub async fn start<B: Body>(
         options: &GroupOptions,
         log: &Log,
@@ -161,19 +166,35 @@ impl Core {
             enable_elect: false,
             snapshot_policy: SnapshotPolicy::Never,
             max_in_snapshot_log_to_keep: tuning.kept_entries,
-            purge_batch_size: 256,
+            purge_batch_size: tuning.purge_batch,
             max_payload_entries: 1_024,
             snapshot_max_chunk_size: SNAPSHOT_CHUNK_BYTES,
             install_snapshot_timeout: SNAPSHOT_CHUNK_MS,
             ..Config::default()
         };
         let config = config.validate().map_err(|error| failed(&error))?;
+        let state = log.group(group).get_log_state().await;
+        let purged = state.map_err(|error| failed(&error))?.last_purged_log_id;
+        let covered = meta.and_then(|meta| meta.last_log_id);
+        if purged > covered {
+            let index = |of: Option<LogId<NodeNumber>>| of.map_or(0, |log_id| log_id.index);
+            let why = format!(
+                "the log begins after entry {}, and the newest snapshot ends with entry {}: a snapshot is missing",
+                index(purged),
+                index(covered)
+            );
+            return Err(StartError::Snapshot {
+                group,
+                why: io::Error::new(io::ErrorKind::InvalidData, why),
+            });
+        }
         let machine = StateMachine::new(body, files, meta);
         let since_snapshot = Arc::clone(&machine.since_snapshot);
         let handed = Arc::clone(&machine.handed);
         let (lease, progress) = (Lease::default(), Progress::default());
         let peers = Peers::of(options.calls.clone(), group, lease.clone());
-        let raft = Raft::new(node, Arc::new(config), peers, log.group(group), machine)
+        let entries = log.group(group).begun_by(node);
+        let raft = Raft::new(node, Arc::new(config), peers, entries, machine)
             .await
             .map_err(|error| failed(&error))?;
         let pulse = Arc::new(Pulse::new(Duration::from_millis(tuning.election_max_ms)));

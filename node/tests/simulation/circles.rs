@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use transport::sip::Response;
 
 use crate::chance::Chance;
-use crate::phones::{Asking, Ids, Learned, Line, Sent, user};
+use crate::phones::{Asking, Ids, Learned, Line, NEVER_MS, Sent, user};
 
 /// The containers, each with one watcher in it; another watcher is in none.
 pub const CONTAINERS: [u32; 2] = [200, 400];
@@ -68,6 +68,7 @@ impl Host {
                 call_id: format!("s{number}"),
                 from: user(presentity),
                 to_tag: None,
+                epid: String::new(),
             },
             cseq: 0,
             asking: None,
@@ -85,6 +86,14 @@ impl Host {
 
     pub fn is_asking(&self) -> bool {
         self.asking.is_some()
+    }
+
+    /// Says nothing new, unless nobody knows what became of the last.
+    pub fn rest(&mut self) {
+        self.pace_ms = NEVER_MS;
+        if self.settled && !self.doubt {
+            self.next_ms = NEVER_MS;
+        }
     }
 
     pub fn hurry(&mut self, now_ms: u64) {

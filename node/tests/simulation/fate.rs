@@ -5,9 +5,10 @@
 //! `syscall` of libc, and this test has its own. On the simulation's thread they give virtual time and numbers of
 //! the seed; on every other thread, and in every other test, they are the system's.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::ffi::{c_int, c_long, c_void};
 use std::sync::atomic::{AtomicPtr, Ordering::Relaxed};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 thread_local! {
     static ARMED: Cell<bool> = const { Cell::new(false) };
@@ -17,6 +18,69 @@ thread_local! {
     /// What the clock that never goes back is ahead for what runs.
     static LATER_MS: Cell<u64> = const { Cell::new(0) };
     static CHANCE: Cell<u64> = const { Cell::new(0) };
+}
+
+/// Lets one of two threads run: the simulation's, or the one on which a runtime reads and writes files.
+///
+/// tokio hands such work to a thread of its own, and whether it is done before somebody asks for it would be
+/// the system's chance. So that thread works only while the runtime has nothing else to do, until nothing is
+/// left for it to do; and the runtime goes on when it rests.
+#[derive(Default)]
+pub struct Gate {
+    /// Whether somebody runs.
+    taken: Mutex<bool>,
+    given: Condvar,
+}
+
+thread_local! {
+    /// The gate of a thread that works on files.
+    static GATE: RefCell<Option<Arc<Gate>>> = const { RefCell::new(None) };
+}
+
+impl Gate {
+    fn taken(&self) -> MutexGuard<'_, bool> {
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Goes on when the other rests.
+    pub fn pass(&self) {
+        let taken = self.given.wait_while(self.taken(), |taken| *taken);
+        *taken.unwrap_or_else(PoisonError::into_inner) = true;
+    }
+
+    /// Lets the other go on.
+    pub fn leave(&self) {
+        *self.taken() = false;
+        self.given.notify_one();
+    }
+
+    /// A thread begins to work on files.
+    pub fn enter(gate: &Arc<Gate>) {
+        gate.pass();
+        GATE.set(Some(Arc::clone(gate)));
+    }
+
+    /// It ends.
+    pub fn exit() {
+        if let Some(gate) = GATE.take() {
+            gate.leave();
+        }
+    }
+}
+
+/// What waits for other threads, to be done while the gate of this one is open.
+fn resting<T>(wait: impl FnOnce() -> T) -> T {
+    // Without one for the time being: the gate's own lock comes by here.
+    let gate = GATE.try_with(RefCell::take).ok().flatten();
+    if let Some(gate) = &gate {
+        gate.leave();
+    }
+    let done = wait();
+    if let Some(gate) = gate {
+        gate.pass();
+        GATE.set(Some(gate));
+    }
+    done
 }
 
 /// When the simulated world begins, in milliseconds since 1970.
@@ -139,5 +203,20 @@ pub unsafe extern "C" fn syscall(
     type Real = unsafe extern "C" fn(c_long, usize, usize, usize, usize, usize, usize) -> c_long;
     let real = real(&REAL, c"syscall");
     // SAFETY: words are passed on as they came.
-    unsafe { std::mem::transmute::<*mut c_void, Real>(real)(number, a, b, c, d, e, f) }
+    let call =
+        || unsafe { std::mem::transmute::<*mut c_void, Real>(real)(number, a, b, c, d, e, f) };
+    let waits = [libc::FUTEX_WAIT, libc::FUTEX_WAIT_BITSET];
+    if number == libc::SYS_futex && waits.contains(&(b as c_int & libc::FUTEX_CMD_MASK)) {
+        // What comes behind the wait may change what the wait left in `errno`.
+        let (told, error) = resting(|| {
+            let told = call();
+            // SAFETY: it is this thread's own.
+            (told, unsafe { *libc::__errno_location() })
+        });
+        // SAFETY: as above.
+        unsafe { *libc::__errno_location() = error };
+        told
+    } else {
+        call()
+    }
 }

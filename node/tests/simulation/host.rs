@@ -42,7 +42,7 @@ use node::raft::types::GroupId;
 use tokio::runtime::Runtime;
 use transport::io::driven::Driven;
 
-use crate::fate;
+use crate::fate::{self, Gate};
 use crate::mistakes::{AtDoor, AtGroups, Mistake};
 use crate::network::{Life, Network, Way};
 
@@ -81,6 +81,7 @@ struct Begun {
 /// One life of a node.
 pub struct Running {
     runtime: Runtime,
+    gate: Arc<Gate>,
     crew: Crew,
     consensus: Mesh,
     traffic: Mesh,
@@ -230,10 +231,18 @@ impl Host {
         };
         let (log, _) =
             Log::open_with(&self.log_dir(), options, &crew).map_err(|error| error.to_string())?;
+        let gate = Arc::<Gate>::default();
+        gate.pass();
+        let [enters, parks, goes_on] = [(); 3].map(|()| Arc::clone(&gate));
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_time()
             .start_paused(true)
             .max_blocking_threads(1)
+            .thread_keep_alive(Duration::from_secs(86_400))
+            .on_thread_start(move || Gate::enter(&enters))
+            .on_thread_stop(Gate::exit)
+            .on_thread_park(move || parks.leave())
+            .on_thread_unpark(move || goes_on.pass())
             .global_queue_interval(u32::MAX)
             .build()
             .map_err(|error| error.to_string())?;
@@ -267,6 +276,7 @@ impl Host {
             snapshots: self.data.join("snapshots"),
             tuning: Tuning {
                 kept_entries: founding.kept_entries,
+                purge_batch: 1,
                 ..Tuning::default()
             },
             calls,
@@ -295,6 +305,7 @@ impl Host {
         network.lock().lives.insert(number, lives);
         self.running = Some(Running {
             runtime,
+            gate,
             crew,
             consensus,
             traffic: traffic_mesh,
@@ -322,6 +333,7 @@ impl Host {
         self.paused_until_ms = None;
         let Running {
             runtime,
+            gate,
             crew,
             driven,
             parts,
@@ -331,20 +343,31 @@ impl Host {
             begun,
             ..
         } = running;
+        // What was being written to files is written: it is one behind the other.
+        let _ = runtime.block_on(runtime.spawn_blocking(|| ()));
+        gate.leave();
         drop(runtime);
         if torn {
             self.tear(&crew, cut);
         }
         lock(&crew.0).clear();
         drop((driven, parts, log, consensus, traffic, begun));
-        if self.mistake == Some(Mistake::SnapshotLost) {
-            let _ = std::fs::remove_dir_all(self.data.join("snapshots"));
-        }
         if self.mistake == Some(Mistake::DiskForgets) {
             let kept = self.data.join("log-before");
             if kept.exists() {
                 let _ = std::fs::remove_dir_all(self.log_dir());
                 std::fs::rename(kept, self.log_dir()).expect("a folder is renamed");
+            }
+        }
+    }
+
+    /// The disk loses the snapshots of shards. (When that of the pool map is lost, a node waits to be let go before it
+    /// begins; there is nothing of that here.)
+    pub fn lose_snapshots(&self) {
+        let files = std::fs::read_dir(self.data.join("snapshots"));
+        for file in files.into_iter().flatten().flatten() {
+            if file.file_name().to_string_lossy().starts_with('s') {
+                let _ = std::fs::remove_file(file.path());
             }
         }
     }

@@ -103,7 +103,7 @@ fn holdings(machine: &Machine, presentities: usize) -> (Vec<Held>, Dialogs) {
                 expires_at_ms: publication.expires_at.0,
             });
         }
-        for (_, dialog) in &report.watchers {
+        for (_, dialog) in report.watchers.iter().chain(&report.batches) {
             if let Some(route) = DialogRoute::decode(&dialog.route) {
                 dialogs.insert(route.call_id.to_owned(), (dialog.local_cseq, presentity));
             }

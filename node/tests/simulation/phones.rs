@@ -137,6 +137,7 @@ impl Line {
             call_id,
             from,
             to_tag,
+            epid,
         } = ids;
         let to_tag = to_tag
             .as_ref()
@@ -146,7 +147,7 @@ impl Line {
             self.address
         );
         let behind = format!(
-            "\r\nMax-Forwards: 70\r\nFrom: <{from}>;tag=f{call_id}\r\nTo: <{uri}>{to_tag}\r\nCall-ID: {call_id}\r\n\
+            "\r\nMax-Forwards: 70\r\nFrom: <{from}>;tag=f{call_id}{epid}\r\nTo: <{uri}>{to_tag}\r\nCall-ID: {call_id}\r\n\
              CSeq: {cseq} {method}\r\nContact: <sip:phone@{}>\r\n{lines}Content-Length: {}\r\n\r\n{body}",
             self.address,
             body.len()
@@ -161,6 +162,8 @@ pub struct Ids {
     pub call_id: String,
     pub from: String,
     pub to_tag: Option<String>,
+    /// What stands behind the tag of From.
+    pub epid: String,
 }
 
 /// A presence document with a mark.
@@ -280,6 +283,7 @@ impl Publisher {
                 call_id: format!("p{number}"),
                 from: user(presentity),
                 to_tag: None,
+                epid: String::new(),
             },
             cseq: 0,
             marks: 0,
@@ -292,6 +296,14 @@ impl Publisher {
             pace_ms,
             skew_ms,
             last_word: LastWord::NotYet,
+        }
+    }
+
+    /// Says nothing new.
+    pub fn rest(&mut self) {
+        self.pace_ms = NEVER_MS;
+        if self.promise.is_some() {
+            self.next_ms = NEVER_MS;
         }
     }
 
@@ -489,6 +501,21 @@ pub enum Sees {
     Categories(Option<u32>),
 }
 
+/// What is said to see the note of somebody.
+pub fn categories(watcher: &str, presentity: usize) -> (&'static str, String) {
+    let body = format!(
+        "<batchSub xmlns=\"http://schemas.microsoft.com/2006/01/sip/batch-subscribe\" uri=\"{watcher}\" name=\"\">\
+         <action name=\"subscribe\" id=\"1\"><adhocList><resource uri=\"{}\"/></adhocList>\
+         <categoryList xmlns=\"http://schemas.microsoft.com/2006/09/sip/categorylist\"><category name=\"note\"/>\
+         </categoryList></action></batchSub>",
+        user(presentity)
+    );
+    let lines = "Accept: application/msrtc-event-categories+xml, application/rlmi+xml, multipart/related, \
+                 text/xml+msrtc.pidf, application/pidf+xml\r\n\
+                 Content-Type: application/msrtc-adrl-categorylist+xml\r\n";
+    (lines, body)
+}
+
 /// The address of a watcher.
 pub fn watcher(number: usize) -> String {
     format!("sip:watcher{number}@example.com")
@@ -511,6 +538,7 @@ impl Watcher {
                 call_id: format!("w{number}-0"),
                 from: watcher(number),
                 to_tag: None,
+                epid: String::new(),
             },
             dialogs: 0,
             cseq: 0,
@@ -529,21 +557,10 @@ impl Watcher {
 
     /// What it says of what it wants to see.
     fn wish(&self) -> (&'static str, String) {
-        if self.sees == Sees::Documents {
-            return ("Accept: application/pidf+xml\r\n", String::new());
+        match self.sees {
+            Sees::Documents => ("Accept: application/pidf+xml\r\n", String::new()),
+            Sees::Categories(_) => categories(&self.ids.from, self.presentity),
         }
-        let body = format!(
-            "<batchSub xmlns=\"http://schemas.microsoft.com/2006/01/sip/batch-subscribe\" uri=\"{}\" name=\"\">\
-             <action name=\"subscribe\" id=\"1\"><adhocList><resource uri=\"{}\"/></adhocList>\
-             <categoryList xmlns=\"http://schemas.microsoft.com/2006/09/sip/categorylist\"><category name=\"note\"/>\
-             </categoryList></action></batchSub>",
-            self.ids.from,
-            user(self.presentity)
-        );
-        let lines = "Accept: application/msrtc-event-categories+xml, application/rlmi+xml, multipart/related, \
-                     text/xml+msrtc.pidf, application/pidf+xml\r\n\
-                     Content-Type: application/msrtc-adrl-categorylist+xml\r\n";
-        (lines, body)
     }
 
     pub fn call_id(&self) -> &str {
@@ -555,6 +572,22 @@ impl Watcher {
         self.left.push(self.ids.call_id.clone());
         self.off_until_ms = until_ms;
         self.begin_anew(until_ms);
+    }
+
+    /// Does not refresh before `until_ms`, if its dialog lives longer; begins one soon, if it has none.
+    pub fn rest(&mut self, now_ms: u64, until_ms: u64) {
+        if !self.accepted {
+            self.next_ms = self.next_ms.min(now_ms + 1_000);
+        }
+        let idle = self.accepted && self.asking.is_none() && self.next_ms > now_ms;
+        if idle && self.until_ms > until_ms + PATIENCE_MS {
+            self.next_ms = self.next_ms.max(until_ms);
+        }
+    }
+
+    /// Refreshes soon.
+    pub fn wake(&mut self, now_ms: u64) {
+        self.next_ms = self.next_ms.min(now_ms + 1 + self.line.chance.below(5_000));
     }
 
     fn begin_anew(&mut self, at_ms: u64) {
@@ -693,6 +726,7 @@ impl Fetcher {
                 call_id: format!("f{number}-0"),
                 from: format!("sip:guest{number}@example.com"),
                 to_tag: None,
+                epid: String::new(),
             },
             fetches: 0,
             seen: 0,

@@ -21,6 +21,7 @@ use crate::network::{Datagram, Net, Network, Weather};
 use crate::phones::{
     Fetcher, LastWord, Learned, NEVER_MS, Publisher, Sees, Watcher, marks, read, user, watcher,
 };
+use crate::roamers::Roamer;
 use crate::trace::Trace;
 
 /// How far time goes in a step, in milliseconds.
@@ -29,11 +30,17 @@ const STEP_MS: u64 = 4;
 /// Between two looks at every machine.
 const LOOK_MS: u64 = 40;
 
+/// How long who asks to join waits for the answer.
+const JOINING_MS: u64 = 5_000;
+
 /// How long a pool may take to form.
 const FORMING_MS: u64 = 60_000;
 
 /// How long a pool may take to recover after the faults: leaders, members, requests on their way.
 const RECOVERY_MS: u64 = 60_000;
+
+/// How long the pool may take to tell again what was lost: a NOTIFY is repeated for 64·T1.
+const QUIET_MS: u64 = 40_000;
 
 /// How long watchers may take to know everything, from then on; 64·T1 for those who are gone.
 const KNOWING_MS: u64 = 60_000;
@@ -49,6 +56,7 @@ struct Habits {
     presentities: usize,
     publishers: usize,
     watchers: usize,
+    roamers: usize,
     chaos_ms: u64,
     /// Longest time between two faults.
     calm_ms: u64,
@@ -67,8 +75,8 @@ struct Habits {
 
 /// Kinds of faults: crash, all crash, pause, whole partition, one-way partition, deaf node, slow disk, failing
 /// disk, clock jump, snapshot, drain or resume, another leader, a node more or less, watchers that leave, slots
-/// that move, a shard more.
-const FAULTS: usize = 16;
+/// that move, a shard more, a node that crashes again and again.
+const FAULTS: usize = 17;
 
 /// Shards that there may be in the end.
 const SHARDS_MAX: u64 = 4;
@@ -90,12 +98,13 @@ impl Habits {
             presentities: 1 + chance.below(4) as usize,
             publishers: 1 + chance.below(5) as usize,
             watchers: 1 + chance.below(6) as usize,
+            roamers: *chance.one(&[0, 0, 1, 3]),
             chaos_ms: *chance.one(&[6_000, 12_000, 25_000]),
             calm_ms: *chance.one(&[400, 1_500, 4_000]),
             weights,
             victims: *chance.one(&[1, 1, 2]),
             skew_ms: *chance.one(&[0, 0, 2_000, 5_000]),
-            pace_ms: *chance.one(&[300, 1_000, 4_000]),
+            pace_ms: *chance.one(&[300, 1_000, 1_000, 4_000, 15_000]),
             circles: chance.percent(50),
             lasts: chance.percent(10),
         };
@@ -109,9 +118,24 @@ impl Habits {
                 habits.weights[weight] += 2;
             }
             habits.founding.kept_entries = 5;
-            if mistake == Some(Mistake::StaleRoutes) {
-                habits.founding.shards = 2;
-                habits.weights[14] += 4;
+            match mistake {
+                Some(Mistake::StaleRoutes | Mistake::PartsPromised) => {
+                    habits.founding.shards = 2;
+                    habits.weights[14] += 4;
+                }
+                Some(Mistake::NoTellAgain) => {
+                    // What is not said again for long, while links break.
+                    habits.pace_ms = 15_000;
+                    habits.chaos_ms = 25_000;
+                    habits.watchers = 6;
+                    habits.weights = [0; FAULTS];
+                    (habits.weights[3], habits.weights[4]) = (4, 2);
+                }
+                Some(Mistake::TicketsBeginAnew) => {
+                    habits.pace_ms = 300;
+                    habits.weights[16] += 12;
+                }
+                _ => {}
             }
         }
         habits
@@ -129,9 +153,13 @@ pub struct World {
     retired: BTreeSet<NodeNumber>,
     restart_ms: BTreeMap<NodeNumber, u64>,
     heal_ms: Vec<(u64, Cut)>,
+    flapping: Option<Flapping>,
+    /// Whether snapshots were lost already.
+    lost_a_disk: bool,
     publishers: Vec<Publisher>,
     watchers: Vec<Watcher>,
     fetchers: Vec<Fetcher>,
+    roamers: Vec<Roamer>,
     /// Who shows each circle something else.
     hosts_of_circles: Vec<circles::Host>,
     /// After the faults: who looks through one node only, and whether it has seen something.
@@ -140,9 +168,19 @@ pub struct World {
     seen: Seen,
     newest: BTreeMap<(NodeNumber, u16), Observation>,
     map: PoolMap,
-    admitting: bool,
+    /// Who asks to join, and when it asks again: whom it asked may have died with the answer.
+    admitting: Option<(NodeNumber, u64)>,
     mistake: Option<Mistake>,
     pub trace: Trace,
+}
+
+/// A node that crashes soon after each start.
+#[derive(Clone, Copy, Debug)]
+struct Flapping {
+    node: NodeNumber,
+    /// How often still.
+    left: u64,
+    next_ms: u64,
 }
 
 /// What is cut, until it is healed.
@@ -239,6 +277,12 @@ impl World {
                 Fetcher::new(number, habits.presentities as u64, own, habits.pace_ms)
             })
             .collect();
+        let roamers = (0..habits.roamers)
+            .map(|place| {
+                let (number, own) = next(&mut chance);
+                Roamer::new(number, place % habits.presentities, own, habits.skew_ms)
+            })
+            .collect();
         let hosts = (1..=habits.nodes)
             .map(|number| (number, Host::new(number, root, mistake)))
             .collect();
@@ -253,16 +297,19 @@ impl World {
             retired: BTreeSet::new(),
             restart_ms: BTreeMap::new(),
             heal_ms: Vec::new(),
+            flapping: None,
+            lost_a_disk: false,
             publishers,
             watchers,
             fetchers,
+            roamers,
             hosts_of_circles,
             probes: Vec::new(),
             judge: Judge::default(),
             seen: Seen::default(),
             newest: BTreeMap::new(),
             map: PoolMap::default(),
-            admitting: false,
+            admitting: None,
             mistake,
             trace,
         }
@@ -270,6 +317,40 @@ impl World {
 
     /// The whole run.
     pub fn run(&mut self) -> Result<Ended, String> {
+        let ended = self.go();
+        if ended.is_err() {
+            self.describe();
+        }
+        ended
+    }
+
+    /// How all groups stand, for who reads a failure.
+    fn describe(&mut self) {
+        let mut stand = Vec::new();
+        for host in self.hosts.values() {
+            let Some(parts) = host.parts() else {
+                stand.push(format!("node {} has not begun", host.number));
+                continue;
+            };
+            let pool = parts.pool.core.raft.metrics().borrow().to_string();
+            stand.push(format!("node {}: the pool map: {pool}", host.number));
+            for (shard, group) in host.groups() {
+                let raft = group.core.raft.metrics().borrow().to_string();
+                stand.push(format!(
+                    "node {}: shard {shard}: performs since {}, leads: {}, at rest: {}; {raft}",
+                    host.number,
+                    group.runner.gauges().performing_since.load(Acquire),
+                    group.proposer.is_leading(),
+                    group.proposer.is_at_rest(),
+                ));
+            }
+        }
+        for line in stand {
+            self.note(|| line);
+        }
+    }
+
+    fn go(&mut self) -> Result<Ended, String> {
         self.form()?;
         self.suffer()?;
         self.recover()?;
@@ -317,19 +398,33 @@ impl World {
             .map_err(|why| format!("node {node} does not start: {why}"))
     }
 
-    /// Asks some node to admit another one.
+    /// A node asks some other one to admit it, and again until it was admitted.
     fn admit(&mut self, node: NodeNumber) {
-        if self.admitting {
+        if self.admitting.is_none() {
+            self.admitting = Some((node, self.now_ms));
+            self.ask_again_to_join();
+        }
+    }
+
+    fn ask_again_to_join(&mut self) {
+        let Some((node, again_ms)) = self.admitting else {
+            return;
+        };
+        if self.now_ms < again_ms {
             return;
         }
-        let asked = self
+        let able = |host: &&Host| host.parts().is_some() && host.is_up();
+        let able: Vec<NodeNumber> = self
             .hosts
-            .values_mut()
-            .find(|host| host.parts().is_some() && host.is_up());
-        if let Some(asked) = asked {
+            .values()
+            .filter(able)
+            .map(|host| host.number)
+            .collect();
+        if let Some(&by) = self.chance.any(&able)
+            && let Some(asked) = self.hosts.get_mut(&by)
+        {
             asked.admit(node);
-            self.admitting = true;
-            let by = asked.number;
+            self.admitting = Some((node, self.now_ms + JOINING_MS));
             self.note(|| format!("node {node} asks {by} to join"));
         }
     }
@@ -340,7 +435,9 @@ impl World {
             admitted.extend(host.admissions());
         }
         for (node, map) in admitted {
-            self.admitting = false;
+            if self.admitting.is_some_and(|(asking, _)| asking == node) {
+                self.admitting = None;
+            }
             let Some(host) = self.hosts.get_mut(&node) else {
                 continue;
             };
@@ -349,6 +446,7 @@ impl World {
                 self.start(node)?;
             }
         }
+        self.ask_again_to_join();
         Ok(())
     }
 
@@ -473,6 +571,11 @@ impl World {
             if let Message::Response(response) = &message {
                 learned = host.receive(response, now_ms);
             }
+        } else if let Some(roamer) = self.roamers.iter_mut().find(|r| r.line.address == to) {
+            match &message {
+                Message::Response(response) => learned = roamer.respond(response, now_ms),
+                Message::Request(request) => answer = Some(roamer.notify(request)),
+            }
         } else if let Some(watcher) = self.watchers.iter_mut().find(|w| w.line.address == to) {
             overhears(watcher, &message)?;
             match &message {
@@ -538,6 +641,13 @@ impl World {
                 watcher
                     .tick(&nodes, now_ms)
                     .map(|s| (watcher.line.address, s)),
+            );
+        }
+        for roamer in &mut self.roamers {
+            sent.extend(
+                roamer
+                    .tick(&nodes, now_ms)
+                    .map(|s| (roamer.line.address, s)),
             );
         }
         for fetcher in &mut self.fetchers {
@@ -680,6 +790,7 @@ impl World {
                 self.trace.note(now_ms, || format!("node {node} goes on"));
             }
         }
+        self.flap();
         let (over, lasting) = std::mem::take(&mut self.heal_ms)
             .into_iter()
             .partition(|(at, _)| *at <= now_ms);
@@ -700,6 +811,30 @@ impl World {
         Ok(())
     }
 
+    /// The next crash of a node that crashes again and again. What it had asked of others may still be on its way.
+    fn flap(&mut self) {
+        let Some(flapping) = self.flapping.filter(|it| it.next_ms <= self.now_ms) else {
+            return;
+        };
+        let node = flapping.node;
+        if self.hosts[&node].is_up() {
+            let until_ms = self.now_ms + 10 + self.chance.below(150);
+            self.crash(node, until_ms);
+            if self.chance.percent(50) {
+                for host in self.hosts.values_mut() {
+                    host.disk.stuck_until_ms = self.now_ms + self.chance.below(1_500);
+                }
+            }
+        }
+        let left = flapping.left - 1;
+        let next_ms = self.now_ms + 200 + self.chance.below(1_300);
+        self.flapping = (left > 0).then_some(Flapping {
+            node,
+            left,
+            next_ms,
+        });
+    }
+
     /// Nodes that something is wrong with.
     fn victims(&self) -> BTreeSet<NodeNumber> {
         let mut victims: BTreeSet<NodeNumber> = self
@@ -714,6 +849,7 @@ impl World {
                 Cut::Deaf(_) => {}
             }
         }
+        victims.extend(self.flapping.map(|flapping| flapping.node));
         victims
     }
 
@@ -737,7 +873,15 @@ impl World {
         let harmless = victims.len() < self.habits.victims && !victims.contains(&node);
         let until_ms = self.now_ms + 50 + self.chance.below(6_000);
         match kind {
-            Some(0) if harmless => self.crash(node, until_ms),
+            Some(0) if harmless => {
+                self.crash(node, until_ms);
+                if !self.lost_a_disk && self.chance.percent(15) {
+                    // Once: two of three could not be mended.
+                    self.lost_a_disk = true;
+                    self.note(|| format!("node {node} loses the snapshots of its shards"));
+                    self.hosts[&node].lose_snapshots();
+                }
+            }
             Some(1) => {
                 for node in up {
                     let until_ms = self.now_ms + 50 + self.chance.below(3_000);
@@ -867,6 +1011,15 @@ impl World {
                     self.change(node, Change::AddShard { shard, replicas });
                 }
             }
+            Some(16) if harmless => {
+                let (left, next_ms) = (2 + self.chance.below(4), self.now_ms);
+                self.note(|| format!("node {node} crashes {left} times"));
+                self.flapping = Some(Flapping {
+                    node,
+                    left,
+                    next_ms,
+                });
+            }
             _ => {}
         }
         Ok(())
@@ -929,6 +1082,7 @@ impl World {
         self.note(|| "the faults are over".to_owned());
         self.network.lock().heal();
         self.heal_ms.clear();
+        self.flapping = None;
         for at in self.restart_ms.values_mut() {
             *at = (*at).min(self.now_ms);
         }
@@ -942,6 +1096,7 @@ impl World {
         self.undo()?;
         self.wait(RECOVERY_MS, "the pool does not recover", World::is_whole)?;
         self.note(|| "the pool is whole".to_owned());
+        self.be_quiet()?;
         // Everybody says once more what is true.
         let since_ms = self.now_ms;
         for publisher in &mut self.publishers {
@@ -985,6 +1140,7 @@ impl World {
             }
         })?;
         self.wait(KNOWING_MS, "watchers do not know", World::is_known)?;
+        self.roamers_go()?;
         self.wait(RECOVERY_MS, "replicas differ", World::is_level)?;
         if self.habits.lasts {
             self.judge.calm = true;
@@ -1000,6 +1156,52 @@ impl World {
             })?;
         }
         Ok(())
+    }
+
+    /// Nobody says anything new, and nobody asks anew, for as long as can be: what was lost on its way is told
+    /// again by the pool itself.
+    fn be_quiet(&mut self) -> Result<(), String> {
+        let until_ms = self.now_ms + QUIET_MS;
+        for publisher in &mut self.publishers {
+            publisher.rest();
+        }
+        for host in &mut self.hosts_of_circles {
+            host.rest();
+        }
+        for watcher in &mut self.watchers {
+            watcher.rest(self.now_ms, until_ms);
+        }
+        self.wait(QUIET_MS, "watchers are not told again", World::all_know)?;
+        let now_ms = self.now_ms;
+        self.note(|| "everybody knows".to_owned());
+        for watcher in &mut self.watchers {
+            watcher.wake(now_ms);
+        }
+        Ok(())
+    }
+
+    /// Who roams signs out for good, and leaves nothing behind.
+    fn roamers_go(&mut self) -> Result<(), String> {
+        let until_ms = self.now_ms + RECOVERY_MS;
+        while !self.roamers.iter().all(Roamer::is_gone) {
+            self.roamers.iter_mut().for_each(Roamer::conclude);
+            self.step(true)?;
+            if self.now_ms > until_ms {
+                return Err("somebody cannot sign out".to_owned());
+            }
+        }
+        self.wait(KNOWING_MS, "who signed out is there", |world| {
+            for (shard, _) in world.map.shards() {
+                let leading = world.leading(shard).ok_or("nobody leads")?;
+                let over = world.roamers.iter().flat_map(|roamer| &roamer.over);
+                for call_id in over {
+                    if let Some(dialog) = leading.dialogs.get(call_id) {
+                        return Err(format!("shard {shard} keeps {call_id}: {dialog:?}"));
+                    }
+                }
+            }
+            Ok(())
+        })
     }
 
     /// Each node is asked about everybody.
@@ -1044,6 +1246,9 @@ impl World {
     /// Whether everybody runs, each shard has one leader, and its members are whom the map wants.
     fn is_whole(&self) -> Result<(), String> {
         let map = &self.map;
+        if let Some((node, _)) = self.admitting {
+            return Err(format!("node {node} has not joined"));
+        }
         for host in self.hosts.values() {
             let number = host.number;
             if host.is_known() && !self.retired.contains(&number) && host.parts().is_none() {
@@ -1097,6 +1302,29 @@ impl World {
 
     /// Whether every watcher was told last what there is, and those who are gone are forgotten.
     fn is_known(&self) -> Result<(), String> {
+        self.all_know()?;
+        for watcher in &self.watchers {
+            // Who is gone is missed when it is told something.
+            let told = self
+                .publishers
+                .iter()
+                .any(|p| p.presentity == watcher.presentity);
+            if !told || watcher.sees != Sees::Documents {
+                continue;
+            }
+            let shard = self.map.shard_of(slot_of(watcher.presentity));
+            let leading = self.leading(shard).ok_or("nobody leads")?;
+            for left in &watcher.left {
+                if let Some(dialog) = leading.dialogs.get(left) {
+                    return Err(format!("{left} is gone, and kept: {dialog:?}"));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether every watcher was told last what there is.
+    fn all_know(&self) -> Result<(), String> {
         for watcher in &self.watchers {
             if let Sees::Categories(container) = watcher.sees {
                 self.knows_its_circle(watcher, container)?;
@@ -1119,16 +1347,6 @@ impl World {
                     watcher.told.as_ref().map(|told| told.cseq),
                     leading.applied,
                 ));
-            }
-            // Who is gone is missed when it is told something.
-            let told = self
-                .publishers
-                .iter()
-                .any(|p| p.presentity == watcher.presentity);
-            for left in watcher.left.iter().filter(|_| told) {
-                if let Some(dialog) = leading.dialogs.get(left) {
-                    return Err(format!("{left} is gone, and kept: {dialog:?}"));
-                }
             }
         }
         Ok(())

@@ -31,7 +31,7 @@ use crate::slot::{Aor, Slot};
 use crate::subscription::dialog::{Delivery, Dialog, DialogKey, EndReason, Package};
 use crate::subscription::savers::{Cause, Condition};
 use crate::subscription::view::View;
-use crate::subscription::watch::Wish;
+use crate::subscription::watch::{Origin, Wish};
 use crate::time::Timestamp;
 
 /// The state of one shard. A plain struct: drivable by a thread, a test, a bench and a simulator.
@@ -391,11 +391,18 @@ impl Machine {
 
     /// Whether a wish names somebody in a slot that is on its way.
     fn watches_away(&self, wish: &Wish<'_>) -> bool {
-        let Wish::Categories(actions) = wish else {
-            return false;
-        };
-        let mut resources = actions.iter().flat_map(|action| &action.resources);
-        resources.any(|resource| self.moves.is_away(Slot::of(resource.address)))
+        let is_away = |address: &str| self.moves.is_away(Slot::of(address));
+        match wish {
+            Wish::Categories(actions) => {
+                let mut resources = actions.iter().flat_map(|action| &action.resources);
+                resources.any(|resource| is_away(resource.address))
+            }
+            // Who is said to be elsewhere is asked there.
+            Wish::List { entries, .. } => entries
+                .iter()
+                .any(|entry| entry.origin == Origin::Here && is_away(entry.address)),
+            Wish::Document | Wish::Own(_) | Wish::Contacts(_) | Wish::Same => false,
+        }
     }
 
     /// Whether a question is about a slot that is on its way: another shard may know better.

@@ -26,8 +26,8 @@ pub(super) const PARCELS_MAX: usize = 65_536;
 /// Whom a parcel is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Destination {
-    /// Every shard but the one that sends it.
-    EveryOther,
+    /// Every shard; also the one that sends it, because of a slot that is frozen there nothing could be done.
+    Every,
     /// The shard that holds this slot when it is sent.
     Slot(Slot),
 }
@@ -89,7 +89,7 @@ pub fn key_of(slot: Slot, number: u64) -> RequestKey {
 pub(super) fn put(number: u64, parcel: &Parcel, out: &mut Vec<u8>) {
     out.put_u64_le(number);
     match parcel.to {
-        Destination::EveryOther => out.put_u16_le(u16::MAX),
+        Destination::Every => out.put_u16_le(u16::MAX),
         Destination::Slot(slot) => out.put_u16_le(slot.number()),
     }
     out.put_u128_le(parcel.about);
@@ -100,7 +100,7 @@ pub(super) fn put(number: u64, parcel: &Parcel, out: &mut Vec<u8>) {
 pub(super) fn read(cursor: &mut Cursor<'_>) -> Result<(u64, Parcel), Unreadable> {
     let number = cursor.u64()?;
     let to = match cursor.u16()? {
-        u16::MAX => Destination::EveryOther,
+        u16::MAX => Destination::Every,
         slot => match Slot::new(slot) {
             Some(slot) => Destination::Slot(slot),
             None => return cursor.wrong("a slot's number"),

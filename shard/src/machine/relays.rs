@@ -104,11 +104,7 @@ impl Machine {
                 at: self.now,
             };
             let key = DialogKey(u128::from_le_bytes(endpoint.0));
-            let parcel = Parcel::new(
-                Destination::EveryOther,
-                about("gone", key, address),
-                &command,
-            );
+            let parcel = Parcel::new(Destination::Every, about("gone", key, address), &command);
             self.store.post(watcher.slot(), parcel);
         }
     }

@@ -5,14 +5,14 @@ use std::collections::BTreeMap;
 
 use shard::category::Category;
 use shard::machine::Machine;
-use shard::machine::command::{Act, Bindings, Command, Extras, Subscribe};
+use shard::machine::command::{Act, Bindings, Command, Extras, Resubscribe, Subscribe};
 use shard::machine::crossing::{Answer, Question};
 use shard::machine::moves::{Arriving, PARTS_MAX, Standing, Step, sum_of};
 use shard::machine::outcome::{Outcome, Refusal};
 use shard::presence::container::Network;
 use shard::slot::Slot;
 use shard::subscription::dialog::{Delivery, DialogKey, EndReason, Format, LocalTag, Package};
-use shard::subscription::watch::{Action, Resource, Wish};
+use shard::subscription::watch::{Action, Entry, Origin, Resource, Wish};
 
 use crate::pool::{
     ALICE, BOB, Pool, active, bind, bound, publish, refused, register, resubscribe, subscribe,
@@ -635,4 +635,88 @@ fn batches_that_the_move_would_tear_end_and_the_others_move() {
         }),
         Outcome::Moving
     );
+}
+
+/// Documents of many, in a dialog that lives with Bob.
+fn list(number: u128, all: &[(&'static str, Origin)]) -> Command<'static> {
+    let entries = all.iter().map(|(address, origin)| Entry {
+        uri: address,
+        address,
+        origin: *origin,
+    });
+    let wish = Wish::List {
+        client: None,
+        entries: entries.collect(),
+    };
+    match batch(BOB, number, &[]) {
+        Command::Subscribe(subscribe) => Command::Subscribe(Subscribe {
+            package: Package::List,
+            format: Format::Rlmi,
+            extras: subscribe.extras.map(|extras| {
+                Box::new(Extras {
+                    delivery: Delivery::Notify,
+                    wish,
+                    ..*extras
+                })
+            }),
+            ..subscribe
+        }),
+        other => other,
+    }
+}
+
+/// The same, asked again in the dialog.
+fn list_again(number: u128, cseq: u32, all: &[(&'static str, Origin)]) -> Command<'static> {
+    match list(number, all) {
+        Command::Subscribe(subscribe) => Command::Resubscribe(Resubscribe {
+            slot: Slot::of(BOB),
+            dialog: subscribe.dialog,
+            cseq,
+            expires_s: subscribe.expires_s,
+            target: subscribe.target,
+            extras: subscribe.extras,
+        }),
+        other => other,
+    }
+}
+
+//= RFC 4662 4.1
+//= type=test
+//# a list names somebody whose slot is on its way: nothing is made of the slot here, and the request waits
+#[test]
+fn a_list_waits_for_the_slots_of_its_members() {
+    let both = [(ALICE, Origin::Here), (BOB, Origin::Here)];
+    let apart = [(ALICE, Origin::Elsewhere), (BOB, Origin::Here)];
+    let mut from = furnished();
+    from.ask(list(1, &[(BOB, Origin::Here)]));
+    step(&mut from, MOVE, Step::Freeze);
+    let before = parcel(&from, MOVE);
+    assert_eq!(from.ask(list(2, &both)), Outcome::Moving);
+    assert_eq!(from.ask(list_again(1, 2, &both)), Outcome::Moving);
+    assert!(from.told.is_empty());
+    restart(&mut from);
+    // It stays after all: what was set aside finds its place bare, and who asks again is served.
+    step(&mut from, MOVE, Step::Thaw);
+    let served = |outcome| assert!(matches!(outcome, Outcome::Subscribed { .. }), "{outcome:?}");
+    served(from.ask(list(2, &both)));
+    served(from.ask(list_again(1, 2, &both)));
+    assert_eq!(from.notices().len(), 1);
+    // What arrives is not disturbed either.
+    let mut to = Pool::start_other();
+    for (number, part) in (4..).zip(parts(&before, 2)) {
+        step(&mut to, MOVE, part);
+        assert_eq!(to.ask(list(3, &both)), Outcome::Moving);
+        // Who is asked elsewhere is nobody's concern here.
+        served(to.ask(list(number, &apart)));
+    }
+    step(&mut to, MOVE, Step::Open);
+    served(to.ask(list(3, &both)));
+    assert_eq!(to.machine.counts().publications, 2);
+    // And who went away is asked where he is.
+    step(&mut from, MOVE + 1, Step::Freeze);
+    step(&mut from, MOVE + 1, Step::Drop);
+    assert_eq!(from.ask(list(9, &both)), Outcome::Moving);
+    // The freeze ended the lists that it cut, and nothing came of the last.
+    assert_eq!(from.machine.counts().presentities, 0);
+    assert_eq!(from.machine.counts().dialogs, 0);
 }

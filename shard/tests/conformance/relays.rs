@@ -600,7 +600,7 @@ fn the_end_of_an_endpoint_reaches_its_dialogs_everywhere() {
         check_snapshot(&home);
         home.lead(2);
         let gone = only(&mut home);
-        assert_eq!(gone.2.to, Destination::EveryOther, "{name}");
+        assert_eq!(gone.2.to, Destination::Every, "{name}");
         home.wait_ms(1);
         home.ask(register(600, 3));
         let second = home.machine.now();

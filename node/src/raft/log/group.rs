@@ -179,6 +179,8 @@ pub(super) fn evict(shared: &Shared) {
 #[derive(Clone)]
 pub struct GroupLog {
     id: GroupId,
+    /// The node whose replica begins with it.
+    me: Option<NodeNumber>,
     state: Arc<Mutex<GroupState>>,
     shared: Arc<Shared>,
     orders: Sender<Order>,
@@ -197,10 +199,22 @@ impl GroupLog {
     ) -> GroupLog {
         GroupLog {
             id,
+            me: None,
             state,
             shared,
             orders,
         }
+    }
+
+    /// The same for the replica of a node that begins a life: it does not lead on in the term that it led.
+    ///
+    /// openraft takes a node whose vote was accepted for the leader at once. But what that leader had sent need not
+    /// have been in its own log yet when it died, and a second entry of the same term in the same place is taken
+    /// for the first one wherever that is.
+    #[must_use]
+    pub fn begun_by(mut self, me: NodeNumber) -> GroupLog {
+        self.me = Some(me);
+        self
     }
 
     /// Orders a write. The queue is long; when it is full the log is stuck on its disk, and so is
@@ -345,7 +359,14 @@ impl RaftLogStorage<TypeConfig> for GroupLog {
     }
 
     async fn read_vote(&mut self) -> Result<Option<Vote<NodeNumber>>> {
-        Ok(lock(&self.state).vote)
+        let vote = lock(&self.state).vote;
+        Ok(vote.map(|vote| match self.me {
+            Some(me) if vote.leader_id.node_id == me => Vote {
+                committed: false,
+                ..vote
+            },
+            _ => vote,
+        }))
     }
 
     /// Readable when this returns, durable when the callback is called; never with a hole.
