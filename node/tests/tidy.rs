@@ -128,6 +128,21 @@ const ORDER: [(&str, Modules); 3] = [
                     "ingress",
                 ],
             ),
+            (
+                "backend",
+                &[
+                    "config",
+                    "observe",
+                    "peer",
+                    "directory",
+                    "raft",
+                    "pool",
+                    "dialect",
+                    "egress",
+                    "contact_store",
+                    "ingress",
+                ],
+            ),
         ],
     ),
 ];
