@@ -397,8 +397,9 @@ impl Watcher {
 /// A number of the metrics.
 fn counted(server: &Server, name: &str) -> u64 {
     let (_, metrics) = server.get("/metrics");
-    let begin = format!("lamplight_{name} ");
-    let line = metrics.lines().find(|line| line.starts_with(&begin));
+    let begins = [format!("lamplight_{name} "), format!("lamplight_{name}_total ")];
+    let named = |line: &&str| begins.iter().any(|begin| line.starts_with(begin));
+    let line = metrics.lines().find(named);
     let line = line.unwrap_or_else(|| panic!("no {name} in {metrics}"));
     line.rsplit(' ').next().and_then(|number| number.parse().ok()).expect("a number")
 }
