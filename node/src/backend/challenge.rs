@@ -27,8 +27,13 @@ impl Challenge {
     /// The strongest of these header values that we can answer.
     //= RFC 8760 2.4
     //# of several challenges the first is answered whose algorithm is known
-    pub(super) fn choose<'v>(values: impl Iterator<Item = &'v str>, proxy: bool) -> Option<Challenge> {
-        values.filter_map(|value| Challenge::read(value, proxy)).next()
+    pub(super) fn choose<'v>(
+        values: impl Iterator<Item = &'v str>,
+        proxy: bool,
+    ) -> Option<Challenge> {
+        values
+            .filter_map(|value| Challenge::read(value, proxy))
+            .next()
     }
 
     fn read(value: &str, proxy: bool) -> Option<Challenge> {
@@ -130,12 +135,24 @@ mod tests {
         };
         let me = ("Mufasa", "Circle Of Life");
         let line = challenge("", "").answer(me, "GET", "/dir/index.html", 1);
-        assert!(line.starts_with("Authorization: Digest username=\"Mufasa\""), "{line}");
-        assert!(line.contains("response=\"670fd8c2df070c60b045671b8b24ff02\""), "{line}");
-        assert!(line.contains("opaque=\"5ccc069c403ebaf9f0171e9517f40e41\"\r\n"), "{line}");
+        assert!(
+            line.starts_with("Authorization: Digest username=\"Mufasa\""),
+            "{line}"
+        );
+        assert!(
+            line.contains("response=\"670fd8c2df070c60b045671b8b24ff02\""),
+            "{line}"
+        );
+        assert!(
+            line.contains("opaque=\"5ccc069c403ebaf9f0171e9517f40e41\"\r\n"),
+            "{line}"
+        );
         let mut with = challenge("qop=\"auth,auth-int\", ", "");
         let line = with.answer(me, "GET", "/dir/index.html", 0x0a);
-        assert!(line.contains("nc=00000001, cnonce=\"000000000000000a\""), "{line}");
+        assert!(
+            line.contains("nc=00000001, cnonce=\"000000000000000a\""),
+            "{line}"
+        );
         assert!(with.answer(me, "GET", "/", 2).contains("nc=00000002"));
     }
 
@@ -178,7 +195,11 @@ mod tests {
             "Digest nonce=\"y\"",
             "NTLM",
         ] {
-            assert_eq!(Challenge::choose([value].into_iter(), true), None, "{value}");
+            assert_eq!(
+                Challenge::choose([value].into_iter(), true),
+                None,
+                "{value}"
+            );
         }
         let values = [
             "Digest realm=\"x\", nonce=\"y\", algorithm=SHA3",

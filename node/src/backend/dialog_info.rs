@@ -61,7 +61,10 @@ impl DialogInfo {
         let version = version.and_then(|version| version.trim().parse().ok());
         let state = root.attribute("state").unwrap_or_default();
         let mut dialogs = Vec::new();
-        for dialog in root.children().filter(|child| child.is(NAMESPACE, "dialog")) {
+        for dialog in root
+            .children()
+            .filter(|child| child.is(NAMESPACE, "dialog"))
+        {
             if dialogs.len() >= DIALOGS_MAX {
                 return Err("too many dialogs".to_owned());
             }
@@ -107,7 +110,9 @@ mod tests {
     use super::*;
 
     fn document(attributes: &str, dialogs: &str) -> String {
-        format!("<dialog-info xmlns=\"{NAMESPACE}\" entity=\"sip:200@x\" {attributes}>{dialogs}</dialog-info>")
+        format!(
+            "<dialog-info xmlns=\"{NAMESPACE}\" entity=\"sip:200@x\" {attributes}>{dialogs}</dialog-info>"
+        )
     }
 
     //= RFC 4235 4.1
@@ -142,12 +147,21 @@ mod tests {
         let long = dialog.replace("\"a\"", &format!("\"{}\"", "a".repeat(NAME_BYTES_MAX + 1)));
         for (what, text) in [
             ("no XML", "dialog-info".to_owned()),
-            ("another document", "<presence xmlns=\"urn:ietf:params:xml:ns:pidf\"/>".to_owned()),
+            (
+                "another document",
+                "<presence xmlns=\"urn:ietf:params:xml:ns:pidf\"/>".to_owned(),
+            ),
             ("no version", document("state=\"full\"", "")),
             ("no number", document("version=\"x\" state=\"full\"", "")),
-            ("no id", document("version=\"1\"", &dialog.replace(" id=\"a\"", ""))),
+            (
+                "no id",
+                document("version=\"1\"", &dialog.replace(" id=\"a\"", "")),
+            ),
             ("no state", document("version=\"1\"", "<dialog id=\"a\"/>")),
-            ("another state", document("version=\"1\"", &dialog.replace("early", "late"))),
+            (
+                "another state",
+                document("version=\"1\"", &dialog.replace("early", "late")),
+            ),
             ("too many", document("version=\"1\"", &many)),
             ("a long id", document("version=\"1\"", &long)),
         ] {

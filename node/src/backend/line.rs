@@ -51,6 +51,8 @@ pub(super) enum Heard {
 pub(super) struct Line {
     /// Of the last document of this subscription; none before the first.
     version: Option<u64>,
+    /// Whether this subscription has told anything.
+    known: bool,
     /// Dialogs that live, and those that ended with the time of their end.
     dialogs: BTreeMap<String, (bool, Phase, u64)>,
 }
@@ -58,12 +60,33 @@ pub(super) struct Line {
 impl Line {
     /// A new subscription begins: versions count anew, and the first document is whole.
     pub(super) fn begin(&mut self) {
-        self.version = None;
+        (self.version, self.known) = (None, false);
     }
 
-    /// Whether a document of this subscription was taken.
+    /// Whether this subscription has told what the line does.
     pub(super) fn is_known(&self) -> bool {
-        self.version.is_some()
+        self.known
+    }
+
+    /// Takes a notification without a document: there is nothing to tell. Kamailio begins so where there is no call,
+    /// and ends so a call whose end it has missed.
+    //= RFC 6665 4.2.2
+    //# who has no state to tell says so by an empty body
+    pub(super) fn hear_nothing(&mut self, now_ms: u64) {
+        self.known = true;
+        self.forget(now_ms);
+        for (_, phase, at) in self.dialogs.values_mut() {
+            if *phase != Phase::Terminated {
+                (*phase, *at) = (Phase::Terminated, now_ms);
+            }
+        }
+    }
+
+    /// Forgets dialogs that ended long ago.
+    fn forget(&mut self, now_ms: u64) {
+        self.dialogs.retain(|_, (_, phase, at)| {
+            *phase != Phase::Terminated || now_ms.saturating_sub(*at) < MEMORY_MS
+        });
     }
 
     /// Takes a document.
@@ -73,14 +96,14 @@ impl Line {
         if self.version.is_some_and(|known| document.version <= known) {
             return Heard::Old;
         }
-        let follows = self.version.is_some_and(|known| document.version == known + 1);
+        let follows = self
+            .version
+            .is_some_and(|known| document.version == known + 1);
         if !document.full && !follows {
             return Heard::Gap;
         }
-        self.version = Some(document.version);
-        self.dialogs.retain(|_, (_, phase, at)| {
-            *phase != Phase::Terminated || now_ms.saturating_sub(*at) < MEMORY_MS
-        });
+        (self.version, self.known) = (Some(document.version), true);
+        self.forget(now_ms);
         if document.full {
             for (id, (_, phase, at)) in &mut self.dialogs {
                 let named = document.dialogs.iter().any(|dialog| dialog.id == *id);
@@ -110,7 +133,11 @@ impl Line {
 
     /// What the line does.
     pub(super) fn state(&self) -> LineState {
-        let living = || self.dialogs.values().filter(|(_, phase, _)| *phase != Phase::Terminated);
+        let living = || {
+            self.dialogs
+                .values()
+                .filter(|(_, phase, _)| *phase != Phase::Terminated)
+        };
         // Who has called is at the telephone before somebody answers.
         if living().any(|(calls, phase, _)| *calls || *phase == Phase::Confirmed) {
             LineState::Busy
@@ -127,7 +154,12 @@ impl Line {
 /// An idle telephone says nothing of its user: whether somebody sits beside it is unknown.
 //= BLUSTAR 2.5
 //# what the switchboard says of a line becomes a part of the user's document
-pub(super) fn feed(address: &str, source: &str, number: &str, said: Option<(LineState, u32)>) -> Feed {
+pub(super) fn feed(
+    address: &str,
+    source: &str,
+    number: &str,
+    said: Option<(LineState, u32)>,
+) -> Feed {
     let Some((state, expires_s)) = said else {
         return Feed::of_connector(address, source, None, 0, Vec::new());
     };
@@ -211,21 +243,109 @@ mod tests {
         use Phase::{Confirmed, Early, Terminated, Trying};
         let mut line = Line::default();
         for (what, version, full, dialogs, heard, state) in [
-            ("a part before the whole", 0, false, vec![("a", false, Early)], Heard::Gap, Idle),
+            (
+                "a part before the whole",
+                0,
+                false,
+                vec![("a", false, Early)],
+                Heard::Gap,
+                Idle,
+            ),
             ("nothing", 1, true, vec![], Heard::Taken, Idle),
-            ("it rings", 2, false, vec![("a", false, Early)], Heard::Taken, Ringing),
-            ("the same again", 2, false, vec![("a", false, Confirmed)], Heard::Old, Ringing),
-            ("somebody answers", 3, false, vec![("a", false, Confirmed)], Heard::Taken, Busy),
-            ("a late ringing", 4, false, vec![("a", false, Early)], Heard::Taken, Busy),
-            ("another one waits", 5, false, vec![("b", false, Early)], Heard::Taken, Busy),
-            ("a gap", 7, false, vec![("b", false, Terminated)], Heard::Gap, Busy),
-            ("the whole", 8, true, vec![("b", false, Early)], Heard::Taken, Ringing),
-            ("the first comes again", 9, true, vec![("a", false, Early)], Heard::Taken, Idle),
-            ("early after its end", 10, false, vec![("b", false, Early)], Heard::Taken, Idle),
-            ("a call goes out", 11, true, vec![("c", true, Trying)], Heard::Taken, Busy),
-            ("it ends", 12, true, vec![("c", true, Terminated)], Heard::Taken, Idle),
+            (
+                "it rings",
+                2,
+                false,
+                vec![("a", false, Early)],
+                Heard::Taken,
+                Ringing,
+            ),
+            (
+                "the same again",
+                2,
+                false,
+                vec![("a", false, Confirmed)],
+                Heard::Old,
+                Ringing,
+            ),
+            (
+                "somebody answers",
+                3,
+                false,
+                vec![("a", false, Confirmed)],
+                Heard::Taken,
+                Busy,
+            ),
+            (
+                "a late ringing",
+                4,
+                false,
+                vec![("a", false, Early)],
+                Heard::Taken,
+                Busy,
+            ),
+            (
+                "another one waits",
+                5,
+                false,
+                vec![("b", false, Early)],
+                Heard::Taken,
+                Busy,
+            ),
+            (
+                "a gap",
+                7,
+                false,
+                vec![("b", false, Terminated)],
+                Heard::Gap,
+                Busy,
+            ),
+            (
+                "the whole",
+                8,
+                true,
+                vec![("b", false, Early)],
+                Heard::Taken,
+                Ringing,
+            ),
+            (
+                "the first comes again",
+                9,
+                true,
+                vec![("a", false, Early)],
+                Heard::Taken,
+                Idle,
+            ),
+            (
+                "early after its end",
+                10,
+                false,
+                vec![("b", false, Early)],
+                Heard::Taken,
+                Idle,
+            ),
+            (
+                "a call goes out",
+                11,
+                true,
+                vec![("c", true, Trying)],
+                Heard::Taken,
+                Busy,
+            ),
+            (
+                "it ends",
+                12,
+                true,
+                vec![("c", true, Terminated)],
+                Heard::Taken,
+                Idle,
+            ),
         ] {
-            assert_eq!(line.hear(info(version, full, &dialogs), 1_000), heard, "{what}");
+            assert_eq!(
+                line.hear(info(version, full, &dialogs), 1_000),
+                heard,
+                "{what}"
+            );
             assert_eq!(line.state(), state, "{what}");
         }
         // A switchboard that names its lamps after its lines uses an id again.
@@ -235,8 +355,26 @@ mod tests {
         // A new subscription counts anew.
         line.begin();
         assert!(!line.is_known());
-        assert_eq!(line.hear(info(0, true, &[]), 2_000 + MEMORY_MS), Heard::Taken);
+        assert_eq!(
+            line.hear(info(0, true, &[]), 2_000 + MEMORY_MS),
+            Heard::Taken
+        );
         assert_eq!(line.state(), Idle);
+    }
+
+    //= RFC 6665 4.2.2
+    //= type=test
+    #[test]
+    fn no_document_means_no_call() {
+        let mut line = Line::default();
+        line.hear_nothing(1);
+        assert!(line.is_known() && line.state() == LineState::Idle);
+        line.hear(info(4, true, &[("a", false, Phase::Confirmed)]), 2);
+        assert_eq!(line.state(), LineState::Busy);
+        line.hear_nothing(3);
+        assert_eq!(line.state(), LineState::Idle);
+        line.hear(info(5, false, &[("a", false, Phase::Confirmed)]), 4);
+        assert_eq!(line.state(), LineState::Idle, "it is over");
     }
 
     #[test]
@@ -244,7 +382,10 @@ mod tests {
         let mut line = Line::default();
         for version in 0..100 {
             let ids: Vec<String> = (0..64).map(|n| format!("{version}-{n}")).collect();
-            let dialogs: Vec<_> = ids.iter().map(|id| (id.as_str(), false, Phase::Early)).collect();
+            let dialogs: Vec<_> = ids
+                .iter()
+                .map(|id| (id.as_str(), false, Phase::Early))
+                .collect();
             line.hear(info(version, true, &dialogs), 1);
         }
         assert!(line.dialogs.len() <= KNOWN_MAX);
@@ -263,7 +404,11 @@ mod tests {
         ] {
             let stored = pidf::parse(&document("pbx.main.x", "+49<30>", state)).expect("sound");
             let bearing = pidf::bearing(&stored);
-            assert_eq!((bearing.device, bearing.doing), (device, doing), "{state:?}");
+            assert_eq!(
+                (bearing.device, bearing.doing),
+                (device, doing),
+                "{state:?}"
+            );
         }
     }
 }

@@ -233,7 +233,12 @@ impl Lines {
                 let _ = switchboard.peer.set(address);
             }
         }
-        if self.0.switchboards.iter().any(|pbx| pbx.peer.get().is_none()) {
+        if self
+            .0
+            .switchboards
+            .iter()
+            .any(|pbx| pbx.peer.get().is_none())
+        {
             run("pbx-names".to_owned(), Box::new(Inner::find_hosts))?;
         }
         run("pbx-look".to_owned(), Box::new(Inner::look_around))?;
@@ -279,7 +284,9 @@ impl Lines {
         let until = Instant::now() + FAREWELL;
         let waits = |table: &Table| {
             let mut watches = table.watches.values();
-            watches.any(|watch| watch.subscription.standing() == Standing::Over && watch.subscription.is_asking())
+            watches.any(|watch| {
+                watch.subscription.standing() == Standing::Over && watch.subscription.is_asking()
+            })
         };
         while Instant::now() < until && waits(&self.0.table()) {
             std::thread::sleep(Duration::from_millis(10));
@@ -350,7 +357,10 @@ impl Pbx {
         let text = text.map_err(|why| format!("{}: {why}", file.display()))?;
         match text.lines().next() {
             Some(password) if !password.is_empty() => Ok(Some(password.to_owned())),
-            _ => Err(format!("{}: expected a password in its first line", file.display())),
+            _ => Err(format!(
+                "{}: expected a password in its first line",
+                file.display()
+            )),
         }
     }
 
@@ -406,9 +416,16 @@ impl Inner {
     fn find_hosts(&self) {
         while !self.stopping.load(Relaxed) {
             let mut wait_s = NAME_S;
-            for switchboard in self.switchboards.iter().filter(|pbx| pbx.peer.get().is_none()) {
+            for switchboard in self
+                .switchboards
+                .iter()
+                .filter(|pbx| pbx.peer.get().is_none())
+            {
                 let (host, port) = (&switchboard.settings.host, switchboard.settings.port);
-                match (host.as_str(), port).to_socket_addrs().map(|mut found| found.next()) {
+                match (host.as_str(), port)
+                    .to_socket_addrs()
+                    .map(|mut found| found.next())
+                {
                     Ok(Some(address)) => *write(&switchboard.found) = Some(address),
                     other => {
                         // Where it was found last it may still be.
@@ -435,8 +452,15 @@ impl Inner {
             let now = Seen {
                 routes: self.routes.version(),
                 led: (0..routes.count()).map(led).collect(),
-                directory: self.directory.as_ref().map(|directory| directory.snapshot()),
-                users: self.switchboards.iter().map(|pbx| read(&pbx.users)).collect(),
+                directory: self
+                    .directory
+                    .as_ref()
+                    .map(|directory| directory.snapshot()),
+                users: self
+                    .switchboards
+                    .iter()
+                    .map(|pbx| read(&pbx.users))
+                    .collect(),
             };
             if before.as_ref().is_none_or(|before| !now.is_like(before)) {
                 self.look_after(&now);
@@ -459,7 +483,8 @@ impl Inner {
         let mut wanted: BTreeMap<Key, String> = BTreeMap::new();
         for (place, switchboard) in self.switchboards.iter().enumerate() {
             let file = seen.users.get(place).and_then(Option::as_deref);
-            let lines = numbers::lines(&switchboard.settings, file, seen.directory.as_ref(), is_led);
+            let lines =
+                numbers::lines(&switchboard.settings, file, seen.directory.as_ref(), is_led);
             for (address, number, uri) in lines {
                 wanted.insert((address, place, number), uri);
             }
@@ -561,7 +586,11 @@ impl Inner {
         };
         let switchboard = &self.switchboards[watch.key.1];
         let password = read(&switchboard.password);
-        let name = switchboard.settings.login.as_ref().map(|(name, _)| name.as_str());
+        let name = switchboard
+            .settings
+            .login
+            .as_ref()
+            .map(|(name, _)| name.as_str());
         let mut moment = Moment {
             now: self.now(),
             chance,
@@ -585,23 +614,26 @@ impl Inner {
     ) {
         let peer = switchboard.peer.get().copied();
         let number = ask.number;
-        let sent = peer.or_else(|| read(&switchboard.found)).is_some_and(|peer| {
-            let asking = Asking {
-                whose: (id, ask.number),
-                transport: switchboard.settings.transport,
-                peer,
-                method: "SUBSCRIBE",
-                cseq: ask.cseq,
-                call_id: ask.call_id,
-                local: ask.local,
-                remote: ask.remote,
-                target: ask.target,
-                route_set: ask.route_set,
-                lines: ask.lines,
-            };
-            self.counters.subscribes.fetch_add(1, Relaxed);
-            self.workers.pass(self.worker_of(id), Mail::Ask(Box::new(asking)))
-        });
+        let sent = peer
+            .or_else(|| read(&switchboard.found))
+            .is_some_and(|peer| {
+                let asking = Asking {
+                    whose: (id, ask.number),
+                    transport: switchboard.settings.transport,
+                    peer,
+                    method: "SUBSCRIBE",
+                    cseq: ask.cseq,
+                    call_id: ask.call_id,
+                    local: ask.local,
+                    remote: ask.remote,
+                    target: ask.target,
+                    route_set: ask.route_set,
+                    lines: ask.lines,
+                };
+                self.counters.subscribes.fetch_add(1, Relaxed);
+                self.workers
+                    .pass(self.worker_of(id), Mail::Ask(Box::new(asking)))
+            });
         if !sent {
             // As if nobody had answered: it is tried again after a while.
             watch.subscription.answered(number, None, moment);
@@ -638,7 +670,10 @@ impl Inner {
             table.queue.push_back(id);
             self.publish.notify_one();
         }
-        let next = [watch.subscription.next(), watch.again].into_iter().flatten().min();
+        let next = [watch.subscription.next(), watch.again]
+            .into_iter()
+            .flatten()
+            .min();
         if let Some(planned) = watch.planned.take() {
             table.due.remove(&(planned, id));
         }
@@ -672,7 +707,9 @@ impl Inner {
                             watch.again = None;
                         }
                     }
-                    self.with(&mut table, id, |watch, moment| watch.subscription.due(moment));
+                    self.with(&mut table, id, |watch, moment| {
+                        watch.subscription.due(moment)
+                    });
                 }
                 first => {
                     let wait = first.map_or(TICK, |(at, _)| Duration::from_millis(at - now));
@@ -748,7 +785,9 @@ impl Inner {
         });
         let feed = feed(address, source, number, said);
         let (slot, grace) = (feed.slot(), feed.grace());
-        let told = feed.perform(&self.policy, |command| self.clerk.perform(slot, grace, command));
+        let told = feed.perform(&self.policy, |command| {
+            self.clerk.perform(slot, grace, command)
+        });
         match told.map_err(|error| error.to_string())?.0 {
             Outcome::Published { .. } => {
                 self.counters.published.fetch_add(1, Relaxed);
@@ -785,7 +824,7 @@ impl Subscriber for Inner {
         let mut reply = Reply::NoDialog;
         self.with(&mut table, id, |watch, moment| {
             reply = watch.subscription.notified(request, moment);
-            let Reply::Taken { begins, .. } = reply else {
+            let Reply::Taken { begins, tells } = reply else {
                 return None;
             };
             self.counters.notifies.fetch_add(1, Relaxed);
@@ -794,6 +833,7 @@ impl Subscriber for Inner {
                 watch.fresh = true;
             }
             match document {
+                None if tells => watch.line.hear_nothing(moment.now),
                 None => {}
                 Some(Ok(document)) => {
                     if watch.line.hear(document, moment.now) == Heard::Gap {
@@ -802,12 +842,20 @@ impl Subscriber for Inner {
                 }
                 Some(Err(error)) => {
                     self.counters.bad_documents.fetch_add(1, Relaxed);
-                    tracing::warn!(presentity = watch.key.0, error, "a switchboard's document is left out");
+                    tracing::warn!(
+                        presentity = watch.key.0,
+                        error,
+                        "a switchboard's document is left out"
+                    );
                 }
             }
             if watch.subscription.standing() == Standing::Refused {
                 let (presentity, _, number) = &watch.key;
-                tracing::warn!(presentity, number, "the switchboard knows no such line; not asked again before a reload");
+                tracing::warn!(
+                    presentity,
+                    number,
+                    "the switchboard knows no such line; not asked again before a reload"
+                );
             }
             None
         });
@@ -836,7 +884,12 @@ impl Subscriber for Inner {
             let status = response.map(|response| response.status().number());
             if !status.is_some_and(|status| (200..300).contains(&status)) && ask.is_none() {
                 let (presentity, _, line) = &watch.key;
-                tracing::info!(presentity, line, ?status, "a subscription to a line is tried again later");
+                tracing::info!(
+                    presentity,
+                    line,
+                    ?status,
+                    "a subscription to a line is tried again later"
+                );
             }
             ask
         });

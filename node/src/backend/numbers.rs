@@ -135,7 +135,12 @@ mod tests {
         let text = "# lines\nalice@x:+4930555200\nAlice@x:*21#\n\nbob@x:300\n";
         let file = parse(text).expect("sound");
         for (template, numbers, digits, expected) in [
-            ("sip:{tel}@pbx", &[][..], 0, "sip:+4930555200@pbx sip:*21%23@pbx sip:300@pbx"),
+            (
+                "sip:{tel}@pbx",
+                &[][..],
+                0,
+                "sip:+4930555200@pbx sip:*21%23@pbx sip:300@pbx",
+            ),
             ("sip:{ext}@pbx", &["+4930555"][..], 3, "sip:200@pbx"),
             ("sip:{ext}@pbx", &["+49"][..], 0, "sip:4930555200@pbx"),
             ("sip:{user}@pbx", &["3"][..], 0, "sip:bob@pbx"),

@@ -93,8 +93,9 @@ pub(super) struct Ask {
 /// What a NOTIFY is answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Reply {
-    /// 200; `begins` says that it is the first of its dialog, `over` that it is the last.
-    Taken { begins: bool, over: bool },
+    /// 200; `begins` says that it is the first of its dialog, `tells` that it tells how things are, with a document or
+    /// without: neither does one that is pending, nor the last.
+    Taken { begins: bool, tells: bool },
     /// 400: it does not say how its subscription is.
     NoState,
     /// 481: it is of no dialog of ours.
@@ -196,7 +197,10 @@ impl Subscription {
 
     /// How it is.
     pub(super) fn standing(&self) -> Standing {
-        let lives = self.dialog.as_ref().is_some_and(|dialog| dialog.made.is_some());
+        let lives = self
+            .dialog
+            .as_ref()
+            .is_some_and(|dialog| dialog.made.is_some());
         match self.stage {
             Stage::Active(_) => Standing::Active,
             Stage::Asking(_) if self.ending => Standing::Over,
@@ -296,7 +300,10 @@ impl Subscription {
     //# a SUBSCRIBE with Expires 0 ends a subscription
     pub(super) fn end(&mut self, moment: &mut Moment<'_>) -> Option<Ask> {
         let was_ending = std::mem::replace(&mut self.ending, true);
-        let lives = self.dialog.as_ref().is_some_and(|dialog| dialog.made.is_some());
+        let lives = self
+            .dialog
+            .as_ref()
+            .is_some_and(|dialog| dialog.made.is_some());
         match self.stage {
             _ if was_ending => None,
             Stage::Active(_) | Stage::Asking(_) if lives => {
@@ -430,11 +437,15 @@ impl Subscription {
                     _ => ("Proxy-Authenticate", true),
                 };
                 let known = self.challenge.is_some();
-                let values = response.lines().filter(|(line, _)| line.eq_ignore_ascii_case(name));
+                let values = response
+                    .lines()
+                    .filter(|(line, _)| line.eq_ignore_ascii_case(name));
                 let fresh = Challenge::choose(values.map(|(_, value)| value), proxy);
                 // An old answer was refused: the nonce has aged, or the password is wrong. Once is found out.
                 let again = self.hints < HINTS_MAX
-                    && fresh.as_ref().is_some_and(|fresh| fresh.stale || !known || self.hints == 0);
+                    && fresh
+                        .as_ref()
+                        .is_some_and(|fresh| fresh.stale || !known || self.hints == 0);
                 self.challenge = fresh.filter(|_| again && moment.login.is_some());
                 if self.challenge.is_some() {
                     self.hints += 1;
@@ -448,7 +459,8 @@ impl Subscription {
             423 => {
                 let wanted = response.header(Name::MinExpires);
                 let wanted = wanted.and_then(|wanted| wanted.trim().parse::<u32>().ok());
-                match wanted.filter(|wanted| (self.expires_s + 1..=EXPIRES_MAX_S).contains(wanted)) {
+                match wanted.filter(|wanted| (self.expires_s + 1..=EXPIRES_MAX_S).contains(wanted))
+                {
                     Some(wanted) if self.hints < HINTS_MAX && !self.ending => {
                         self.hints += 1;
                         self.expires_s = wanted;
@@ -512,7 +524,10 @@ impl Subscription {
         } else {
             self.failures = 0;
         }
-        let contact = response.headers(Name::Contact).flat_map(transport::sip::header::elements).next();
+        let contact = response
+            .headers(Name::Contact)
+            .flat_map(transport::sip::header::elements)
+            .next();
         if let Some(contact) = contact.and_then(contact_uri) {
             contact.clone_into(&mut dialog.target);
         }
@@ -540,7 +555,8 @@ impl Subscription {
     /// A NOTIFY has come whose Call-ID is that of our dialog.
     pub(super) fn notified(&mut self, request: &Request, moment: &Moment<'_>) -> Reply {
         let own = |dialog: &&mut Dialog| {
-            request.call_id() == dialog.call_id && request.to_tag() == Some(dialog.local_tag.as_str())
+            request.call_id() == dialog.call_id
+                && request.to_tag() == Some(dialog.local_tag.as_str())
         };
         let Some(dialog) = self.dialog.as_mut().filter(own) else {
             return Reply::NoDialog;
@@ -591,11 +607,21 @@ impl Subscription {
         if let Some(contact) = request.values(Name::Contact).next().and_then(contact_uri) {
             contact.clone_into(&mut dialog.target);
         }
-        let number = |name: &str| params.get(name).and_then(|value| value.trim().parse::<u32>().ok());
+        let number = |name: &str| {
+            params
+                .get(name)
+                .and_then(|value| value.trim().parse::<u32>().ok())
+        };
         if state.trim().eq_ignore_ascii_case("terminated") {
-            let reason = params.get("reason").unwrap_or_default().to_ascii_lowercase();
+            let reason = params
+                .get("reason")
+                .unwrap_or_default()
+                .to_ascii_lowercase();
             self.terminated(&reason, number("retry-after"), moment);
-            return Reply::Taken { begins, over: true };
+            return Reply::Taken {
+                begins,
+                tells: false,
+            };
         }
         //= RFC 6665 4.1.3
         //# the time in Subscription-State counts before that of the answer
@@ -610,10 +636,8 @@ impl Subscription {
                 self.stage = Stage::Active(Subscription::refresh_at(until, moment));
             }
         }
-        Reply::Taken {
-            begins,
-            over: false,
-        }
+        let tells = !state.trim().eq_ignore_ascii_case("pending");
+        Reply::Taken { begins, tells }
     }
 
     /// The other side has ended the dialog.

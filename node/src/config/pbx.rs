@@ -118,24 +118,34 @@ impl PbxSection {
             true => line,
             false => format!("{line}@{host}"),
         };
-        let line = match line.contains(':') && ["sip:", "sips:", "tel:"].iter().any(|s| line.starts_with(s)) {
+        let line = match line.contains(':')
+            && ["sip:", "sips:", "tel:"]
+                .iter()
+                .any(|s| line.starts_with(s))
+        {
             true => line,
             false => format!("sip:{line}"),
         };
         let unseen = |c: char| c.is_whitespace() || c.is_control() || "<>\"".contains(c);
-        let varies = ["{tel}", "{ext}", "{user}"].iter().any(|of| line.contains(of));
+        let varies = ["{tel}", "{ext}", "{user}"]
+            .iter()
+            .any(|of| line.contains(of));
         if !varies || line.contains(unseen) {
             return Err(format!(
                 "pbx.line = {line:?}; expected such as sip:{{tel}}@pbx.example.com, with {{tel}}, {{ext}} or {{user}}"
             ));
         }
-        let from = self.from.unwrap_or_else(|| format!("sip:lamplight@{domain}"));
+        let from = self
+            .from
+            .unwrap_or_else(|| format!("sip:lamplight@{domain}"));
         if !from.starts_with("sip:") || from.contains(unseen) {
             return Err(format!("pbx.from = {from:?}; expected a SIP URI"));
         }
         let login = match (self.login, self.password) {
             (None, None) => None,
-            (Some(login), Some(file)) if !login.is_empty() && !login.contains(['"', '\\', '\r', '\n']) => {
+            (Some(login), Some(file))
+                if !login.is_empty() && !login.contains(['"', '\\', '\r', '\n']) =>
+            {
                 Some((login, file))
             }
             _ => {
@@ -187,7 +197,9 @@ mod tests {
     #[test]
     fn a_pbx_needs_a_name_and_an_address() {
         let read_one = |more: &str| {
-            read(&format!("[[pbx]]\nname = \"main\"\naddress = \"udp:pbx.example.com:5060\"\n{more}"))
+            read(&format!(
+                "[[pbx]]\nname = \"main\"\naddress = \"udp:pbx.example.com:5060\"\n{more}"
+            ))
         };
         let all = read_one("").expect("sound");
         assert_eq!(all[0].line, "sip:{tel}@pbx.example.com");
@@ -195,7 +207,10 @@ mod tests {
         assert_eq!((all[0].expires_s, all[0].hold_s), (600, 300));
         for (more, line) in [
             ("line = \"{ext}\"", "sip:{ext}@pbx.example.com"),
-            ("line = \"sip:{user}@x.example;user=phone\"", "sip:{user}@x.example;user=phone"),
+            (
+                "line = \"sip:{user}@x.example;user=phone\"",
+                "sip:{user}@x.example;user=phone",
+            ),
             ("line = \"tel:{tel}\"", "tel:{tel}"),
         ] {
             assert_eq!(read_one(more).expect("sound")[0].line, line);
@@ -227,11 +242,11 @@ mod tests {
         }
         let one = "[[pbx]]\nname = \"a\"\naddress = \"udp:[2001:db8::1]:5060\"\n";
         assert_eq!(read(one).expect("sound")[0].host, "2001:db8::1");
-        assert_eq!(
-            read(one).expect("sound")[0].line,
-            "sip:{tel}@[2001:db8::1]"
-        );
+        assert_eq!(read(one).expect("sound")[0].line, "sip:{tel}@[2001:db8::1]");
         assert!(read(&format!("{one}{one}")).is_err(), "one name twice");
-        assert!(read(&one.replace("\"a\"", "\"A B\"")).is_err(), "a bad name");
+        assert!(
+            read(&one.replace("\"a\"", "\"A B\"")).is_err(),
+            "a bad name"
+        );
     }
 }

@@ -100,7 +100,12 @@ fn is_right(request: &Request) -> bool {
     let fields: Vec<(&str, &str)> = elements(fields)
         .flat_map(|field| Params(field).iter().collect::<Vec<_>>())
         .collect();
-    let get = |name: &str| fields.iter().find(|(known, _)| *known == name).map_or("", |(_, value)| *value);
+    let get = |name: &str| {
+        fields
+            .iter()
+            .find(|(known, _)| *known == name)
+            .map_or("", |(_, value)| *value)
+    };
     let hash = |parts: &[&str]| Algorithm::Md5.hash(parts);
     let secret = hash(&["lamplight", REALM, PASSWORD]);
     let second = hash(&["SUBSCRIBE", request.uri()]);
@@ -148,19 +153,29 @@ impl State {
     fn subscribe(&mut self, socket: &UdpSocket, request: &Request, peer: SocketAddr) {
         let here = socket.local_addr().expect("bound");
         let answer = |status: u16, tag: &str| {
-            Reply::new(request, StatusCode::new(status).expect("a status"), Some(tag))
+            Reply::new(
+                request,
+                StatusCode::new(status).expect("a status"),
+                Some(tag),
+            )
         };
         if !is_right(request) {
             self.challenged += 1;
-            let challenge = format!("Digest realm=\"{REALM}\", nonce=\"nonce\", qop=\"auth\", algorithm=MD5");
-            let reply = answer(401, "x").header("WWW-Authenticate", challenge).finish();
+            let challenge =
+                format!("Digest realm=\"{REALM}\", nonce=\"nonce\", qop=\"auth\", algorithm=MD5");
+            let reply = answer(401, "x")
+                .header("WWW-Authenticate", challenge)
+                .finish();
             let _ = socket.send_to(&reply, peer);
             return;
         }
-        let number = Uri::parse(request.uri()).map_or_else(|_| String::new(), |uri| uri.user.to_owned());
+        let number =
+            Uri::parse(request.uri()).map_or_else(|_| String::new(), |uri| uri.user.to_owned());
         let asked = request.expires().ok().flatten().unwrap_or_default();
         let known = |dialog: &Dialog| {
-            dialog.lives && dialog.call_id == request.call_id() && Some(&*dialog.tag) == request.to_tag()
+            dialog.lives
+                && dialog.call_id == request.call_id()
+                && Some(&*dialog.tag) == request.to_tag()
         };
         let place = self.dialogs.iter().position(known);
         let place = match (place, request.to_tag(), self.refusal) {
@@ -184,7 +199,9 @@ impl State {
                     call_id: request.call_id().to_owned(),
                     subscriber: request.header(Name::From).unwrap_or_default().to_owned(),
                     tag: format!("p{}", fresh()),
-                    target: NameAddr::parse(contact).map_or("", |contact| contact.uri).to_owned(),
+                    target: NameAddr::parse(contact)
+                        .map_or("", |contact| contact.uri)
+                        .to_owned(),
                     peer,
                     cseq: 0,
                     version: 0,
@@ -229,7 +246,8 @@ impl Pbx {
             Arc::clone(&state),
             Arc::clone(&stops),
         );
-        own.set_read_timeout(Some(Duration::from_millis(50))).expect("set");
+        own.set_read_timeout(Some(Duration::from_millis(50)))
+            .expect("set");
         let thread = std::thread::spawn(move || {
             let mut buffer = [0; 65_535];
             while !stop.load(Ordering::Relaxed) {
@@ -242,7 +260,9 @@ impl Pbx {
                     Message::Request(request) if *request.method() == Method::Subscribe => {
                         state.subscribe(&own, &request, peer);
                     }
-                    Message::Request(request) => panic!("a switchboard is not asked for {:?}", request.method()),
+                    Message::Request(request) => {
+                        panic!("a switchboard is not asked for {:?}", request.method())
+                    }
                     Message::Response(response) => {
                         let answer = (response.call_id().to_owned(), response.status().number());
                         state.answers.push(answer);
@@ -299,7 +319,12 @@ impl Pbx {
         let until = Instant::now() + PATIENCE;
         while !so(&self.state()) {
             let state = self.state();
-            assert!(Instant::now() < until, "{what}: {:?} {:?}", state.dialogs, state.answers);
+            assert!(
+                Instant::now() < until,
+                "{what}: {:?} {:?}",
+                state.dialogs,
+                state.answers
+            );
             drop(state);
             std::thread::sleep(Duration::from_millis(10));
         }
@@ -309,16 +334,22 @@ impl Pbx {
     fn only(&self, number: &str) -> Dialog {
         let of_line = |state: &State| -> Vec<Dialog> {
             let now = Instant::now();
-            let lives = |dialog: &&Dialog| dialog.lives && dialog.number == number && dialog.until > now;
+            let lives =
+                |dialog: &&Dialog| dialog.lives && dialog.number == number && dialog.until > now;
             state.dialogs.iter().filter(lives).cloned().collect()
         };
-        self.until("one subscriber of the line", |state| of_line(state).len() == 1);
+        self.until("one subscriber of the line", |state| {
+            of_line(state).len() == 1
+        });
         of_line(&self.state()).remove(0)
     }
 
     /// The settings of a node that watches these lines.
     fn settings(&self, folder: &Path, lines: &[(&str, &str)], more: &str) -> String {
-        let lines: String = lines.iter().map(|(address, number)| format!("{address}:{number}\n")).collect();
+        let lines: String = lines
+            .iter()
+            .map(|(address, number)| format!("{address}:{number}\n"))
+            .collect();
         std::fs::write(folder.join("lines"), format!("# lines\n{lines}")).expect("written");
         std::fs::write(folder.join("password"), format!("{PASSWORD}\n")).expect("written");
         format!(
@@ -351,18 +382,35 @@ impl Watcher {
         let mut watch = Watch::new(user);
         assert_eq!(watch.subscribe(&mut phone, 3_600).status(), StatusCode::OK);
         let (_, last) = told(&phone.notify(Some(&watch.call_id)));
-        Watcher { phone, watch, last, seen: Vec::new() }
+        Watcher {
+            phone,
+            watch,
+            last,
+            seen: Vec::new(),
+        }
     }
 
     fn blustar(server: &Server, user: &str) -> Watcher {
         let mut phone = Phone::tcp(server.tcp);
         let watch = Watch::new(user);
         let uri = format!("sip:{user}@example.com");
-        let head = phone.head("SUBSCRIBE", &uri, "sip:desk@example.com", &format!("<{uri}>"), &watch.call_id, 1);
+        let head = phone.head(
+            "SUBSCRIBE",
+            &uri,
+            "sip:desk@example.com",
+            &format!("<{uri}>"),
+            &watch.call_id,
+            1,
+        );
         let lines = "User-Agent: Aastra BluStar Client/3.0.0.0\r\nEvent: presence\r\nAccept: application/pidf+xml\r\nExpires: 3600\r\n";
         assert_eq!(phone.ask(head, lines, "").status(), StatusCode::OK);
         let (_, last) = told(&phone.notify(Some(&watch.call_id)));
-        Watcher { phone, watch, last, seen: Vec::new() }
+        Watcher {
+            phone,
+            watch,
+            last,
+            seen: Vec::new(),
+        }
     }
 
     fn look(&mut self) {
@@ -397,11 +445,17 @@ impl Watcher {
 /// A number of the metrics.
 fn counted(server: &Server, name: &str) -> u64 {
     let (_, metrics) = server.get("/metrics");
-    let begins = [format!("lamplight_{name} "), format!("lamplight_{name}_total ")];
+    let begins = [
+        format!("lamplight_{name} "),
+        format!("lamplight_{name}_total "),
+    ];
     let named = |line: &&str| begins.iter().any(|begin| line.starts_with(begin));
     let line = metrics.lines().find(named);
     let line = line.unwrap_or_else(|| panic!("no {name} in {metrics}"));
-    line.rsplit(' ').next().and_then(|number| number.parse().ok()).expect("a number")
+    line.rsplit(' ')
+        .next()
+        .and_then(|number| number.parse().ok())
+        .expect("a number")
 }
 
 fn line(state: &str) -> String {
@@ -418,7 +472,11 @@ fn line(state: &str) -> String {
 fn a_line_of_a_switchboard_is_shown_to_everybody_who_watches_its_user() {
     let pbx = Pbx::start();
     let data = tempfile::tempdir().expect("a folder");
-    let settings = pbx.settings(data.path(), &[("carol@example.com", "200")], "expires = 4\nhold = 60\n");
+    let settings = pbx.settings(
+        data.path(),
+        &[("carol@example.com", "200")],
+        "expires = 4\nhold = 60\n",
+    );
     let file = written(data.path(), &settings);
     let server = Server::start_with(data.path(), &["--config", file.to_str().expect("a path")]);
     let mut standard = Watcher::of(&server, "carol");
@@ -436,7 +494,11 @@ fn a_line_of_a_switchboard_is_shown_to_everybody_who_watches_its_user() {
     blustar.until("it is answered", &line("busy"), true);
     assert!(blustar.last.contains("In a call"), "{}", blustar.last);
     standard.until("it is answered", PHONE, true);
-    assert!(standard.last.contains("<basic>open</basic>"), "{}", standard.last);
+    assert!(
+        standard.last.contains("<basic>open</basic>"),
+        "{}",
+        standard.last
+    );
 
     // Never early after confirmed, nor after terminated.
     pbx.call("200", "one", "recipient", "early");
@@ -454,7 +516,10 @@ fn a_line_of_a_switchboard_is_shown_to_everybody_who_watches_its_user() {
 
     // It is refreshed in its dialog, without being challenged again.
     pbx.until("a refresh", |state| {
-        state.dialogs.iter().any(|dialog| dialog.call_id == first.call_id && dialog.asked >= 3)
+        state
+            .dialogs
+            .iter()
+            .any(|dialog| dialog.call_id == first.call_id && dialog.asked >= 3)
     });
     assert_eq!(pbx.state().challenged, 1);
 
@@ -469,7 +534,10 @@ fn a_line_of_a_switchboard_is_shown_to_everybody_who_watches_its_user() {
     // It has forgotten everything: the refresh is told so, and it is asked anew. The call was over long ago.
     {
         let mut state = pbx.state();
-        state.dialogs.iter_mut().for_each(|dialog| dialog.lives = false);
+        state
+            .dialogs
+            .iter_mut()
+            .for_each(|dialog| dialog.lives = false);
         state.calls.clear();
     }
     let third = pbx.only("200");
@@ -481,7 +549,10 @@ fn a_line_of_a_switchboard_is_shown_to_everybody_who_watches_its_user() {
     {
         let mut state = pbx.state();
         let place = state.dialogs.len() - 1;
-        state.calls.insert("200".to_owned(), vec![("four".to_owned(), "recipient", "confirmed")]);
+        state.calls.insert(
+            "200".to_owned(),
+            vec![("four".to_owned(), "recipient", "confirmed")],
+        );
         state.dialogs[place].version += 1;
     }
     pbx.call("200", "five", "recipient", "early");
@@ -492,11 +563,17 @@ fn a_line_of_a_switchboard_is_shown_to_everybody_who_watches_its_user() {
     let unknown = counted(&server, "pbx_unknown_dialogs");
     {
         let mut state = pbx.state();
-        let place = state.dialogs.iter().position(|dialog| dialog.call_id == first.call_id).expect("kept");
+        let place = state
+            .dialogs
+            .iter()
+            .position(|dialog| dialog.call_id == first.call_id)
+            .expect("kept");
         state.notify(&pbx.socket, place, "active", "");
     }
     let gone = (first.call_id.clone(), 481);
-    pbx.until("the old dialog is unknown", |state| state.answers.contains(&gone));
+    pbx.until("the old dialog is unknown", |state| {
+        state.answers.contains(&gone)
+    });
     assert_eq!(counted(&server, "pbx_unknown_dialogs"), unknown + 1);
     assert_eq!(counted(&server, "pbx_subscriptions{state=\"active\"}"), 1);
     assert!(counted(&server, "pbx_notifies") >= 10);
@@ -514,7 +591,10 @@ fn a_line_of_a_switchboard_is_shown_to_everybody_who_watches_its_user() {
 fn a_switchboard_that_is_away_or_refuses_is_asked_again_as_it_says() {
     let pbx = Pbx::start();
     pbx.state().refusal = Some((503, "1"));
-    pbx.state().calls.insert("200".to_owned(), vec![("one".to_owned(), "recipient", "confirmed")]);
+    pbx.state().calls.insert(
+        "200".to_owned(),
+        vec![("one".to_owned(), "recipient", "confirmed")],
+    );
     let data = tempfile::tempdir().expect("a folder");
     let lines = [("carol@example.com", "200")];
     let settings = pbx.settings(data.path(), &lines, "expires = 3\nhold = 2\n");
@@ -533,7 +613,10 @@ fn a_switchboard_that_is_away_or_refuses_is_asked_again_as_it_says() {
     {
         let mut state = pbx.state();
         state.refusal = Some((500, ""));
-        state.dialogs.iter_mut().for_each(|dialog| dialog.lives = false);
+        state
+            .dialogs
+            .iter_mut()
+            .for_each(|dialog| dialog.lives = false);
     }
     watcher.until("nobody knows any more", PHONE, false);
     pbx.state().refusal = None;
@@ -546,7 +629,11 @@ fn a_switchboard_that_is_away_or_refuses_is_asked_again_as_it_says() {
     assert_eq!(counted(&server, "pbx_subscriptions{state=\"refused\"}"), 1);
     let asked = counted(&server, "pbx_subscribes");
     std::thread::sleep(Duration::from_secs(2));
-    assert_eq!(counted(&server, "pbx_subscribes"), asked, "it is left alone");
+    assert_eq!(
+        counted(&server, "pbx_subscribes"),
+        asked,
+        "it is left alone"
+    );
     pbx.state().first = None;
     server.signal("HUP");
     watcher.until("there is one again", PHONE, true);
@@ -570,7 +657,11 @@ fn a_wrong_password_is_not_tried_again_and_again() {
     let server = Server::start_with(data.path(), &["--config", file.to_str().expect("a path")]);
     pbx.until("it is tried", |state| state.challenged >= 2);
     std::thread::sleep(Duration::from_secs(2));
-    assert_eq!(pbx.state().challenged, 2, "once without, once with the wrong one");
+    assert_eq!(
+        pbx.state().challenged,
+        2,
+        "once without, once with the wrong one"
+    );
     // The operator writes down the right one.
     std::fs::write(data.path().join("password"), PASSWORD).expect("written");
     server.signal("HUP");
@@ -591,7 +682,8 @@ fn office_clients_are_shown_a_telephone() {
     let device = "<state xmlns=\"http://schemas.microsoft.com/2006/09/sip/state\" \
         xmlns:xsi=\"http://www.w3.org/2001/XMLSchema-instance\" manual=\"false\" xsi:type=\"machineState\">\
         <availability>3500</availability></state>";
-    let device = [2, 3].map(|container| publication("state", 90, container, 0, "expireType=\"endpoint\"", device));
+    let device = [2, 3]
+        .map(|container| publication("state", 90, container, 0, "expireType=\"endpoint\"", device));
     assert_eq!(bob.publish(&device.concat()).status(), StatusCode::OK);
     let (dialog, answer) = eve.watch(&["sip:bob@contoso.com"], &["state"]);
     assert_eq!(answer.status(), StatusCode::OK);
@@ -643,17 +735,28 @@ fn the_next_leader_subscribes_and_nobody_is_shown_anything_else() {
     let before = numbers.map(|number| pbx.only(number));
     let lost = pool.ports[victim][0];
     let was_there = |dialog: &Dialog| dialog.peer.port() == lost;
-    assert!(before.iter().any(was_there), "the node that is killed has lines: {before:?}");
+    assert!(
+        before.iter().any(was_there),
+        "the node that is killed has lines: {before:?}"
+    );
 
     pool.kill(victim);
-    for (number, old) in numbers.iter().zip(&before).filter(|(_, old)| was_there(old)) {
+    for (number, old) in numbers
+        .iter()
+        .zip(&before)
+        .filter(|(_, old)| was_there(old))
+    {
         pbx.until("another node subscribes", |state| {
             let another = |dialog: &Dialog| dialog.number == *number && dialog.peer.port() != lost;
             state.dialogs.iter().any(another)
         });
         // The old subscription is nobody's any more; whichever node is asked says so.
         let mut state = pbx.state();
-        let place = state.dialogs.iter().position(|dialog| dialog.call_id == old.call_id).expect("kept");
+        let place = state
+            .dialogs
+            .iter()
+            .position(|dialog| dialog.call_id == old.call_id)
+            .expect("kept");
         state.dialogs[place].lives = false;
         let (own, peer) = (state.dialogs[place].peer, pool.node(stays).udp);
         state.dialogs[place].peer = peer;
@@ -661,7 +764,9 @@ fn the_next_leader_subscribes_and_nobody_is_shown_anything_else() {
         state.dialogs[place].peer = own;
         drop(state);
         let gone = (old.call_id.clone(), 481);
-        pbx.until("the old dialog is unknown", |state| state.answers.contains(&gone));
+        pbx.until("the old dialog is unknown", |state| {
+            state.answers.contains(&gone)
+        });
     }
     std::thread::sleep(Duration::from_secs(2));
     for watcher in &mut watchers {

@@ -231,7 +231,10 @@ impl Wire {
             })
         } else {
             let fits = |datagrams: &Datagrams| datagrams.local.is_ipv4() == peer.is_ipv4();
-            self.datagrams.iter().position(fits).map(|place| place as u64)
+            self.datagrams
+                .iter()
+                .position(fits)
+                .map(|place| place as u64)
         };
         Flow {
             worker: self.worker,

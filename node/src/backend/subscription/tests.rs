@@ -61,10 +61,23 @@ const ACTIVE: &str = "Event: dialog\r\nSubscription-State: active;expires=600\r\
 fn active() -> (Subscription, Ask) {
     let mut subscription = Subscription::new(wants(), 0);
     let ask = subscription.due(&mut at(1_000)).expect("it is asked for");
-    let ok = answer(&ask, 200, "Expires: 600\r\nContact: <sip:200@192.0.2.9>\r\n");
-    assert_eq!(subscription.answered(ask.number, Some(&ok), &mut at(1_000)), None);
+    let ok = answer(
+        &ask,
+        200,
+        "Expires: 600\r\nContact: <sip:200@192.0.2.9>\r\n",
+    );
+    assert_eq!(
+        subscription.answered(ask.number, Some(&ok), &mut at(1_000)),
+        None
+    );
     let taken = subscription.notified(&notify(&ask, 1, "theirs", ACTIVE), &at(1_000));
-    assert_eq!(taken, Reply::Taken { begins: true, over: false });
+    assert_eq!(
+        taken,
+        Reply::Taken {
+            begins: true,
+            tells: true
+        }
+    );
     (subscription, ask)
 }
 
@@ -80,12 +93,19 @@ fn a_subscription_is_asked_for_accepted_and_refreshed_in_time() {
     let mut subscription = Subscription::new(wants(), 500);
     assert_eq!(subscription.due(&mut at(499)), None);
     let ask = subscription.due(&mut at(500)).expect("it is time");
-    assert_eq!((ask.cseq, &*ask.target, &*ask.remote), (1, "sip:200@pbx", "<sip:200@pbx>"));
+    assert_eq!(
+        (ask.cseq, &*ask.target, &*ask.remote),
+        (1, "sip:200@pbx", "<sip:200@pbx>")
+    );
     assert_eq!(
         ask.lines,
         "Event: dialog\r\nAccept: application/dialog-info+xml\r\nExpires: 600\r\n"
     );
-    assert!(ask.local.starts_with("<sip:lamplight@example.com>;tag=b"), "{}", ask.local);
+    assert!(
+        ask.local.starts_with("<sip:lamplight@example.com>;tag=b"),
+        "{}",
+        ask.local
+    );
     //= RFC 3261 12.1.2
     //= type=test
     let ok = answer(
@@ -94,15 +114,32 @@ fn a_subscription_is_asked_for_accepted_and_refreshed_in_time() {
         "Expires: 100\r\nRecord-Route: <sip:one;lr>, <sip:two;lr>\r\nRecord-Route: <sip:three;lr>\r\n\
          Contact: <sip:200@192.0.2.9>\r\n",
     );
-    assert_eq!(subscription.answered(ask.number, Some(&ok), &mut at(600)), None);
+    assert_eq!(
+        subscription.answered(ask.number, Some(&ok), &mut at(600)),
+        None
+    );
     assert_eq!(subscription.standing(), Standing::Active);
-    subscription.notified(&notify(&ask, 9, "theirs", "Event: dialog\r\nSubscription-State: active\r\n"), &at(700));
+    subscription.notified(
+        &notify(
+            &ask,
+            9,
+            "theirs",
+            "Event: dialog\r\nSubscription-State: active\r\n",
+        ),
+        &at(700),
+    );
     assert_eq!(subscription.told_until(), 100_600);
     let next = subscription.next().expect("it is refreshed");
     assert!((60_000..=81_000).contains(&next), "{next}");
     let refresh = subscription.due(&mut at(next)).expect("it is time");
-    assert_eq!((refresh.cseq, &*refresh.target), (2, "sip:200@192.0.2.9:5070"));
-    assert_eq!(refresh.route_set, "<sip:three;lr>, <sip:two;lr>, <sip:one;lr>");
+    assert_eq!(
+        (refresh.cseq, &*refresh.target),
+        (2, "sip:200@192.0.2.9:5070")
+    );
+    assert_eq!(
+        refresh.route_set,
+        "<sip:three;lr>, <sip:two;lr>, <sip:one;lr>"
+    );
     assert_eq!(refresh.remote, "<sip:200@pbx>;tag=theirs");
     assert_eq!(refresh.call_id, ask.call_id);
     // Whoever gives more than was asked for gives what was asked for.
@@ -114,7 +151,11 @@ fn a_subscription_is_asked_for_accepted_and_refreshed_in_time() {
     let shorter = "Event: dialog\r\nSubscription-State: active;expires=10\r\n";
     subscription.notified(&notify(&ask, 10, "theirs", shorter), &at(next));
     assert_eq!(subscription.told_until(), next + 10_000);
-    assert!(subscription.next().is_some_and(|again| again <= next + 8_001));
+    assert!(
+        subscription
+            .next()
+            .is_some_and(|again| again <= next + 8_001)
+    );
 }
 
 //= RFC 6665 4.1.2.2
@@ -132,7 +173,13 @@ fn failures_of_a_first_request_and_of_a_refresh() {
         (489, "", Resting, Resting, 0),
         (500, "", Resting, Active, 0),
         (503, "Retry-After: 60 (later)\r\n", Resting, Active, 60_000),
-        (480, "Retry-After: 9;duration=1\r\n", Resting, Resting, 9_000),
+        (
+            480,
+            "Retry-After: 9;duration=1\r\n",
+            Resting,
+            Resting,
+            9_000,
+        ),
         (302, "", Resting, Active, 0),
         (423, "", Resting, Resting, 600_000),
         (401, "", Resting, Resting, 600_000),
@@ -140,16 +187,30 @@ fn failures_of_a_first_request_and_of_a_refresh() {
         let mut subscription = Subscription::new(wants(), 0);
         let ask = subscription.due(&mut at(0)).expect("it is asked for");
         let refused = answer(&ask, status, lines);
-        assert_eq!(subscription.answered(ask.number, Some(&refused), &mut at(10)), None);
+        assert_eq!(
+            subscription.answered(ask.number, Some(&refused), &mut at(10)),
+            None
+        );
         assert_eq!(subscription.standing(), first, "{status}");
-        assert!(subscription.next().is_some_and(|next| next > 10 + wait), "{status}");
+        assert!(
+            subscription.next().is_some_and(|next| next > 10 + wait),
+            "{status}"
+        );
         let (mut subscription, ask) = active();
         let next = subscription.next().expect("it is refreshed");
         let again = subscription.due(&mut at(next)).expect("it is time");
         let refused = answer(&again, status, lines);
-        assert_eq!(subscription.answered(again.number, Some(&refused), &mut at(next)), None);
+        assert_eq!(
+            subscription.answered(again.number, Some(&refused), &mut at(next)),
+            None
+        );
         assert_eq!(subscription.standing(), refresh, "{status}");
-        assert!(subscription.next().is_some_and(|at| at > next + wait.min(200_000)), "{status}");
+        assert!(
+            subscription
+                .next()
+                .is_some_and(|at| at > next + wait.min(200_000)),
+            "{status}"
+        );
         let lives = subscription.call_id() == Some(&*ask.call_id);
         assert_eq!(lives, refresh == Active, "{status}");
     }
@@ -159,7 +220,10 @@ fn failures_of_a_first_request_and_of_a_refresh() {
     let mut pauses = Vec::new();
     for _ in 0..12 {
         let again = subscription.due(&mut at(now)).expect("it is time");
-        assert_eq!(subscription.answered(again.number, None, &mut at(now)), None);
+        assert_eq!(
+            subscription.answered(again.number, None, &mut at(now)),
+            None
+        );
         assert_ne!(subscription.call_id(), Some(&*ask.call_id));
         let next = resting(&subscription);
         pauses.push(next - now);
@@ -175,7 +239,11 @@ fn failures_of_a_first_request_and_of_a_refresh() {
 fn who_accepts_and_never_notifies_is_asked_anew() {
     let mut subscription = Subscription::new(wants(), 0);
     let ask = subscription.due(&mut at(0)).expect("it is asked for");
-    subscription.answered(ask.number, Some(&answer(&ask, 200, "Expires: 600\r\n")), &mut at(0));
+    subscription.answered(
+        ask.number,
+        Some(&answer(&ask, 200, "Expires: 600\r\n")),
+        &mut at(0),
+    );
     assert_eq!(subscription.next(), Some(TIMER_N_MS));
     assert_eq!(subscription.due(&mut at(TIMER_N_MS)), None);
     resting(&subscription);
@@ -209,23 +277,52 @@ fn the_reasons_of_an_end() {
         let over = format!("Event: dialog\r\nSubscription-State: terminated{reason}\r\n");
         let now = 50_000;
         let taken = subscription.notified(&notify(&ask, 2, "theirs", &over), &at(now));
-        assert_eq!(taken, Reply::Taken { begins: false, over: true }, "{reason}");
+        assert_eq!(
+            taken,
+            Reply::Taken {
+                begins: false,
+                tells: false
+            },
+            "{reason}"
+        );
         assert_eq!(subscription.call_id(), None, "{reason}");
         if refused {
-            assert_eq!((subscription.standing(), subscription.next()), (Standing::Refused, None));
-            assert!(subscription.reconsider(now), "an operator may have it tried again");
+            assert_eq!(
+                (subscription.standing(), subscription.next()),
+                (Standing::Refused, None)
+            );
+            assert!(
+                subscription.reconsider(now),
+                "an operator may have it tried again"
+            );
             continue;
         }
         let next = resting(&subscription);
-        assert!(next >= now + wait && next <= now + wait + wait / 8 + PAUSE_MS, "{reason}: {next}");
-        let again = subscription.due(&mut Moment { chance: 78, ..at(next) }).expect("anew");
-        assert_eq!((again.cseq, &*again.remote), (1, "<sip:200@pbx>"), "{reason}");
+        assert!(
+            next >= now + wait && next <= now + wait + wait / 8 + PAUSE_MS,
+            "{reason}: {next}"
+        );
+        let again = subscription
+            .due(&mut Moment {
+                chance: 78,
+                ..at(next)
+            })
+            .expect("anew");
+        assert_eq!(
+            (again.cseq, &*again.remote),
+            (1, "<sip:200@pbx>"),
+            "{reason}"
+        );
         assert_ne!(again.call_id, ask.call_id, "{reason}");
         // The dialog that was is not one of ours any more.
         let late = subscription.notified(&notify(&ask, 3, "theirs", ACTIVE), &at(next));
         assert_eq!(late, Reply::NoDialog, "{reason}");
         assert_eq!(subscription.answered(ask.number, None, &mut at(next)), None);
-        assert_eq!(subscription.standing(), Standing::Asking, "an old answer changes nothing");
+        assert_eq!(
+            subscription.standing(),
+            Standing::Asking,
+            "an old answer changes nothing"
+        );
     }
     // Who ends each dialog at once is asked less and less often.
     let mut subscription = Subscription::new(wants(), 0);
@@ -236,7 +333,11 @@ fn the_reasons_of_an_end() {
         let over = "Event: dialog\r\nSubscription-State: terminated;reason=deactivated\r\n";
         subscription.notified(&notify(&ask, 1, "theirs", over), &at(now));
         let next = resting(&subscription);
-        assert!(next - now >= (PAUSE_MS << round) / 2, "{round}: {}", next - now);
+        assert!(
+            next - now >= (PAUSE_MS << round) / 2,
+            "{round}: {}",
+            next - now
+        );
         now = next;
     }
 }
@@ -251,23 +352,98 @@ fn a_notify_makes_a_dialog_and_others_are_none_of_ours() {
     let ask = subscription.due(&mut at(0)).expect("it is asked for");
     let routed = format!("{ACTIVE}Record-Route: <sip:p;lr>\r\n");
     for (what, request, expected) in [
-        ("another tag of ours", notify(&Ask { local: "<sip:l@x>;tag=z".to_owned(), ..ask.clone() }, 1, "one", ACTIVE), Reply::NoDialog),
-        ("another package", notify(&ask, 1, "one", "Event: presence\r\nSubscription-State: active\r\n"), Reply::OtherEvent),
-        ("no package", notify(&ask, 1, "one", "Subscription-State: active\r\n"), Reply::OtherEvent),
-        ("no state", notify(&ask, 1, "one", "Event: dialog\r\n"), Reply::NoState),
-        ("before the answer", notify(&ask, 5, "one", &routed), Reply::Taken { begins: true, over: false }),
-        ("another fork", notify(&ask, 6, "two", ACTIVE), Reply::NoDialog),
-        ("one that was overtaken", notify(&ask, 4, "one", ACTIVE), Reply::Late),
-        ("the same again", notify(&ask, 5, "one", ACTIVE), Reply::Late),
-        ("the next", notify(&ask, 8, "one", ACTIVE), Reply::Taken { begins: false, over: false }),
+        (
+            "another tag of ours",
+            notify(
+                &Ask {
+                    local: "<sip:l@x>;tag=z".to_owned(),
+                    ..ask.clone()
+                },
+                1,
+                "one",
+                ACTIVE,
+            ),
+            Reply::NoDialog,
+        ),
+        (
+            "another package",
+            notify(
+                &ask,
+                1,
+                "one",
+                "Event: presence\r\nSubscription-State: active\r\n",
+            ),
+            Reply::OtherEvent,
+        ),
+        (
+            "no package",
+            notify(&ask, 1, "one", "Subscription-State: active\r\n"),
+            Reply::OtherEvent,
+        ),
+        (
+            "no state",
+            notify(&ask, 1, "one", "Event: dialog\r\n"),
+            Reply::NoState,
+        ),
+        (
+            "before the answer",
+            notify(&ask, 5, "one", &routed),
+            Reply::Taken {
+                begins: true,
+                tells: true,
+            },
+        ),
+        (
+            "another fork",
+            notify(&ask, 6, "two", ACTIVE),
+            Reply::NoDialog,
+        ),
+        (
+            "one that was overtaken",
+            notify(&ask, 4, "one", ACTIVE),
+            Reply::Late,
+        ),
+        (
+            "the same again",
+            notify(&ask, 5, "one", ACTIVE),
+            Reply::Late,
+        ),
+        (
+            "one that waits for leave",
+            notify(
+                &ask,
+                7,
+                "one",
+                "Event: dialog\r\nSubscription-State: Pending\r\n",
+            ),
+            Reply::Taken {
+                begins: false,
+                tells: false,
+            },
+        ),
+        (
+            "the next",
+            notify(&ask, 8, "one", ACTIVE),
+            Reply::Taken {
+                begins: false,
+                tells: true,
+            },
+        ),
     ] {
         assert_eq!(subscription.notified(&request, &at(10)), expected, "{what}");
     }
     // The answer comes last, and by another fork: the dialog is the one that was notified.
-    subscription.answered(ask.number, Some(&answer(&ask, 200, "Expires: 600\r\n")), &mut at(20));
+    subscription.answered(
+        ask.number,
+        Some(&answer(&ask, 200, "Expires: 600\r\n")),
+        &mut at(20),
+    );
     assert_eq!(subscription.standing(), Standing::Active);
     let next = subscription.next().expect("it is refreshed");
-    assert!(next > 300_000, "it does not wait for a notification that was");
+    assert!(
+        next > 300_000,
+        "it does not wait for a notification that was"
+    );
     let refresh = subscription.due(&mut at(next)).expect("it is time");
     assert!(refresh.remote.ends_with(";tag=one"), "{}", refresh.remote);
     assert_eq!(refresh.route_set, "<sip:p;lr>");
@@ -277,34 +453,64 @@ fn a_notify_makes_a_dialog_and_others_are_none_of_ours() {
 //= type=test
 #[test]
 fn a_challenge_is_answered_once() {
-    let with = |now| Moment { login: LOGIN, ..at(now) };
+    let with = |now| Moment {
+        login: LOGIN,
+        ..at(now)
+    };
     let challenge = "WWW-Authenticate: Digest realm=\"pbx\", nonce=\"n1\", qop=\"auth\"\r\n";
     let mut subscription = Subscription::new(wants(), 0);
     let ask = subscription.due(&mut with(0)).expect("it is asked for");
-    let again = subscription.answered(ask.number, Some(&answer(&ask, 401, challenge)), &mut with(1));
+    let again = subscription.answered(
+        ask.number,
+        Some(&answer(&ask, 401, challenge)),
+        &mut with(1),
+    );
     let again = again.expect("with an answer");
     assert_eq!((again.cseq, &again.call_id), (2, &ask.call_id));
-    assert!(again.lines.contains("Authorization: Digest username=\"me\", realm=\"pbx\", nonce=\"n1\""));
+    assert!(
+        again
+            .lines
+            .contains("Authorization: Digest username=\"me\", realm=\"pbx\", nonce=\"n1\"")
+    );
     assert_eq!(again.remote, "<sip:200@pbx>", "the refusal made no dialog");
     // The password is wrong: not again for a while.
     let mut wrong = Subscription::new(wants(), 0);
     let ask = wrong.due(&mut with(0)).expect("it is asked for");
-    let second = wrong.answered(ask.number, Some(&answer(&ask, 401, challenge)), &mut with(1));
+    let second = wrong.answered(
+        ask.number,
+        Some(&answer(&ask, 401, challenge)),
+        &mut with(1),
+    );
     let second = second.expect("with an answer");
-    let none = wrong.answered(second.number, Some(&answer(&second, 401, challenge)), &mut with(2));
+    let none = wrong.answered(
+        second.number,
+        Some(&answer(&second, 401, challenge)),
+        &mut with(2),
+    );
     assert_eq!(none, None);
     assert!(resting(&wrong) >= LONG_PAUSE_MS);
     // It was right: the refresh is answered for before it is asked, and a nonce that has aged costs one more.
-    subscription.answered(again.number, Some(&answer(&again, 200, "Expires: 600\r\n")), &mut with(3));
+    subscription.answered(
+        again.number,
+        Some(&answer(&again, 200, "Expires: 600\r\n")),
+        &mut with(3),
+    );
     subscription.notified(&notify(&again, 1, "theirs", ACTIVE), &with(4));
     let next = subscription.next().expect("it is refreshed");
     let refresh = subscription.due(&mut with(next)).expect("it is time");
     assert!(refresh.lines.contains("nc=00000002"), "{}", refresh.lines);
     let stale = "Proxy-Authenticate: Digest realm=\"pbx\", nonce=\"n2\", stale=true\r\n";
-    let last = subscription.answered(refresh.number, Some(&answer(&refresh, 407, stale)), &mut with(next));
+    let last = subscription.answered(
+        refresh.number,
+        Some(&answer(&refresh, 407, stale)),
+        &mut with(next),
+    );
     let last = last.expect("with the new nonce");
     assert!(last.lines.contains("Proxy-Authorization: ") && last.lines.contains("nonce=\"n2\""));
-    assert_eq!((last.cseq, last.call_id), (refresh.cseq + 1, ask_call(&subscription)));
+    assert_eq!(
+        (last.cseq, last.call_id),
+        (refresh.cseq + 1, ask_call(&subscription))
+    );
 }
 
 fn ask_call(subscription: &Subscription) -> String {
@@ -316,10 +522,15 @@ fn who_wants_longer_subscriptions_gets_them() {
     let mut subscription = Subscription::new(wants(), 0);
     let ask = subscription.due(&mut at(0)).expect("it is asked for");
     let brief = answer(&ask, 423, "Min-Expires: 3600\r\n");
-    let again = subscription.answered(ask.number, Some(&brief), &mut at(1)).expect("longer");
+    let again = subscription
+        .answered(ask.number, Some(&brief), &mut at(1))
+        .expect("longer");
     assert!(again.lines.contains("Expires: 3600\r\n"), "{}", again.lines);
     let shorter = answer(&again, 423, "Min-Expires: 10\r\n");
-    assert_eq!(subscription.answered(again.number, Some(&shorter), &mut at(2)), None);
+    assert_eq!(
+        subscription.answered(again.number, Some(&shorter), &mut at(2)),
+        None
+    );
     resting(&subscription);
 }
 
@@ -330,13 +541,27 @@ fn who_leaves_says_so() {
     // Active: with zero seconds, and the last notification is taken.
     let (mut subscription, ask) = active();
     let bye = subscription.end(&mut at(2_000)).expect("a farewell");
-    assert!(bye.lines.contains("Expires: 0\r\n") && bye.cseq == 2, "{}", bye.lines);
+    assert!(
+        bye.lines.contains("Expires: 0\r\n") && bye.cseq == 2,
+        "{}",
+        bye.lines
+    );
     assert_eq!(subscription.end(&mut at(2_001)), None, "once");
-    subscription.answered(bye.number, Some(&answer(&bye, 200, "Expires: 0\r\n")), &mut at(2_002));
+    subscription.answered(
+        bye.number,
+        Some(&answer(&bye, 200, "Expires: 0\r\n")),
+        &mut at(2_002),
+    );
     assert!(!subscription.is_gone() && subscription.standing() == Standing::Over);
     let over = "Event: dialog\r\nSubscription-State: terminated;reason=timeout\r\n";
     let taken = subscription.notified(&notify(&ask, 2, "theirs", over), &at(2_003));
-    assert_eq!(taken, Reply::Taken { begins: false, over: true });
+    assert_eq!(
+        taken,
+        Reply::Taken {
+            begins: false,
+            tells: false
+        }
+    );
     assert!(subscription.is_gone());
     // Nobody answers, or nothing was begun.
     let (mut silent, _) = active();
@@ -351,7 +576,9 @@ fn who_leaves_says_so() {
     let ask = early.due(&mut at(0)).expect("it is asked for");
     assert_eq!(early.end(&mut at(1)), None);
     let ok = answer(&ask, 200, "Expires: 600\r\n");
-    let bye = early.answered(ask.number, Some(&ok), &mut at(2)).expect("a farewell");
+    let bye = early
+        .answered(ask.number, Some(&ok), &mut at(2))
+        .expect("a farewell");
     assert!(bye.lines.contains("Expires: 0\r\n"), "{}", bye.lines);
     early.answered(bye.number, Some(&answer(&bye, 200, "")), &mut at(3));
     assert_eq!(early.next(), Some(3 + FAREWELL_MS));
@@ -364,9 +591,17 @@ fn a_part_that_was_missed_is_asked_for_soon_but_not_for_ever() {
     let (mut subscription, _) = active();
     subscription.hurry(&at(5_000));
     let ask = subscription.due(&mut at(5_000)).expect("at once");
-    subscription.answered(ask.number, Some(&answer(&ask, 200, "Expires: 600\r\n")), &mut at(5_001));
+    subscription.answered(
+        ask.number,
+        Some(&answer(&ask, 200, "Expires: 600\r\n")),
+        &mut at(5_001),
+    );
     subscription.hurry(&at(5_002));
-    assert_eq!(subscription.due(&mut at(6_000)), None, "a moment ago it was");
+    assert_eq!(
+        subscription.due(&mut at(6_000)),
+        None,
+        "a moment ago it was"
+    );
     subscription.hurry(&at(15_000));
     assert!(subscription.due(&mut at(15_000)).is_some());
 }
