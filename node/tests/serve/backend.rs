@@ -447,7 +447,7 @@ fn counted(server: &Server, name: &str) -> u64 {
     let (_, metrics) = server.get("/metrics");
     let begins = [
         format!("lamplight_{name} "),
-        format!("lamplight_{name}_total "),
+        format!("lamplight_{name}_total{{}} "),
     ];
     let named = |line: &&str| begins.iter().any(|begin| line.starts_with(begin));
     let line = metrics.lines().find(named);
