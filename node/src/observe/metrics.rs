@@ -15,6 +15,8 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 use transport::sip::Method;
 
+use super::refusals::Refusals;
+
 /// Methods that are counted by name; the rest together.
 const METHODS: [&str; 6] = [
     "REGISTER",
@@ -98,6 +100,8 @@ pub struct Metrics {
     fan_out: Histogram,
     slot_freeze: Histogram,
     sources: Mutex<Vec<Source>>,
+    /// What was refused lately.
+    pub refusals: Refusals,
 }
 
 impl fmt::Debug for Metrics {

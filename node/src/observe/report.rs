@@ -5,6 +5,8 @@ use std::pin::Pin;
 
 use serde::{Deserialize, Serialize};
 
+use super::refusals::Refusal;
+
 /// A group as an operator sees it.
 #[derive(Clone, Debug, Serialize)]
 pub struct GroupStatus {
@@ -458,4 +460,6 @@ pub trait Inspect: Send + Sync + 'static {
     fn presence(&self, uri: String, watcher: Option<String>) -> Asked<'_, FeedAnswer>;
     /// Everything counted, as Prometheus reads it.
     fn metrics(&self) -> String;
+    /// What was refused lately, the newest first.
+    fn refusals(&self) -> Vec<Refusal>;
 }
