@@ -706,8 +706,10 @@ impl Node {
         if let Some(calendars) = calendars {
             calendars.stop();
         }
-        if let (Some(lines), true) = (lines, how == Stop::Graceful) {
-            lines.stop();
+        match (lines, how) {
+            (Some(lines), Stop::Graceful) => lines.take_leave(),
+            (Some(lines), Stop::Now) => lines.stop(),
+            (None, _) => {}
         }
         if let Some(store) = &shared.contact_store {
             store.stop();

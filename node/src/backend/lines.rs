@@ -57,7 +57,7 @@ const NAME_S: u64 = 60;
 /// How long a node that stops waits for the ends of its subscriptions.
 const FAREWELL: Duration = Duration::from_secs(1);
 
-/// A handle to the lines; its threads end with [`Lines::stop`].
+/// A handle to the lines; its threads end with [`Lines::stop`] or [`Lines::take_leave`].
 #[derive(Clone)]
 pub struct Lines(Arc<Inner>);
 
@@ -271,9 +271,17 @@ impl Lines {
         self.0.renewed.store(true, Relaxed);
     }
 
-    /// Ends all subscriptions, and waits a moment for the answers; what was published stays, for who leads next.
+    /// Ends the threads when each has done what it is at.
     pub fn stop(&self) {
         self.0.stopping.store(true, Relaxed);
+        self.0.due.notify_all();
+        self.0.publish.notify_all();
+    }
+
+    /// The same, and ends all subscriptions; waits a moment for the answers. What was published stays, for who leads
+    /// next.
+    pub fn take_leave(&self) {
+        self.stop();
         {
             let mut table = self.0.table();
             let all: Vec<u64> = table.watches.keys().copied().collect();
@@ -291,8 +299,6 @@ impl Lines {
         while Instant::now() < until && waits(&self.0.table()) {
             std::thread::sleep(Duration::from_millis(10));
         }
-        self.0.due.notify_all();
-        self.0.publish.notify_all();
     }
 
     /// Adds what is counted to what a scrape shows.

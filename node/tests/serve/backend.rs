@@ -786,3 +786,83 @@ fn the_next_leader_subscribes_and_nobody_is_shown_anything_else() {
         .sum();
     assert_eq!(published, 0, "nothing failed");
 }
+
+/// The next message of a stream, which has no body.
+fn next_of(stream: &mut std::net::TcpStream, read: &mut Vec<u8>) -> Message {
+    use std::io::Read as _;
+    loop {
+        if let Some(end) = read.windows(4).position(|window| window == b"\r\n\r\n") {
+            let message: Vec<u8> = read.drain(..end + 4).collect();
+            return Message::parse(Bytes::from(message))
+                .expect("the server writes what can be read");
+        }
+        let mut chunk = [0; 4_096];
+        let length = stream.read(&mut chunk).expect("something comes in time");
+        assert!(length > 0, "the connection stays");
+        read.extend_from_slice(&chunk[..length]);
+    }
+}
+
+#[test]
+fn a_switchboard_may_be_spoken_to_over_a_stream() {
+    use std::io::Write as _;
+    let pbx = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let here = pbx.local_addr().expect("bound");
+    let data = tempfile::tempdir().expect("a folder");
+    std::fs::write(data.path().join("lines"), "carol@example.com:200\n").expect("written");
+    let settings = format!(
+        "[[pbx]]\nname = \"stream\"\naddress = \"tcp:localhost:{}\"\nusers = \"{}/lines\"\nexpires = 2\n",
+        here.port(),
+        data.path().display()
+    );
+    let file = written(data.path(), &settings);
+    let server = Server::start_with(data.path(), &["--config", file.to_str().expect("a path")]);
+    let mut watcher = Watcher::of(&server, "carol");
+    let (mut stream, _) = pbx.accept().expect("it is connected to");
+    stream.set_read_timeout(Some(PATIENCE)).expect("set");
+    let mut read = Vec::new();
+    // The first request, and its refresh over the same connection.
+    for (cseq, state) in [(1, "confirmed"), (2, "terminated")] {
+        let Message::Request(request) = next_of(&mut stream, &mut read) else {
+            panic!("a SUBSCRIBE is first");
+        };
+        assert_eq!(
+            (request.method(), request.cseq()),
+            (&Method::Subscribe, cseq)
+        );
+        assert!(
+            request.uri().contains("200@localhost") || cseq > 1,
+            "{}",
+            request.uri()
+        );
+        let reply = Reply::new(&request, StatusCode::OK, Some("p1"))
+            .header("Expires", 2)
+            .header("Contact", format!("<sip:pbx@{here};transport=tcp>"))
+            .finish();
+        stream.write_all(&reply).expect("sent");
+        let contact = request.values(Name::Contact).next().unwrap_or_default();
+        assert!(contact.contains(";transport=tcp"), "{contact}");
+        let body = document(
+            "200",
+            cseq,
+            &[("one".to_owned(), "recipient", state)],
+            "full",
+        );
+        let notify = format!(
+            "NOTIFY {} SIP/2.0\r\nVia: SIP/2.0/TCP {here};branch=z9hG4bKs{cseq}\r\nMax-Forwards: 70\r\n\
+             From: <sip:200@{REALM}>;tag=p1\r\nTo: {}\r\nCall-ID: {}\r\nCSeq: {cseq} NOTIFY\r\n\
+             Contact: <sip:pbx@{here};transport=tcp>\r\nEvent: dialog\r\nSubscription-State: active;expires=2\r\n\
+             Content-Type: application/dialog-info+xml\r\nContent-Length: {}\r\n\r\n{body}",
+            NameAddr::parse(contact).expect("an address").uri,
+            request.header(Name::From).unwrap_or_default(),
+            request.call_id(),
+            body.len()
+        );
+        stream.write_all(notify.as_bytes()).expect("sent");
+        let Message::Response(answer) = next_of(&mut stream, &mut read) else {
+            panic!("the NOTIFY is answered");
+        };
+        assert_eq!(answer.status(), StatusCode::OK);
+        watcher.until(state, PHONE, state == "confirmed");
+    }
+}
