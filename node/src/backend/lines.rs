@@ -22,7 +22,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::dialog_info::DialogInfo;
 use super::line::{Heard, Line, LineState, feed};
 use super::numbers::{self, ByUser};
-use super::subscription::{Ask, Moment, Reply, Standing, Subscription, Wants};
+use super::subscription::{Ask, LONG_PAUSE_MS, Moment, Reply, Standing, Subscription, Wants};
 use crate::config::Pbx;
 use crate::dialect::{Answer, Policy, refusal};
 use crate::directory::{Directory, Snapshot};
@@ -89,6 +89,8 @@ struct Switchboard {
     /// Where its host is, once that is known.
     peer: OnceLock<SocketAddr>,
     found: RwLock<Option<SocketAddr>>,
+    /// Until when the password is not shown any more, because it was refused: for one line, so for all.
+    silent_until: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -195,6 +197,7 @@ impl Lines {
                 users: RwLock::new(pbx.read_users()?.map(Arc::new)),
                 peer: OnceLock::new(),
                 found: RwLock::new(None),
+                silent_until: AtomicU64::new(0),
                 settings: pbx.clone(),
             });
         }
@@ -260,7 +263,10 @@ impl Lines {
         for switchboard in &self.0.switchboards {
             let name = &switchboard.settings.name;
             match switchboard.settings.password() {
-                Ok(read) => *write(&switchboard.password) = read,
+                Ok(read) => {
+                    *write(&switchboard.password) = read;
+                    switchboard.silent_until.store(0, Relaxed);
+                }
                 Err(error) => tracing::error!(%error, name, "the password stays as it was"),
             }
             match switchboard.settings.read_users() {
@@ -554,7 +560,10 @@ impl Inner {
         let refused: Vec<u64> = table
             .watches
             .iter_mut()
-            .filter_map(|(id, watch)| watch.subscription.reconsider(now).then_some(*id))
+            .filter_map(|(id, watch)| {
+                let at = now + id * SPREAD_MS % LONG_PAUSE_MS;
+                watch.subscription.reconsider(at).then_some(*id)
+            })
             .collect();
         for id in refused {
             self.settle(&mut table, id);
@@ -597,12 +606,29 @@ impl Inner {
             .login
             .as_ref()
             .map(|(name, _)| name.as_str());
+        let now = self.now();
+        let silent_until = switchboard.silent_until.load(Relaxed);
+        if silent_until > now {
+            watch
+                .subscription
+                .postpone(silent_until + id * SPREAD_MS % LONG_PAUSE_MS);
+        }
         let mut moment = Moment {
-            now: self.now(),
+            now,
             chance,
-            login: name.zip(password.as_deref()),
+            login: name
+                .zip(password.as_deref())
+                .filter(|_| silent_until <= now),
         };
         let ask = act(watch, &mut moment);
+        if watch.subscription.has_misfit() && silent_until <= now {
+            let name = &switchboard.settings.name;
+            tracing::error!(
+                name,
+                "the switchboard refuses our password; it is not shown again for ten minutes, or before a reload"
+            );
+            switchboard.silent_until.store(now + LONG_PAUSE_MS, Relaxed);
+        }
         if let Some(ask) = ask {
             self.send(switchboard, id, ask, watch, &mut moment);
         }

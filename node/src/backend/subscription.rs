@@ -25,7 +25,7 @@ const PAUSE_MS: u64 = 500;
 /// The longest pause.
 const PAUSE_MAX_MS: u64 = 120_000;
 /// The pause after a refusal that needs an operator: a wrong password tried often locks an account.
-const LONG_PAUSE_MS: u64 = 600_000;
+pub(super) const LONG_PAUSE_MS: u64 = 600_000;
 
 /// A dialog that lived this long was none that failed.
 const STEADY_MS: u64 = 30_000;
@@ -174,6 +174,8 @@ pub(super) struct Subscription {
     ending: bool,
     /// Whether the end was asked for.
     bade_farewell: bool,
+    /// Whether name and password were shown, and are not good.
+    misfit: bool,
 }
 
 impl Subscription {
@@ -192,6 +194,7 @@ impl Subscription {
             patient_until: 0,
             ending: false,
             bade_farewell: false,
+            misfit: false,
         }
     }
 
@@ -222,12 +225,24 @@ impl Subscription {
         matches!(self.stage, Stage::Asking(_))
     }
 
-    /// The operator has looked at it: what was refused, or rests, is asked for again. Returns whether it is.
-    pub(super) fn reconsider(&mut self, now: u64) -> bool {
+    /// Whether name and password have just been refused.
+    pub(super) fn has_misfit(&mut self) -> bool {
+        std::mem::take(&mut self.misfit)
+    }
+
+    /// It is not asked for before then, if it is not there yet.
+    pub(super) fn postpone(&mut self, until: u64) {
+        if let Stage::Resting(at) = &mut self.stage {
+            *at = until.max(*at);
+        }
+    }
+
+    /// The operator has looked at it: what was refused, or rests, is asked for again then. Returns whether it is.
+    pub(super) fn reconsider(&mut self, at: u64) -> bool {
         let waits = matches!(self.stage, Stage::Refused | Stage::Resting(_));
         if waits {
             self.failures = 0;
-            self.stage = Stage::Resting(now);
+            self.stage = Stage::Resting(at);
         }
         waits
     }
@@ -446,6 +461,7 @@ impl Subscription {
                     && fresh
                         .as_ref()
                         .is_some_and(|fresh| fresh.stale || !known || self.hints == 0);
+                self.misfit = known && !again;
                 self.challenge = fresh.filter(|_| again && moment.login.is_some());
                 if self.challenge.is_some() {
                     self.hints += 1;

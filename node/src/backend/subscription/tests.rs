@@ -605,3 +605,103 @@ fn a_part_that_was_missed_is_asked_for_soon_but_not_for_ever() {
     subscription.hurry(&at(15_000));
     assert!(subscription.due(&mut at(15_000)).is_some());
 }
+
+/// Whatever comes, in whatever order: it is never stuck, CSeq grows within a dialog, and whoever leaves is gone in
+/// the end.
+#[test]
+fn no_order_of_events_leaves_it_stuck() {
+    let mut seed = 0x2545_f491_4f6c_dd1d_u64;
+    let mut draw = move |below: u64| {
+        seed ^= seed << 13;
+        seed ^= seed >> 7;
+        seed ^= seed << 17;
+        seed % below
+    };
+    const STATUSES: [u16; 14] = [
+        200, 202, 200, 200, 401, 407, 403, 404, 408, 423, 481, 489, 500, 503,
+    ];
+    const LINES: [&str; 5] = [
+        "Expires: 600\r\n",
+        "Expires: 0\r\n",
+        "Retry-After: 30\r\nExpires: 3\r\n",
+        "WWW-Authenticate: Digest realm=\"r\", nonce=\"n\"\r\nMin-Expires: 900\r\n",
+        "Proxy-Authenticate: Digest realm=\"r\", nonce=\"n\", stale=true\r\n",
+    ];
+    const STATES: [&str; 7] = [
+        "active;expires=20",
+        "active",
+        "pending;expires=60",
+        "terminated;reason=deactivated",
+        "terminated;reason=giveup;retry-after=9",
+        "terminated;reason=noresource",
+        "terminated",
+    ];
+    for run in 0..400 {
+        let mut now = 0;
+        let mut subscription = Subscription::new(wants(), draw(1_000));
+        let mut asked: Vec<Ask> = Vec::new();
+        let mut heard = 0;
+        for step in 0..80 {
+            let mut moment = Moment {
+                now,
+                chance: draw(u64::MAX),
+                login: (run % 2 == 0).then_some(("me", "secret")),
+            };
+            let next = match draw(6) {
+                0 | 1 => subscription.due(&mut moment),
+                2 | 3 if !asked.is_empty() => {
+                    let ask = &asked[asked.len() - 1 - draw(2) as usize % asked.len()];
+                    let status = STATUSES[draw(14) as usize];
+                    let response = answer(ask, status, LINES[draw(5) as usize]);
+                    let number = ask.number;
+                    let told = (draw(8) > 0).then_some(&response);
+                    subscription.answered(number, told, &mut moment)
+                }
+                4 if !asked.is_empty() => {
+                    heard += draw(3) as u32;
+                    let state = STATES[draw(7) as usize];
+                    let lines = format!("Event: dialog\r\nSubscription-State: {state}\r\n");
+                    let tag = if draw(10) == 0 { "other" } else { "theirs" };
+                    let ask = &asked[asked.len() - 1];
+                    let reply = subscription.notified(&notify(ask, heard, tag, &lines), &moment);
+                    let over = state.starts_with("terminated");
+                    if matches!(reply, Reply::Taken { .. }) && over {
+                        assert_eq!(subscription.call_id(), None, "run {run}, step {step}");
+                    }
+                    None
+                }
+                _ if step > 60 && draw(4) == 0 => subscription.end(&mut moment),
+                _ => {
+                    now = subscription.next().map_or(now + 1, |next| next.max(now));
+                    None
+                }
+            };
+            if let Some(ask) = next {
+                let same = asked.iter().filter(|known| known.call_id == ask.call_id);
+                assert!(
+                    same.clone().all(|known| known.cseq < ask.cseq),
+                    "run {run}, step {step}"
+                );
+                assert!(subscription.is_asking(), "run {run}, step {step}");
+                asked.push(ask);
+            }
+            let rests =
+                matches!(subscription.standing(), Standing::Refused) || subscription.is_gone();
+            assert_eq!(
+                subscription.next().is_none(),
+                rests,
+                "run {run}, step {step}"
+            );
+        }
+        // Nobody answers any more.
+        let ended = |moment: &mut Moment<'_>, subscription: &mut Subscription| {
+            subscription.end(moment);
+            subscription.due(moment);
+        };
+        for _ in 0..8 {
+            ended(&mut at(now), &mut subscription);
+            now = subscription.next().map_or(now, |next| next.max(now));
+        }
+        assert!(subscription.is_gone(), "run {run}: {:?}", subscription);
+    }
+}
