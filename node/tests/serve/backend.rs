@@ -673,7 +673,10 @@ fn a_wrong_password_is_not_tried_for_every_line() {
     pbx.until("it is tried", |state| state.wrong >= 1);
     // They would take a second to be asked for, one after the other.
     std::thread::sleep(Duration::from_secs(4));
-    let (challenged, wrong) = (pbx.state().challenged, pbx.state().wrong);
+    let (challenged, wrong) = {
+        let state = pbx.state();
+        (state.challenged, state.wrong)
+    };
     assert!(
         (wrong as usize) < LINES / 2,
         "{wrong} of {challenged} with the wrong one"

@@ -162,6 +162,8 @@ fn a_subscription_is_asked_for_accepted_and_refreshed_in_time() {
 //= type=test
 //= RFC 3261 12.2.1.2
 //= type=test
+//= RFC 3261 20.33
+//= type=test
 #[test]
 fn failures_of_a_first_request_and_of_a_refresh() {
     // Status, its lines, how it stands after a first request and after a refresh, and how long at least until it
