@@ -7,6 +7,7 @@ pub mod directory;
 mod enhanced;
 mod events;
 mod feeds;
+mod pbx;
 pub mod policy;
 mod profile;
 mod standard;
@@ -20,11 +21,13 @@ use std::str::FromStr;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde::Deserialize;
 use serde::de::{self, Deserializer};
+use transport::flow::Transport;
 use transport::io::websocket::WebSockets;
 
 pub use enhanced::{Enhanced, Number};
 pub use events::{DialogDetail, DialogSection, RegSection};
 pub use feeds::{Calendar, CalendarReport, Loopback, PublishApi};
+pub use pbx::Pbx;
 pub use profile::{Blustar, BlustarAuth, Dialect, ProfileSettings, version};
 pub use standard::{LinkedUser, PidfPublish, Standard};
 
@@ -711,6 +714,18 @@ impl Protocol {
         ("wss", Protocol::Wss),
     ];
 
+    /// What carries it.
+    #[must_use]
+    pub fn transport(self) -> Transport {
+        match self {
+            Protocol::Udp => Transport::Udp,
+            Protocol::Tcp => Transport::Tcp,
+            Protocol::Tls => Transport::Tls,
+            Protocol::Ws => Transport::Ws,
+            Protocol::Wss => Transport::Wss,
+        }
+    }
+
     fn needs_certificate(self) -> bool {
         matches!(self, Protocol::Tls | Protocol::Wss)
     }
@@ -804,6 +819,7 @@ struct File {
     list: Vec<policy::ListSection>,
     publish: PublishApi,
     calendar: feeds::CalendarSection,
+    pbx: Vec<pbx::PbxSection>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -1008,6 +1024,8 @@ pub struct Config {
     pub publish: PublishApi,
     /// The server whose calendars are read.
     pub calendar: Option<Calendar>,
+    /// Switchboards whose lines are watched.
+    pub pbx: Vec<Pbx>,
     /// What is logged.
     pub log_filter: String,
     /// How.
@@ -1289,6 +1307,7 @@ fn merge(file: File, flags: &Flags) -> Result<Config, ConfigError> {
     let contact_store = contact_store(file.contact_store).map_err(ConfigError::Unsound)?;
     let directory = directory::check(file.directory).map_err(ConfigError::Unsound)?;
     let ldap = matches!(directory.source, Some(directory::Source::Ldap(_)));
+    let transports: Vec<_> = listen.iter().map(|of| of.protocol.transport()).collect();
     Ok(Config {
         profiles: profile::check(file.profile, &listen).map_err(ConfigError::Unsound)?,
         blustar: file.blustar.check(ldap).map_err(ConfigError::Unsound)?,
@@ -1296,6 +1315,7 @@ fn merge(file: File, flags: &Flags) -> Result<Config, ConfigError> {
         xcap: policy::xcap(file.xcap).map_err(ConfigError::Unsound)?,
         lists: policy::lists(file.list).map_err(ConfigError::Unsound)?,
         calendar: file.calendar.check().map_err(ConfigError::Unsound)?,
+        pbx: pbx::check(file.pbx, &transports, &domains[0]).map_err(ConfigError::Unsound)?,
         publish: file.publish,
         contact_store,
         pool,

@@ -2,7 +2,7 @@
 //!
 //! # The order of the modules
 //!
-//! `config`, `observe` ← `peer`, `directory` ← `raft`, `pool` ← `dialect` ← `egress` ← `contact_store` ← `ingress` ← `connector`, `xcap` ← this file; a module
+//! `config`, `observe` ← `peer`, `directory` ← `raft`, `pool` ← `dialect` ← `egress` ← `contact_store` ← `ingress` ← `connector`, `backend`, `xcap` ← this file; a module
 //! imports only from its left (`node/tests/tidy.rs` holds it).
 //!
 //! # What runs
@@ -18,8 +18,10 @@
 //! | `rules` | 1, where the operator keeps rules | the folder, and shards |
 //! | `contacts`, `contacts-N` | 1 and 4, where a mail server keeps contacts | HTTP |
 //! | `calendar`, `calendar-N` | 1 and 4, where calendars are read | HTTP |
+//! | `pbx`, `pbx-look`, `pbx-names`, `pbx-N` | 1, 1, 1 and 2, where switchboards are watched | time, the shards, names |
 
 pub mod accounts;
+pub mod backend;
 pub mod config;
 pub mod connector;
 pub mod contact_store;
@@ -49,7 +51,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed, Ordering::Release};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use tokio::net::TcpListener;
@@ -59,6 +61,7 @@ use transport::flow::Transport;
 use transport::io::tls::{Certificates, TlsError};
 use transport::io::worker::{Listen, Worker};
 
+use backend::lines::Lines;
 use config::Config;
 use connector::calendar::Calendars;
 use contact_store::ContactStore;
@@ -164,6 +167,9 @@ pub enum StartError {
     /// Calendars cannot be read.
     #[error("calendar: {0}")]
     Calendar(String),
+    /// Switchboards cannot be watched.
+    #[error("pbx: {0}")]
+    Pbx(String),
     /// A thread or runtime cannot be made.
     #[error("the system refuses a thread: {0}")]
     Thread(#[source] io::Error),
@@ -209,6 +215,8 @@ pub struct Node {
     feeds: Arc<Feeds>,
     /// Who reads calendars, where there are any.
     calendars: Option<Calendars>,
+    /// Who watches the lines of switchboards, where there are any.
+    lines: Option<Lines>,
 }
 
 /// A thread with a runtime: `raft` for openraft, the proposers and the admin listener, `peers` for the
@@ -440,6 +448,7 @@ impl Node {
             .map_err(StartError::Users)?;
         let shared = Arc::new(Shared {
             blustar_login,
+            subscriber: OnceLock::new(),
             peers: Peers::default(),
             contact_store,
             policy,
@@ -534,6 +543,7 @@ impl Node {
             stopping,
             feeds,
             calendars: None,
+            lines: None,
         };
         node.wait_until_ready(&inspector)?;
         if let Some(folder) = node.config.rules.directory.clone() {
@@ -541,6 +551,22 @@ impl Node {
             node.rules = Some(rules.map_err(StartError::Thread)?);
         }
         node.keep_house();
+        if !node.config.pbx.is_empty() {
+            let lines = Lines::new(
+                &node.config.pbx,
+                opened.as_ref().map(|opened| Arc::clone(&opened.directory)),
+                Arc::clone(&routes),
+                Arc::clone(&clerk),
+                node.mailboxes.clone(),
+                node.shared.policy.clone(),
+            );
+            let lines = lines.map_err(StartError::Pbx)?;
+            lines.observe(&node.shared.metrics);
+            // Before anything is asked for, so that no answer is missed.
+            let _ = node.shared.subscriber.set(lines.subscriber());
+            lines.start().map_err(StartError::Pbx)?;
+            node.lines = Some(lines);
+        }
         if let Some(settings) = &node.config.calendar {
             let directory = opened.as_ref().map(|opened| Arc::clone(&opened.directory));
             let policy = node.shared.policy.clone();
@@ -670,6 +696,9 @@ impl Node {
         if let Some(calendars) = &self.calendars {
             calendars.reload();
         }
+        if let Some(lines) = &self.lines {
+            lines.reload();
+        }
         self.feeds.reload();
         match self.tls.as_ref().map(Certificates::reload) {
             None => {}
@@ -710,11 +739,17 @@ impl Node {
             log,
             stopping,
             calendars,
+            lines,
             ..
         } = self;
         stopping.store(true, Release);
         if let Some(calendars) = calendars {
             calendars.stop();
+        }
+        match (lines, how) {
+            (Some(lines), Stop::Graceful) => lines.take_leave(),
+            (Some(lines), Stop::Now) => lines.stop(),
+            (None, _) => {}
         }
         if let Some(store) = &shared.contact_store {
             store.stop();
@@ -1036,13 +1071,7 @@ fn start_workers(
         .listen
         .iter()
         .map(|listener| Listen {
-            transport: match listener.protocol {
-                config::Protocol::Udp => Transport::Udp,
-                config::Protocol::Tcp => Transport::Tcp,
-                config::Protocol::Tls => Transport::Tls,
-                config::Protocol::Ws => Transport::Ws,
-                config::Protocol::Wss => Transport::Wss,
-            },
+            transport: listener.protocol.transport(),
             address: listener.address,
         })
         .collect();

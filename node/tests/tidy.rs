@@ -129,6 +129,21 @@ const ORDER: [(&str, Modules); 3] = [
                 ],
             ),
             (
+                "backend",
+                &[
+                    "config",
+                    "observe",
+                    "peer",
+                    "directory",
+                    "raft",
+                    "pool",
+                    "dialect",
+                    "egress",
+                    "contact_store",
+                    "ingress",
+                ],
+            ),
+            (
                 "xcap",
                 &[
                     "config",

@@ -195,10 +195,13 @@ fn host_port(uri: &Uri<'_>) -> Option<SocketAddr> {
     Some(SocketAddr::new(host, uri.port.unwrap_or(5060)))
 }
 
-/// Whether the source address is where the sender listens: it said so, or it is a proxy.
+/// Whether the source address is where the sender listens: it said so, or it is a proxy. A proxy has added a Via;
+/// its Record-Route is in the first request of a dialog only.
 fn speaks_for_itself(request: &Request) -> bool {
     let rport = Via::parse(request.top_via()).is_ok_and(|via| via.params.get("rport").is_some());
-    rport || request.header(Name::RecordRoute).is_some()
+    rport
+        || request.header(Name::RecordRoute).is_some()
+        || request.values(Name::Via).nth(1).is_some()
 }
 
 /// Appends the head of a request inside the dialog: start line, Via (`via` is its value), Route,

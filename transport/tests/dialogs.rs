@@ -156,6 +156,12 @@ fn a_forged_contact_aims_at_nobody() {
             "<sip:bob@bob.example>",
             Some("192.0.2.9:40000"),
         ),
+        (
+            "through a proxy on its own host, which says so once",
+            "192.0.2.9;branch=z9hG4bKp\r\nVia: SIP/2.0/UDP 192.0.2.9:5062",
+            "<sip:bob@192.0.2.9:5062>",
+            Some("192.0.2.9:40000"),
+        ),
         ("none", "192.0.2.9", "", None),
         ("no URI", "192.0.2.9", "<mailto:bob@example.com>", None),
     ] {

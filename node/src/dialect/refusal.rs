@@ -131,6 +131,8 @@ pub const NO_LIST: Row = row(StatusCode::BAD_REQUEST, "No List");
 pub const EXPIRES_MANDATORY: Row = row(StatusCode::BAD_REQUEST, "Expires Is Mandatory");
 /// 400: BluStar's PUBLISH says which client it is.
 pub const CONTACT_MANDATORY: Row = row(StatusCode::BAD_REQUEST, "Contact Is Mandatory");
+/// 400: a NOTIFY that does not say how its subscription is (RFC 6665 §4.1.3).
+pub const NO_SUBSCRIPTION_STATE: Row = row(StatusCode::BAD_REQUEST, "No Subscription-State");
 /// 400: a compressed body that cannot be unpacked.
 pub const BAD_ENCODING: Row = row(StatusCode::BAD_REQUEST, "Malformed Content Encoding");
 /// 415

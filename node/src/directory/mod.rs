@@ -565,6 +565,12 @@ impl Snapshot {
         self.users.iter().map(|user| user.address.as_str())
     }
 
+    /// The telephone numbers that a user is found by, without separators.
+    #[must_use]
+    pub fn numbers(&self, address: &str) -> Vec<String> {
+        self.user(address).map(User::numbers).unwrap_or_default()
+    }
+
     /// What the server publishes of a user.
     #[must_use]
     pub fn profile(&self, address: &str) -> Option<Profile> {

@@ -7,6 +7,7 @@
 //! for shard threads.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -19,7 +20,9 @@ use shard::runner::Sink;
 use shard::slot::Slot;
 use shard::subscription::view::View;
 use transport::dialog::Target;
+use transport::flow::Transport;
 use transport::io::Mailbox;
+use transport::sip::Response;
 
 use super::render::{RenderSettings, Rendering};
 use super::traffic::{Replies, Traffic};
@@ -57,8 +60,39 @@ pub enum Mail {
         /// What.
         proof: Proof,
     },
+    /// A request of the node's own is to be sent.
+    Ask(Box<Asking>),
+    /// An answer to one that this worker sent, which came to another.
+    Strayed(Box<Response>),
     /// The node stops: nothing new is taken.
     Drain,
+}
+
+/// A request of the node's own, in a dialog or to begin one: the subscriber's side of RFC 6665.
+#[derive(Debug)]
+pub struct Asking {
+    /// Named when its end is told: whose, and which of theirs.
+    pub whose: (u64, u32),
+    /// Over which transport.
+    pub transport: Transport,
+    /// To which address.
+    pub peer: SocketAddr,
+    /// The method.
+    pub method: &'static str,
+    /// Its number in the dialog.
+    pub cseq: u32,
+    /// Call-ID.
+    pub call_id: String,
+    /// From, with our tag.
+    pub local: String,
+    /// To, with theirs where it is known.
+    pub remote: String,
+    /// Request-URI, or the remote target.
+    pub target: String,
+    /// Route header value; empty for none.
+    pub route_set: String,
+    /// Further header lines, each with its end.
+    pub lines: String,
 }
 
 /// One thing a worker does.
@@ -192,6 +226,16 @@ impl Workers {
             std::thread::sleep(Duration::from_millis(1));
         }
         mailbox.wake();
+    }
+
+    /// Posts and wakes, or leaves it where there is no room: for those who must not wait. Whoever is asked for
+    /// something in this way sees by the time that it was lost.
+    pub fn pass(&self, worker: usize, mail: Mail) -> bool {
+        let mailboxes = self.mailboxes.wait();
+        let mailbox = mailboxes.get(worker).unwrap_or(&mailboxes[0]);
+        let posted = mailbox.post(mail).is_ok();
+        mailbox.wake();
+        posted
     }
 
     /// Whose mail what comes for a ticket is: one of an earlier life may name a worker that is not here.

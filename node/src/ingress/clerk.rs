@@ -314,7 +314,7 @@ impl Inbox for Clerk {
                     tell(ticket, News::Failed(error.clone()));
                 }
             }
-            Mail::Proven { .. } | Mail::Drain => {}
+            Mail::Proven { .. } | Mail::Ask(_) | Mail::Strayed(_) | Mail::Drain => {}
         }
     }
 }

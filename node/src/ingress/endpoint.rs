@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::{Bytes, BytesMut};
@@ -25,13 +25,13 @@ use shard::subscription::dialog::{Delivery, DialogKey, EndReason, EndpointId, Fo
 use shard::subscription::savers::{Cause, Condition, Terms};
 use shard::subscription::view::{Seen, View};
 use shard::time::Timestamp;
-use transport::dialog::{DialogRoute, Target};
+use transport::dialog::{DialogRoute, Target, write_request};
 use transport::flow::{Flow, Transport};
 use transport::io::worker::{
     Complete, Context, Ended, Incoming, TransactionId, TransactionUser, Wire,
 };
 use transport::sip::uri::Uri;
-use transport::sip::{Method, Name, Request};
+use transport::sip::{Method, Name, Request, Response};
 use transport::transaction::Millis;
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -46,6 +46,7 @@ use super::ntlm::Opaque;
 use super::overtaken::Overtaken;
 use super::peers::Peers;
 use super::route::{Leader, RouteTable, Routes};
+use super::subscriber::Subscriber;
 use super::waiting::{Look, Waiting, WaitingRoom, What};
 use crate::config::Dialect;
 use crate::contact_store::ContactStore;
@@ -59,7 +60,7 @@ use crate::dialect::{
 };
 use crate::directory::{Proof, Users};
 use crate::egress::notify::{self, Body};
-use crate::egress::outbox::{Deed, Mail, Workers};
+use crate::egress::outbox::{Asking, Deed, Mail, Workers};
 use crate::egress::render::{RenderSettings, Rendering};
 use crate::egress::savers::Memory;
 use crate::egress::traffic::Traffic;
@@ -115,6 +116,8 @@ pub struct Shared {
     pub contact_store: Option<ContactStore>,
     /// Where BluStar's clients sign in, if they do.
     pub blustar_login: Option<BlustarLogin>,
+    /// Who subscribes in the node's name, where somebody does.
+    pub subscriber: OnceLock<Arc<dyn Subscriber>>,
     /// Who is spoken to in which way.
     pub peers: Peers,
     /// What an operator sees.
@@ -1514,6 +1517,32 @@ impl Endpoint {
         wire.send_request(&target.flow, branch, message, context.pack(), complete);
     }
 
+    /// Sends a request of the node's own.
+    fn ask_for(&mut self, asking: &Asking, wire: &mut Wire) {
+        let flow = wire.flow_to(asking.transport, asking.peer);
+        let contact = self.contacts.of(wire.local_of(&flow), flow.transport);
+        let route = DialogRoute {
+            call_id: &asking.call_id,
+            local: &asking.local,
+            remote: &asking.remote,
+            event: "",
+            route_set: &asking.route_set,
+        };
+        let target = Target {
+            uri: &asking.target,
+            contact,
+            flow,
+            node: 0,
+        };
+        let (branch, via) = wire.via(&flow);
+        let mut out = BytesMut::with_capacity(1_024 + asking.lines.len());
+        write_request(asking.method, &via, asking.cseq, &route, &target, &mut out);
+        out.extend_from_slice(asking.lines.as_bytes());
+        out.extend_from_slice(b"Content-Length: 0\r\n\r\n");
+        let context = own_context(asking.whose);
+        wire.send_request(&flow, branch, out.freeze(), context, Complete::No);
+    }
+
     /// Proposes the end of a dialog whose watcher is not there any more.
     //= RFC 6665 4.2.2
     //# a NOTIFY that times out or is refused for good removes the subscription
@@ -1579,7 +1608,7 @@ impl NoticeContext {
             self.dialog.0,
             u64::from(self.slot.number())
                 | (u64::from(self.ends) << 16)
-                | (u64::from(self.cseq) << 32),
+                | (u64::from(self.cseq & !(1 << 31)) << 32),
         )
     }
 
@@ -1593,6 +1622,14 @@ impl NoticeContext {
     }
 }
 
+/// In the second number of a context: that the request is one of the node's own. No CSeq reaches this bit (RFC 3261
+/// §8.1.1.5).
+const OWN: u64 = 1 << 63;
+
+fn own_context((whose, number): (u64, u32)) -> Context {
+    Context(u128::from(whose), OWN | u64::from(number))
+}
+
 impl TransactionUser for Endpoint {
     type Mail = Mail;
 
@@ -1600,6 +1637,13 @@ impl TransactionUser for Endpoint {
         self.look_at_the_map();
         let shared = Arc::clone(&self.shared);
         let (request, flow) = (&incoming.request, &incoming.flow);
+        // A NOTIFY in a dialog is for whoever subscribed; one outside of any may be a voice mail server's.
+        if *request.method() == Method::Notify
+            && let Some(subscriber) = shared.subscriber.get()
+            && let Some(answer) = subscriber.notified(request)
+        {
+            return self.answer(incoming.transaction, request, None, &answer, wire);
+        }
         let profile = shared.policy.profiles.choose(request, flow, incoming.local);
         self.hear(&incoming, profile);
         // Contradiction C-09: who answers another challenge is looked at as everybody else.
@@ -1633,6 +1677,12 @@ impl TransactionUser for Endpoint {
     }
 
     fn on_ended(&mut self, context: Context, ended: Ended, _wire: &mut Wire) {
+        if context.1 & OWN != 0 {
+            if let Some(subscriber) = self.shared.subscriber.get() {
+                subscriber.ended((context.0 as u64, context.1 as u32), ended);
+            }
+            return;
+        }
         let context = NoticeContext::unpack(context);
         if let Ended::Response(response) = &ended
             && response.status().is_success()
@@ -1649,6 +1699,19 @@ impl TransactionUser for Endpoint {
         if over && !context.ends {
             self.shared.metrics.dropped("watcher-gone");
             self.end_dialog(context);
+        }
+    }
+
+    fn on_stray(&mut self, response: Response) -> bool {
+        let subscriber = self.shared.subscriber.get();
+        let sender = subscriber.and_then(|subscriber| subscriber.sender_of(&response));
+        // Its own it would have known: that transaction is over.
+        match sender.filter(|sender| *sender != usize::from(self.worker)) {
+            Some(sender) => {
+                let mail = Mail::Strayed(Box::new(response));
+                self.shared.workers.pass(sender, mail)
+            }
+            None => false,
         }
     }
 
@@ -1704,6 +1767,12 @@ impl TransactionUser for Endpoint {
                     .for_each(|ticket| self.give_up(ticket, wire)),
             },
             Mail::Proven { number, proof } => self.proven(number, &proof, wire),
+            Mail::Ask(asking) => self.ask_for(&asking, wire),
+            Mail::Strayed(response) => {
+                if let Some(context) = wire.claim(&response) {
+                    self.on_ended(context, Ended::Response(response), wire);
+                }
+            }
             Mail::Drain => self.draining = true,
         }
     }

@@ -17,6 +17,7 @@ pub mod overtaken;
 pub mod peers;
 pub mod route;
 pub mod signing;
+pub mod subscriber;
 pub mod tokens;
 pub mod users;
 pub mod waiting;

@@ -2,6 +2,7 @@
 
 mod admin;
 mod authentication;
+mod backend;
 mod bodies;
 mod calendar;
 mod certificates;

@@ -678,6 +678,7 @@ impl Wiring {
             _ => routes,
         };
         let shared = Arc::new(Shared {
+            subscriber: std::sync::OnceLock::new(),
             policy,
             identity: Identity::open(),
             users: Arc::new(Everybody),

@@ -669,6 +669,7 @@ fn list(number: u128, all: &[(&'static str, Origin)]) -> Command<'static> {
 fn list_again(number: u128, cseq: u32, all: &[(&'static str, Origin)]) -> Command<'static> {
     match list(number, all) {
         Command::Subscribe(subscribe) => Command::Resubscribe(Resubscribe {
+            savers: None,
             slot: Slot::of(BOB),
             dialog: subscribe.dialog,
             cseq,

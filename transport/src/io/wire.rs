@@ -16,6 +16,7 @@ use super::udp;
 use super::websocket::WebSockets;
 use super::worker::{Counters, Ended};
 use crate::flow::{Flow, Transport};
+use crate::sip::Response;
 use crate::transaction::Millis;
 use crate::transaction::client::{Branch, ClientTransactions};
 use crate::transaction::key::{Keys, ServerKey};
@@ -216,6 +217,38 @@ impl Wire {
                 *flow
             }
         }
+    }
+
+    /// The flow for a request of our own to a peer: over the stream to it, if there is one, and else over one that
+    /// is opened; or from the first datagram socket of its family.
+    #[must_use]
+    pub fn flow_to(&self, transport: Transport, peer: SocketAddr) -> Flow {
+        let number = if transport.is_reliable() {
+            let open = self.by_peer.get(&peer).copied();
+            open.filter(|number| {
+                let stream = self.streams.get(number);
+                stream.is_some_and(|stream| stream.flow.transport == transport)
+            })
+        } else {
+            let fits = |datagrams: &Datagrams| datagrams.local.is_ipv4() == peer.is_ipv4();
+            self.datagrams
+                .iter()
+                .position(fits)
+                .map(|place| place as u64)
+        };
+        Flow {
+            worker: self.worker,
+            transport,
+            number: number.unwrap_or_default(),
+            peer,
+        }
+    }
+
+    /// What was kept for a request of ours that this answers, if it waits for an answer; a final one ends it.
+    pub fn claim(&mut self, response: &Response) -> Option<Context> {
+        let branch = response.branch()?.get(7..)?;
+        let branch = Branch(u64::from_str_radix(branch, 16).ok()?);
+        self.client.respond(branch, response.status().is_final())
     }
 
     /// A new branch, and the Via value that carries it, for a request that will leave by `flow`.

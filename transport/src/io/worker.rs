@@ -82,6 +82,12 @@ pub trait TransactionUser: Sized + 'static {
     }
     /// A request that [`Wire::send_request`] began has ended.
     fn on_ended(&mut self, context: Context, ended: Ended, wire: &mut Wire);
+    /// A final response has come that answers nothing this worker sent: the system gives a datagram to any of the
+    /// workers of a socket, and the one that waits for it may be another. Returns whether somebody is told of it.
+    fn on_stray(&mut self, response: Response) -> bool {
+        drop(response);
+        false
+    }
     /// Somebody posted.
     fn on_mail(&mut self, mail: Self::Mail, wire: &mut Wire);
     /// A stream is gone.
@@ -331,23 +337,16 @@ impl<U: TransactionUser> Core<U> {
     //= RFC 3261 17.1.3
     //# the branch of the top Via and the method of CSeq match a response to its transaction
     fn response(&mut self, response: Response) {
-        let branch = response
-            .branch()
-            .and_then(|branch| u64::from_str_radix(branch.get(7..)?, 16).ok())
-            .map(Branch);
-        let ended = branch.and_then(|branch| {
-            self.wire
-                .client
-                .respond(branch, response.status().is_final())
-        });
-        match ended {
+        match self.wire.claim(&response) {
             Some(context) => {
                 self.user
                     .on_ended(context, Ended::Response(Box::new(response)), &mut self.wire)
             }
             None if !response.status().is_final() => {}
             None => {
-                self.wire.counters.responses_unmatched.fetch_add(1, Relaxed);
+                if !self.user.on_stray(response) {
+                    self.wire.counters.responses_unmatched.fetch_add(1, Relaxed);
+                }
             }
         }
     }
