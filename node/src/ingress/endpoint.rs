@@ -44,6 +44,7 @@ use super::ntlm::Opaque;
 use super::overtaken::Overtaken;
 use super::peers::Peers;
 use super::route::{Leader, RouteTable, Routes};
+use super::unheard::Unheard;
 use super::waiting::{Look, Waiting, WaitingRoom, What};
 use crate::config::Dialect;
 use crate::contact_store::ContactStore;
@@ -60,7 +61,7 @@ use crate::egress::notify;
 use crate::egress::outbox::{Deed, Mail, Workers};
 use crate::egress::render::{RenderSettings, Rendering};
 use crate::egress::traffic::Traffic;
-use crate::observe::metrics::Metrics;
+use crate::observe::metrics::{Fate, Metrics};
 use crate::peer::NodeNumber;
 use crate::raft::proposer::{Batch, ProposeError};
 
@@ -145,6 +146,7 @@ pub struct Endpoint {
     errands: Errands,
     courier: Courier,
     overtaken: Overtaken,
+    unheard: Unheard,
     /// Which endpoint speaks over which connection.
     connected: HashMap<u64, Lost>,
     /// Endpoints whose connection is gone, and when they are given up.
@@ -231,6 +233,7 @@ impl Endpoint {
             abroad: VecDeque::new(),
             moving: VecDeque::new(),
             overtaken: Overtaken::default(),
+            unheard: Unheard::default(),
             errands: Errands::new(shared.traffic.me(), number, first),
             courier: Courier::default(),
             contacts: Contacts::default(),
@@ -1510,14 +1513,29 @@ impl TransactionUser for Endpoint {
         self.take(incoming, association, identified, wire);
     }
 
-    fn on_ended(&mut self, context: Context, ended: Ended, _wire: &mut Wire) {
+    fn on_ended(&mut self, context: Context, ended: Ended, wire: &mut Wire) {
         let context = NoticeContext::unpack(context);
-        let over = match ended {
-            Ended::Response(response) => notify::ends_subscription(response.status()),
-            Ended::Timeout => true,
+        let (fate, over) = match ended {
+            Ended::Response(response) => {
+                let status = response.status();
+                let taken = (200..300).contains(&status.number());
+                let fate = if taken { Fate::Taken } else { Fate::Refused };
+                (fate, notify::ends_subscription(status))
+            }
+            Ended::Timeout => (Fate::Unanswered, true),
             // The watcher may come back before its subscription expires, and refresh it.
-            Ended::Unreachable | Ended::Replaced => false,
+            Ended::Unreachable => (Fate::Unreachable, false),
+            Ended::Replaced => (Fate::Replaced, false),
         };
+        self.shared.metrics.notified(fate);
+        let (before, now) = (self.unheard.count(), wire.now());
+        match fate {
+            Fate::Unreachable if !context.ends => self.unheard.missed(context.dialog, now),
+            // The newer one says whether anybody is there.
+            Fate::Replaced => {}
+            _ => self.unheard.settled(context.dialog, now),
+        }
+        self.shared.metrics.unheard(before, self.unheard.count());
         if over && !context.ends {
             self.shared.metrics.dropped("watcher-gone");
             self.end_dialog(context);

@@ -2,6 +2,7 @@
 
 mod admin;
 mod authentication;
+mod backup;
 mod bodies;
 mod calendar;
 mod certificates;
@@ -10,12 +11,14 @@ mod directory;
 mod durability;
 mod enhanced;
 mod feeds;
+mod metrics;
 mod moves;
 mod phone;
 mod pool;
 mod presence;
 mod recovery;
 mod server;
+mod service;
 mod sip;
 mod websocket;
 

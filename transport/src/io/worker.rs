@@ -125,8 +125,8 @@ counters! {
     stream_messages_in "Messages received over streams.",
     stream_messages_out "Messages sent over streams.",
     keepalives_in "CRLF keep-alives received.",
-    refused "Requests answered as unreadable.",
-    unanswerable "Messages dropped as unreadable.",
+    unreadable_answered "Requests that cannot be read, and were answered so.",
+    unreadable_dropped "Messages that cannot be read, and were dropped.",
     absorbed "Retransmitted requests absorbed or answered again.",
     retransmissions_sent "Our requests sent again.",
     request_timeouts "Our requests never answered.",
@@ -268,11 +268,11 @@ impl<U: TransactionUser> Core<U> {
                 });
                 match answer {
                     Some(answer) => {
-                        self.wire.counters.refused.fetch_add(1, Relaxed);
+                        self.wire.counters.unreadable_answered.fetch_add(1, Relaxed);
                         self.wire.send(&flow, answer);
                     }
                     None => {
-                        self.wire.counters.unanswerable.fetch_add(1, Relaxed);
+                        self.wire.counters.unreadable_dropped.fetch_add(1, Relaxed);
                     }
                 }
                 false
