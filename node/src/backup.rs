@@ -43,6 +43,9 @@ const NOTICES: u32 = 1 << 20;
 /// Bytes of a pool map: a thousand nodes and shards are less than 1 MiB.
 const MAP_BYTES_MAX: u64 = 16 << 20;
 
+/// Bytes that are fetched at once: twice what a node gives.
+const PART_BYTES_MAX: u64 = 2 << 20;
+
 /// What a backup says of itself.
 #[derive(Debug, Serialize, Deserialize)]
 struct Contents {
@@ -73,7 +76,10 @@ fn empty_folder(path: &Path) -> Result<(), String> {
     fs::create_dir_all(path).map_err(show)?;
     match fs::read_dir(path).map_err(show)?.next() {
         None => Ok(()),
-        Some(_) => Err(format!("{} is not empty; name another folder", path.display())),
+        Some(_) => Err(format!(
+            "{} is not empty; name another folder",
+            path.display()
+        )),
     }
 }
 
@@ -164,8 +170,14 @@ fn agent() -> ureq::Agent {
 fn ask(admin: SocketAddr, shard: u16) -> Result<BackupReport, String> {
     let url = format!("http://{admin}/pool/shards/{shard}/backup");
     let failed = |error: &dyn std::fmt::Display| format!("{admin}: {error}");
-    let mut answer = agent().post(url).send_empty().map_err(|error| failed(&error))?;
-    let text = answer.body_mut().read_to_string().map_err(|error| failed(&error))?;
+    let mut answer = agent()
+        .post(url)
+        .send_empty()
+        .map_err(|error| failed(&error))?;
+    let text = answer
+        .body_mut()
+        .read_to_string()
+        .map_err(|error| failed(&error))?;
     if !answer.status().is_success() {
         return Err(failed(&text));
     }
@@ -202,7 +214,7 @@ fn copy(admin: SocketAddr, report: BackupReport, path: &Path) -> Result<(), Stri
         let part = fetch(
             admin,
             &format!("/pool/shards/{shard}/backup/{position}/{from}"),
-            bytes,
+            PART_BYTES_MAX,
         )?;
         if part.is_empty() {
             return Err(format!("{admin}: the copy of shard {shard} ends too early"));
@@ -242,7 +254,8 @@ pub fn restore(action: &RestoreAction) -> Result<String, String> {
     let from = &action.from;
     let read = |name: &str| {
         let path = from.join(name);
-        fs::read(&path).map_err(|why| format!("{}: {why}; is that a backup, and whole?", path.display()))
+        fs::read(&path)
+            .map_err(|why| format!("{}: {why}; is that a backup, and whole?", path.display()))
     };
     let contents: Contents = serde_json::from_slice(&read(CONTENTS)?)
         .map_err(|error| format!("{}: {error}", from.join(CONTENTS).display()))?;
@@ -255,7 +268,13 @@ pub fn restore(action: &RestoreAction) -> Result<String, String> {
     let map = PoolMap::decode(&read(MAP)?)
         .map_err(|error| format!("{}: {error}", from.join(MAP).display()))?;
     let numbers: Vec<u16> = map.shards().map(|(shard, _)| shard).collect();
-    if numbers != contents.shards.iter().map(|of| of.shard).collect::<Vec<_>>() {
+    if numbers
+        != contents
+            .shards
+            .iter()
+            .map(|of| of.shard)
+            .collect::<Vec<_>>()
+    {
         return Err("the backup lacks a shard of its pool map".to_owned());
     }
     empty_folder(&action.data)?;
@@ -305,8 +324,8 @@ fn make(
     let me = map.nodes().find(|(_, entry)| serving(entry));
     let (me, _) = me.ok_or("no node served when the backup was made")?;
     let mut identity = IdentityFile::open(data).map_err(|error| error.to_string())?;
-    let (log, _) = Log::open(&data.join("log"), LogOptions::default())
-        .map_err(|error| error.to_string())?;
+    let (log, _) =
+        Log::open(&data.join("log"), LogOptions::default()).map_err(|error| error.to_string())?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .build()
         .map_err(text)?;

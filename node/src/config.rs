@@ -136,9 +136,11 @@ pub struct PublishAction {
 
 /// What to copy, and where.
 #[derive(Clone, Debug, Args)]
-#[command(after_help = "Each shard is copied as it is at one moment, with everything that was acknowledged before; shards \
+#[command(
+    after_help = "Each shard is copied as it is at one moment, with everything that was acknowledged before; shards \
     one after the other. Beside it the settings, the users file and the pool's secret are worth keeping.\n\nExample:\n  \
-    lamplight backup --to /var/backups/lamplight/2026-11-21")]
+    lamplight backup --to /var/backups/lamplight/2026-11-21"
+)]
 pub struct BackupAction {
     /// Where the pool is spoken to
     #[command(flatten)]
@@ -150,10 +152,12 @@ pub struct BackupAction {
 
 /// What to make a pool of.
 #[derive(Clone, Debug, Args)]
-#[command(after_help = "The node that is started with that folder is the whole pool, with as many shards as there were; \
+#[command(
+    after_help = "The node that is started with that folder is the whole pool, with as many shards as there were; \
     others join it with empty folders. Nodes of before are refused. What was published after the backup is gone: phones \
     whose tag is unknown get 412 and publish anew; whose dialog is, 481, and subscribe anew.\n\nExample:\n  \
-    lamplight restore --from /var/backups/lamplight/2026-11-21 --data /var/lib/lamplight")]
+    lamplight restore --from /var/backups/lamplight/2026-11-21 --data /var/lib/lamplight"
+)]
 pub struct RestoreAction {
     /// The folder that `lamplight backup` made
     #[arg(long, value_name = "FOLDER")]

@@ -29,10 +29,10 @@ use crate::ingress::feeds::Feeds;
 use crate::ingress::route::Leader;
 use crate::mover::Freezes;
 use crate::observe::report::{
-    Asked, BackupReport, ContactsReport, ContactsWish, DirectoryReport, DiskReport, EndpointReport, FeedAnswer,
-    FeedCall, GroupStatus, Inspect, InspectError, MoveReport, NodeReport, PoolOrder, PoolReport,
-    PresentityReport, ProfileReport, PublicationReport, Readiness, SetAside, ShardReport,
-    UserReport, VoiceMail, WatcherReport,
+    Asked, BackupReport, ContactsReport, ContactsWish, DirectoryReport, DiskReport, EndpointReport,
+    FeedAnswer, FeedCall, GroupStatus, Inspect, InspectError, MoveReport, NodeReport, PoolOrder,
+    PoolReport, PresentityReport, ProfileReport, PublicationReport, Readiness, SetAside,
+    ShardReport, UserReport, VoiceMail, WatcherReport,
 };
 use crate::peer::call::Calls;
 use crate::pool::map::{Change, PoolMap, REPLICAS, SHARDS_MAX, Standing};
@@ -220,7 +220,8 @@ impl Inspect for Inspector {
             let group = self.hosted.get(shard);
             let group = group.ok_or(InspectError::Elsewhere(shard))?;
             let not_led = || {
-                let why = format!("this node does not lead shard {shard} now; ask the one that does");
+                let why =
+                    format!("this node does not lead shard {shard} now; ask the one that does");
                 InspectError::NotNow(why)
             };
             if !group.proposer.can_read() {
@@ -241,9 +242,8 @@ impl Inspect for Inspector {
                 return Err(not_led());
             }
             let data = self.data.clone();
-            let written = tokio::task::spawn_blocking(move || {
-                write_copy(&data, shard, position, &snapshot)
-            });
+            let written =
+                tokio::task::spawn_blocking(move || write_copy(&data, shard, position, &snapshot));
             match written.await {
                 Ok(Ok(bytes)) => Ok(BackupReport {
                     shard,

@@ -28,8 +28,8 @@ impl Manager {
             return Ok(Manager::default());
         };
         // Where a wrapper was started, the sign of life is wanted of it and not of us.
-        let others = std::env::var("WATCHDOG_PID")
-            .is_ok_and(|of| of != std::process::id().to_string());
+        let others =
+            std::env::var("WATCHDOG_PID").is_ok_and(|of| of != std::process::id().to_string());
         let patience = std::env::var("WATCHDOG_USEC").ok().filter(|_| !others);
         let patience = match patience.map(|text| text.parse::<u64>()) {
             None | Some(Ok(0)) => None,
@@ -123,7 +123,10 @@ mod tests {
         let abstract_name = format!("@{named}");
         for (listener, address) in [
             (UnixDatagram::bind(&path), path.as_os_str()),
-            (UnixDatagram::bind_addr(&at_name), OsStr::new(&abstract_name)),
+            (
+                UnixDatagram::bind_addr(&at_name),
+                OsStr::new(&abstract_name),
+            ),
         ] {
             let listener = listener.expect("bound");
             let manager = Manager {

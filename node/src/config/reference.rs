@@ -51,9 +51,15 @@ fn line(text: &str) -> Line<'_> {
         return Line::Blank;
     }
     let lower = |name: &str| {
-        !name.is_empty() && name.bytes().all(|one| one.is_ascii_lowercase() || b"_.".contains(&one))
+        !name.is_empty()
+            && name
+                .bytes()
+                .all(|one| one.is_ascii_lowercase() || b"_.".contains(&one))
     };
-    if let Some(name) = bare.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+    if let Some(name) = bare
+        .strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'))
+    {
         let name = name.trim_start_matches('[').trim_end_matches(']');
         if lower(name) {
             return Line::Head(name);
@@ -114,7 +120,13 @@ fn expected(text: &str) -> Option<Vec<String>> {
         Err(error) => error.to_string(),
     };
     let (_, list) = error.split_once("unknown field `xyzzy`, expected ")?;
-    Some(list.split('`').skip(1).step_by(2).map(str::to_owned).collect())
+    Some(
+        list.split('`')
+            .skip(1)
+            .step_by(2)
+            .map(str::to_owned)
+            .collect(),
+    )
 }
 
 /// Every setting that the parser knows, by its whole name.
@@ -158,7 +170,10 @@ fn the_example_names_every_setting_and_no_other() {
     let unknown: Vec<_> = told.difference(&known).collect();
     let untold: Vec<_> = known.difference(&told).collect();
     assert!(unknown.is_empty(), "the parser does not know {unknown:?}");
-    assert!(untold.is_empty(), "deploy/node.toml does not tell of {untold:?}");
+    assert!(
+        untold.is_empty(),
+        "deploy/node.toml does not tell of {untold:?}"
+    );
 }
 
 #[test]
@@ -171,7 +186,9 @@ fn what_counts_in_the_example_is_the_default() {
 
 /// Text that stands in a cell of a table.
 fn cell(text: &str) -> String {
-    text.replace('|', "\\|").replace('\n', " ").replace('<', "&lt;")
+    text.replace('|', "\\|")
+        .replace('\n', " ")
+        .replace('<', "&lt;")
 }
 
 fn page() -> String {
@@ -213,7 +230,11 @@ fn page() -> String {
     page.push_str("\n## node.toml\n\nA value in parentheses is an example: without the setting there is none.\n");
     for name in order {
         let section = &sections[&name];
-        let title = if name.is_empty() { "The file itself" } else { &name };
+        let title = if name.is_empty() {
+            "The file itself"
+        } else {
+            &name
+        };
         let _ = writeln!(page, "\n### {title}\n");
         if !name.is_empty() && !section.words.is_empty() {
             let _ = writeln!(page, "{}\n", section.words.replace('<', "&lt;"));
@@ -228,14 +249,21 @@ fn page() -> String {
             } else {
                 format!("(`{}`)", cell(&setting.value))
             };
-            let _ = writeln!(page, "| `{}` | {value} | {} |", setting.name, cell(&setting.words));
+            let _ = writeln!(
+                page,
+                "| `{}` | {value} | {} |",
+                setting.name,
+                cell(&setting.words)
+            );
         }
     }
     page.push_str("\n## Flags of `lamplight serve`\n\n| flag | what it means |\n| --- | --- |\n");
     let command = Cli::command();
     let serve = command.find_subcommand("serve").expect("it serves");
     for flag in serve.get_arguments() {
-        let Some(long) = flag.get_long() else { continue };
+        let Some(long) = flag.get_long() else {
+            continue;
+        };
         let value = flag.get_value_names().map_or(String::new(), |names| {
             let names: Vec<&str> = names.iter().map(clap::builder::Str::as_str).collect();
             format!(" {}", names.join(" "))
@@ -245,10 +273,16 @@ fn page() -> String {
     }
     page.push_str("\n## Commands\n\n| command | what it does |\n| --- | --- |\n");
     for command in command.get_subcommands() {
-        let about = |of: &clap::Command| of.get_about().map(ToString::to_string).unwrap_or_default();
+        let about =
+            |of: &clap::Command| of.get_about().map(ToString::to_string).unwrap_or_default();
         let inner: Vec<_> = command.get_subcommands().collect();
         if inner.is_empty() {
-            let _ = writeln!(page, "| `lamplight {}` | {} |", command.get_name(), cell(&about(command)));
+            let _ = writeln!(
+                page,
+                "| `lamplight {}` | {} |",
+                command.get_name(),
+                cell(&about(command))
+            );
         }
         for one in inner {
             let _ = writeln!(

@@ -1,6 +1,7 @@
 //! The real binary, real sockets, a real disk: what a phone and an operator see, and what survives.
 
 mod admin;
+mod attacks;
 mod authentication;
 mod backup;
 mod bodies;

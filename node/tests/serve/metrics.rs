@@ -209,7 +209,11 @@ fn a_scrape_is_strictly_openmetrics() {
             .sum()
     };
     for (family, sample, least) in [
-        ("lamplight_commit_seconds", "lamplight_commit_seconds_count", 2.0),
+        (
+            "lamplight_commit_seconds",
+            "lamplight_commit_seconds_count",
+            2.0,
+        ),
         (
             "lamplight_propose_wait_seconds",
             "lamplight_propose_wait_seconds_count",
@@ -242,7 +246,10 @@ fn a_scrape_is_strictly_openmetrics() {
         "a histogram for each shard"
     );
     assert_eq!(
-        sum("lamplight_zombie_subscriptions", "lamplight_zombie_subscriptions"),
+        sum(
+            "lamplight_zombie_subscriptions",
+            "lamplight_zombie_subscriptions"
+        ),
         0.0
     );
 }
@@ -307,7 +314,11 @@ fn a_watcher_that_nobody_reaches_is_counted() {
     let mut alice = Publisher::new("alice");
     let until = std::time::Instant::now() + super::server::PATIENCE;
     loop {
-        alice.publish(&mut phone, Some(600), &document("alice", "open", "who hears?"));
+        alice.publish(
+            &mut phone,
+            Some(600),
+            &document("alice", "open", "who hears?"),
+        );
         let (_, metrics) = server.get("/metrics");
         if metrics.contains("lamplight_zombie_subscriptions 1\n") {
             assert!(metrics.contains("lamplight_notified_total{result=\"unreachable\"}"));

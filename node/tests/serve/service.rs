@@ -43,7 +43,10 @@ fn hear(manager: &UnixDatagram, what: &str) -> String {
         if said.starts_with(what) {
             return said;
         }
-        assert!(said.starts_with("WATCHDOG=1"), "{said} where {what} was due");
+        assert!(
+            said.starts_with("WATCHDOG=1"),
+            "{said} where {what} was due"
+        );
     }
     panic!("{what} was not said");
 }
@@ -66,7 +69,9 @@ fn write(settings: &Path, text: &str) {
 }
 
 fn signal(child: &Child, name: &str) {
-    let sent = Command::new("kill").args([name, &child.id().to_string()]).status();
+    let sent = Command::new("kill")
+        .args([name, &child.id().to_string()])
+        .status();
     assert!(sent.expect("kill runs").success());
 }
 
@@ -90,7 +95,10 @@ fn a_service_manager_hears_everything_and_a_reload_changes_what_it_can() {
     assert!(hear(&manager, "RELOADING=1").contains("MONOTONIC_USEC="));
     hear(&manager, "READY=1");
     let line = wait_for(&lines, "the settings stay as they were");
-    assert!(line.starts_with('{') && line.contains("unknown field `colour`"), "{line}");
+    assert!(
+        line.starts_with('{') && line.contains("unknown field `colour`"),
+        "{line}"
+    );
 
     // The filter counts at once; the rest is named.
     write(

@@ -132,6 +132,7 @@ counters! {
     request_timeouts "Our requests never answered.",
     responses_unmatched "Responses to nothing of ours.",
     answers_dropped "Answers to transactions that were gone.",
+    datagrams_withheld "Datagrams not sent to sources that have never answered, which may be forged.",
     oversized_datagrams "Requests over 1300 bytes sent as datagrams for want of a stream.",
     coalesced "Notifications replaced by newer ones before they left.",
     send_failures "Messages that the kernel or a closed stream refused.",
@@ -240,6 +241,8 @@ impl<U: TransactionUser> Core<U> {
             self.wire.counters.keepalives_in.fetch_add(1, Relaxed);
             return;
         }
+        let now = self.wire.now;
+        self.wire.sources.heard(peer.ip(), bytes.len(), now);
         let flow = Flow {
             worker: self.wire.worker,
             transport: Transport::Udp,
@@ -258,7 +261,7 @@ impl<U: TransactionUser> Core<U> {
                 true
             }
             Ok(Message::Response(response)) => {
-                self.response(response);
+                self.response(response, &flow);
                 true
             }
             Err(refused) => {
@@ -330,7 +333,7 @@ impl<U: TransactionUser> Core<U> {
     /// A response goes to the transaction whose branch it bears.
     //= RFC 3261 17.1.3
     //# the branch of the top Via and the method of CSeq match a response to its transaction
-    fn response(&mut self, response: Response) {
+    fn response(&mut self, response: Response, flow: &Flow) {
         let branch = response
             .branch()
             .and_then(|branch| u64::from_str_radix(branch.get(7..)?, 16).ok())
@@ -340,6 +343,9 @@ impl<U: TransactionUser> Core<U> {
                 .client
                 .respond(branch, response.status().is_final())
         });
+        if ended.is_some() && !flow.transport.is_reliable() {
+            self.wire.sources.answered(flow.peer.ip(), self.wire.now);
+        }
         match ended {
             Some(context) => {
                 self.user
