@@ -21,6 +21,7 @@ use shard::machine::Machine;
 use crate::config::{BackupAction, RestoreAction};
 use crate::identity_file::IdentityFile;
 use crate::observe::report::BackupReport;
+use crate::operator::bearer;
 use crate::peer::NodeNumber;
 use crate::pool::map::{Change, PoolMap, Standing};
 use crate::pool::memory;
@@ -90,7 +91,11 @@ fn empty_folder(path: &Path) -> Result<(), String> {
 pub fn backup(action: &BackupAction) -> Result<String, String> {
     empty_folder(&action.to)?;
     let at_ms = now_ms();
-    let map_bytes = fetch(action.at.admin, "/pool/map", MAP_BYTES_MAX)?;
+    let caller = Caller {
+        agent: agent(),
+        shown: bearer(&action.at)?,
+    };
+    let map_bytes = caller.fetch(action.at.admin, "/pool/map", MAP_BYTES_MAX)?;
     let map = PoolMap::decode(&map_bytes).map_err(|error| format!("the pool map: {error}"))?;
     if map.moves().next().is_some() {
         return Err(
@@ -102,14 +107,14 @@ pub fn backup(action: &BackupAction) -> Result<String, String> {
     let leaders = admins(&map, action.at.admin);
     let mut shards = Vec::new();
     for (shard, _) in map.shards() {
-        let (admin, report) = ask_leader(&leaders, shard)?;
+        let (admin, report) = caller.ask_leader(&leaders, shard)?;
         let path = action.to.join(file_of(shard));
-        copy(admin, report, &path)?;
+        caller.copy(admin, report, &path)?;
         // Read back as a restore does: a backup that cannot be read is none.
         machine_of(&path)?;
         shards.push(report);
     }
-    let after = fetch(action.at.admin, "/pool/map", MAP_BYTES_MAX)?;
+    let after = caller.fetch(action.at.admin, "/pool/map", MAP_BYTES_MAX)?;
     let after = PoolMap::decode(&after).map_err(|error| format!("the pool map: {error}"))?;
     if after.moves_begun() != map.moves_begun() || after.shard_count() != map.shard_count() {
         return Err("slots moved between shards meanwhile; begin again".to_owned());
@@ -142,24 +147,6 @@ fn admins(map: &PoolMap, named: SocketAddr) -> Vec<SocketAddr> {
     all
 }
 
-/// Asks one node after the other to copy a shard, until the one that leads it does.
-fn ask_leader(admins: &[SocketAddr], shard: u16) -> Result<(SocketAddr, BackupReport), String> {
-    let until = Instant::now() + PATIENCE;
-    loop {
-        let mut said = String::new();
-        for admin in admins {
-            match ask(*admin, shard) {
-                Ok(report) => return Ok((*admin, report)),
-                Err(why) => said = why,
-            }
-        }
-        if Instant::now() > until {
-            return Err(format!("no node copies shard {shard}: {said}"));
-        }
-        std::thread::sleep(Duration::from_millis(250));
-    }
-}
-
 fn agent() -> ureq::Agent {
     let config = ureq::Agent::config_builder()
         .http_status_as_error(false)
@@ -167,62 +154,89 @@ fn agent() -> ureq::Agent {
     ureq::Agent::new_with_config(config.build())
 }
 
-fn ask(admin: SocketAddr, shard: u16) -> Result<BackupReport, String> {
-    let url = format!("http://{admin}/pool/shards/{shard}/backup");
-    let failed = |error: &dyn std::fmt::Display| format!("{admin}: {error}");
-    let mut answer = agent()
-        .post(url)
-        .send_empty()
-        .map_err(|error| failed(&error))?;
-    let text = answer
-        .body_mut()
-        .read_to_string()
-        .map_err(|error| failed(&error))?;
-    if !answer.status().is_success() {
-        return Err(failed(&text));
-    }
-    serde_json::from_str(&text).map_err(|error| failed(&error))
+/// Who asks the nodes, and the token that it shows to all of them.
+struct Caller {
+    agent: ureq::Agent,
+    shown: Option<String>,
 }
 
-fn fetch(admin: SocketAddr, path: &str, most: u64) -> Result<Vec<u8>, String> {
-    let failed = |error: &dyn std::fmt::Display| {
-        format!("the admin listener at {admin} does not give {path}: {error}")
-    };
-    let mut answer = agent()
-        .get(format!("http://{admin}{path}"))
-        .call()
-        .map_err(|error| failed(&error))?;
-    if !answer.status().is_success() {
-        let text = answer.body_mut().read_to_string().unwrap_or_default();
-        return Err(failed(&text));
-    }
-    let body = answer.body_mut().with_config().limit(most);
-    body.read_to_vec().map_err(|error| failed(&error))
-}
-
-/// Fetches a copy in parts.
-fn copy(admin: SocketAddr, report: BackupReport, path: &Path) -> Result<(), String> {
-    let show = |why: io::Error| format!("{}: {why}", path.display());
-    let BackupReport {
-        shard,
-        position,
-        bytes,
-    } = report;
-    let mut file = File::create(path).map_err(show)?;
-    let mut from = 0;
-    while from < bytes {
-        let part = fetch(
-            admin,
-            &format!("/pool/shards/{shard}/backup/{position}/{from}"),
-            PART_BYTES_MAX,
-        )?;
-        if part.is_empty() {
-            return Err(format!("{admin}: the copy of shard {shard} ends too early"));
+impl Caller {
+    /// Asks one node after the other to copy a shard, until the one that leads it does.
+    fn ask_leader(
+        &self,
+        admins: &[SocketAddr],
+        shard: u16,
+    ) -> Result<(SocketAddr, BackupReport), String> {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let mut said = Vec::new();
+            for admin in admins {
+                match self.ask(*admin, shard) {
+                    Ok(report) => return Ok((*admin, report)),
+                    Err(why) => said.push(why),
+                }
+            }
+            if Instant::now() > until {
+                return Err(format!("no node copies shard {shard}: {}", said.join("; ")));
+            }
+            std::thread::sleep(Duration::from_millis(250));
         }
-        file.write_all(&part).map_err(show)?;
-        from += part.len() as u64;
     }
-    file.sync_all().map_err(show)
+
+    fn ask(&self, admin: SocketAddr, shard: u16) -> Result<BackupReport, String> {
+        let failed = |error: &dyn std::fmt::Display| format!("{admin}: {error}");
+        let url = format!("http://{admin}/pool/shards/{shard}/backup");
+        let mut request = self.agent.post(url);
+        if let Some(shown) = &self.shown {
+            request = request.header("Authorization", shown);
+        }
+        let mut answer = request.send_empty().map_err(|error| failed(&error))?;
+        let text = answer.body_mut().read_to_string();
+        let text = text.map_err(|error| failed(&error))?;
+        if !answer.status().is_success() {
+            return Err(failed(&text));
+        }
+        serde_json::from_str(&text).map_err(|error| failed(&error))
+    }
+
+    fn fetch(&self, admin: SocketAddr, path: &str, most: u64) -> Result<Vec<u8>, String> {
+        let failed = |error: &dyn std::fmt::Display| {
+            format!("the admin listener at {admin} does not give {path}: {error}")
+        };
+        let mut request = self.agent.get(format!("http://{admin}{path}"));
+        if let Some(shown) = &self.shown {
+            request = request.header("Authorization", shown);
+        }
+        let mut answer = request.call().map_err(|error| failed(&error))?;
+        if !answer.status().is_success() {
+            let text = answer.body_mut().read_to_string().unwrap_or_default();
+            return Err(failed(&text));
+        }
+        let body = answer.body_mut().with_config().limit(most);
+        body.read_to_vec().map_err(|error| failed(&error))
+    }
+
+    /// Fetches a copy in parts.
+    fn copy(&self, admin: SocketAddr, report: BackupReport, path: &Path) -> Result<(), String> {
+        let show = |why: io::Error| format!("{}: {why}", path.display());
+        let BackupReport {
+            shard,
+            position,
+            bytes,
+        } = report;
+        let mut file = File::create(path).map_err(show)?;
+        let mut from = 0;
+        while from < bytes {
+            let place = format!("/pool/shards/{shard}/backup/{position}/{from}");
+            let part = self.fetch(admin, &place, PART_BYTES_MAX)?;
+            if part.is_empty() {
+                return Err(format!("{admin}: the copy of shard {shard} ends too early"));
+            }
+            file.write_all(&part).map_err(show)?;
+            from += part.len() as u64;
+        }
+        file.sync_all().map_err(show)
+    }
 }
 
 fn keep(path: &Path, bytes: &[u8]) -> Result<(), String> {

@@ -129,9 +129,6 @@ pub struct PublishAction {
     /// Remove what the source said
     #[arg(long, conflicts_with_all = ["status", "note", "expires"])]
     pub remove: bool,
-    /// A file with the bearer token in its first line
-    #[arg(long, value_name = "FILE")]
-    pub token_file: Option<PathBuf>,
 }
 
 /// What to copy, and where.
@@ -351,6 +348,10 @@ pub struct AtPool {
     /// The admin listener of one of its nodes
     #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:8060")]
     pub admin: SocketAddr,
+    /// A file with a token in its first line, for a node that asks for one: from another machine it does so, and to
+    /// publish (its own file, as admin-token in its data folder, will do)
+    #[arg(long, value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
 }
 
 /// How an order is watched while the pool carries it out.
@@ -466,6 +467,10 @@ pub struct Flags {
     /// Listen for the operator (HTTP) here [default: 127.0.0.1:8060]
     #[arg(long, value_name = "IP:PORT")]
     admin: Option<SocketAddr>,
+    /// The tokens of operators on other machines, a line name:token each [default: admin-token in the data folder,
+    /// drawn when the admin listener is for others than this machine]
+    #[arg(long, value_name = "FILE")]
+    admin_tokens: Option<PathBuf>,
     /// Who may speak: everybody, or users with a password, by schemes as they are preferred, such as
     /// ntlm,digest [default: open on loopback only]
     #[arg(long, value_name = "open|digest|ntlm[,...]")]
@@ -841,6 +846,7 @@ struct File {
 struct ListenSection {
     sip: Option<Vec<String>>,
     admin: Option<SocketAddr>,
+    admin_tokens: Option<PathBuf>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -977,6 +983,8 @@ pub struct Config {
     pub websockets: WebSockets,
     /// The admin listener.
     pub admin: SocketAddr,
+    /// The tokens of operators on other machines.
+    pub admin_tokens: Option<PathBuf>,
     /// Who is a user, and where that is written.
     pub directory: directory::Directory,
     /// Who may speak.
@@ -1335,6 +1343,7 @@ fn merge(file: File, flags: &Flags) -> Result<Config, ConfigError> {
             .admin
             .or(file.listen.admin)
             .unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8060))),
+        admin_tokens: flags.admin_tokens.clone().or(file.listen.admin_tokens),
         auth,
         users,
         realm,

@@ -28,6 +28,7 @@ use crate::ingress::endpoint::Shared;
 use crate::ingress::feeds::Feeds;
 use crate::ingress::route::Leader;
 use crate::mover::Freezes;
+use crate::observe::refusals::Refusal;
 use crate::observe::report::{
     Asked, BackupReport, ContactsReport, ContactsWish, DirectoryReport, DiskReport, EndpointReport,
     FeedAnswer, FeedCall, GroupStatus, Inspect, InspectError, MoveReport, NodeReport, PoolOrder,
@@ -596,6 +597,10 @@ impl Inspect for Inspector {
 
     fn metrics(&self) -> String {
         self.shared.metrics.text()
+    }
+
+    fn refusals(&self) -> Vec<Refusal> {
+        self.shared.metrics.refusals.list()
     }
 }
 

@@ -76,6 +76,7 @@ use ingress::feeds::Feeds;
 use ingress::identity::Identity;
 use ingress::peers::Peers;
 use ingress::route::RouteTable;
+use observe::guard::Guard;
 use observe::metrics::{Metrics, Sample, Spread};
 use peer::NodeNumber;
 use peer::call::Calls;
@@ -149,6 +150,9 @@ pub enum StartError {
     /// The contact store cannot be used.
     #[error("contact_store: {0}")]
     ContactStore(String),
+    /// The tokens of operators are not readable.
+    #[error("the tokens of operators: {0}")]
+    AdminTokens(String),
     /// The publish API cannot be used.
     #[error("publish: {0}")]
     Publish(String),
@@ -472,10 +476,12 @@ impl Node {
             feeds: Arc::clone(&feeds),
         });
         let wanted = config.admin;
+        let guard = Guard::of(wanted, config.admin_tokens.as_deref(), &config.data)
+            .map_err(StartError::AdminTokens)?;
         let admin = raft
             .run({
                 let inspector = Arc::clone(&inspector);
-                async move { observe::admin::serve(wanted, inspector).await }
+                async move { observe::admin::serve(wanted, guard, inspector).await }
             })
             .map_err(|why| StartError::Listen {
                 what: format!("admin {wanted}"),

@@ -27,6 +27,7 @@ settings! {
     tls "tls",
     websockets "websocket",
     admin "listen.admin",
+    admin_tokens "listen.admin_tokens",
     directory "directory",
     auth "auth.mode",
     users "auth.users",

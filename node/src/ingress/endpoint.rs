@@ -289,7 +289,11 @@ impl Endpoint {
         response: Bytes,
         wire: &mut Wire,
     ) {
-        self.shared.metrics.request(request.method(), status);
+        let metrics = &self.shared.metrics;
+        metrics.request(request.method(), status);
+        metrics
+            .refusals
+            .note(request, status, &response, wire.wall_ms());
         let (identity, now_ms) = (&self.shared.identity, wire.wall_ms());
         let response =
             identity.sign_response(association, request, response, &mut self.chance, now_ms);

@@ -1,4 +1,4 @@
-//! Who may publish over HTTP: bearer tokens from a file, a line `name:token` each. The name is what the log
+//! Who may publish or operate over HTTP: bearer tokens from a file, a line `name:token` each. The name is what the log
 //! says of a call; the token is the secret.
 //!
 //! Kept are digests under a key drawn at start, and compared are all of them, each to its end: how long it
@@ -6,6 +6,8 @@
 
 use std::path::Path;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 
@@ -72,7 +74,23 @@ impl Tokens {
         if !scheme.eq_ignore_ascii_case("Bearer") {
             return None;
         }
-        let shown = self.digest(token.trim());
+        self.owner(token.trim())
+    }
+
+    /// The same for a browser, which shows a token as the password of any name (RFC 7617).
+    #[must_use]
+    pub fn password(&self, authorization: &str) -> Option<&str> {
+        let (scheme, encoded) = authorization.split_once(' ')?;
+        if !scheme.eq_ignore_ascii_case("Basic") {
+            return None;
+        }
+        let shown = String::from_utf8(STANDARD.decode(encoded.trim()).ok()?).ok()?;
+        self.owner(shown.split_once(':')?.1)
+    }
+
+    /// Whose token this is.
+    fn owner(&self, token: &str) -> Option<&str> {
+        let shown = self.digest(token);
         let mut found = None;
         for (name, known) in &self.known {
             let differs = known

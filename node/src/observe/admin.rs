@@ -8,11 +8,14 @@ use std::sync::Arc;
 use axum::body::Bytes;
 use axum::extract::{ConnectInfo, DefaultBodyLimit, Path, Query, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::middleware;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post, put};
 use axum::{Json, Router};
 use serde_json::json;
 
+use super::dashboard;
+use super::guard::{self, Guard};
 use super::report::{
     ContactsWish, FeedAct, FeedAnswer, FeedCall, Inspect, InspectError, PoolOrder, VoiceMail,
 };
@@ -26,11 +29,20 @@ const CALL_BYTES_MAX: usize = 65_535;
 ///
 /// # Errors
 /// What the system says.
-pub async fn serve(address: SocketAddr, node: Arc<dyn Inspect>) -> io::Result<SocketAddr> {
+pub async fn serve(
+    address: SocketAddr,
+    guard: Option<Guard>,
+    node: Arc<dyn Inspect>,
+) -> io::Result<SocketAddr> {
     let listener = tokio::net::TcpListener::bind(address).await?;
     let bound = listener.local_addr()?;
     let router = Router::new()
         .route("/", get(index))
+        .merge(dashboard::routes())
+        .route(
+            "/refusals",
+            get(|State(node): Node| async move { Json(node.refusals()) }),
+        )
         .route("/live", get(|| async { "alive\n" }))
         .route("/ready", get(ready))
         .route("/metrics", get(metrics))
@@ -91,6 +103,13 @@ pub async fn serve(address: SocketAddr, node: Arc<dyn Inspect>) -> io::Result<So
             )
         })
         .with_state(node);
+    let router = match guard {
+        Some(guard) => router.layer(middleware::from_fn_with_state(
+            Arc::new(guard),
+            guard::guard,
+        )),
+        None => router,
+    };
     tokio::spawn(async move {
         // Serving ends with the runtime; an error of the listener itself is told once.
         let service = router.into_make_service_with_connect_info::<SocketAddr>();
@@ -101,9 +120,20 @@ pub async fn serve(address: SocketAddr, node: Arc<dyn Inspect>) -> io::Result<So
     Ok(bound)
 }
 
-async fn index() -> &'static str {
-    "Lamplight\n\
+/// The page for who browses; a list of what there is for who does not.
+async fn index(headers: HeaderMap) -> Response {
+    let accepts = headers
+        .get(header::ACCEPT)
+        .and_then(|value| value.to_str().ok());
+    if accepts.is_some_and(|accepts| accepts.contains("text/html")) {
+        return dashboard::page();
+    }
+    INDEX.into_response()
+}
+
+const INDEX: &str = "Lamplight\n\
      \n\
+     /dashboard          all of this for a browser, live (so does / there)\n\
      /live               the process runs\n\
      /ready              every shard here has a leader and has caught up\n\
      /metrics            Prometheus text\n\
@@ -122,8 +152,8 @@ async fn index() -> &'static str {
      \x20                   \"expires\": 600} (JSON), PIDF or categories; with a bearer token\n\
      /presentity/{uri}/contacts           who keeps its contact list (JSON)\n\
      POST /presentity/{uri}/contacts/migrate   move the list to the mail server\n\
-     POST /presentity/{uri}/contacts/return    bring it home; ?from=copy where the mail server is gone\n"
-}
+     POST /presentity/{uri}/contacts/return    bring it home; ?from=copy where the mail server is gone\n\
+     /refusals           what was refused lately, and why (JSON)\n";
 
 async fn ready(State(node): Node) -> Response {
     let readiness = node.readiness();

@@ -16,6 +16,8 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 use transport::sip::Method;
 
+use super::refusals::Refusals;
+
 /// Methods that are counted by name; the rest together.
 const METHODS: [&str; 7] = [
     "REGISTER",
@@ -168,6 +170,8 @@ pub struct Metrics {
     slot_freeze: Histogram,
     sources: Mutex<Vec<Source>>,
     spreads: Mutex<Vec<SpreadSource>>,
+    /// What was refused lately.
+    pub refusals: Refusals,
 }
 
 impl fmt::Debug for Metrics {

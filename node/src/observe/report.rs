@@ -5,6 +5,8 @@ use std::pin::Pin;
 
 use serde::{Deserialize, Serialize};
 
+use super::refusals::Refusal;
+
 /// A group as an operator sees it.
 #[derive(Clone, Debug, Serialize)]
 pub struct GroupStatus {
@@ -481,4 +483,6 @@ pub trait Inspect: Send + Sync + 'static {
     ) -> Asked<'_, Result<Vec<u8>, InspectError>>;
     /// Everything counted, as Prometheus reads it.
     fn metrics(&self) -> String;
+    /// What was refused lately, the newest first.
+    fn refusals(&self) -> Vec<Refusal>;
 }
