@@ -80,6 +80,8 @@ enum Action {
     Backup(BackupAction),
     /// Make the data folder of a new pool out of a backup
     Restore(RestoreAction),
+    /// Publish what another server has in its database
+    Import(ImportAction),
     /// Run a pool of several nodes on this machine, to try things out; ends with Ctrl-C
     DevPool(DevPool),
     /// Print the version
@@ -145,6 +147,43 @@ pub struct BackupAction {
     /// The folder to make; it must not exist, or be empty
     #[arg(long, value_name = "FOLDER")]
     pub to: PathBuf,
+}
+
+/// What is imported.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ImportFormat {
+    /// The table presentity of Kamailio or OpenSIPS
+    KamailioPresentity,
+}
+
+/// What to import.
+#[derive(Clone, Debug, Args)]
+#[command(
+    after_help = "Publications of the event presence that have not expired are published anew, each by a source of its \
+    own, for what is left of their time and not longer than --most. Phones do not know the new entity-tags: they get 412 \
+    at their next refresh and publish by themselves, and until the import has expired watchers see both.\n\n\
+    The table active_watchers is not imported: a subscription lives in the watcher too, which refuses notifications of a \
+    server that it did not subscribe to. Watchers subscribe anew when their refresh is answered with 481.\n\nExamples:\n  \
+    mysqldump kamailio presentity > presentity.sql\n  \
+    psql -c '\\copy presentity to presentity.csv csv header' kamailio\n  \
+    lamplight import --format kamailio-presentity --token-file token presentity.sql"
+)]
+pub struct ImportAction {
+    /// Where the pool is spoken to
+    #[command(flatten)]
+    pub at: AtPool,
+    /// What the file is
+    #[arg(long, value_enum)]
+    pub format: ImportFormat,
+    /// Seconds that what is imported lives at most
+    #[arg(long, value_name = "SECONDS", default_value_t = 600)]
+    pub most: u32,
+    /// Say what would be published, and publish nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// A dump with the table's definition, or comma-separated values with a line of names
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
 }
 
 /// What to make a pool of.
@@ -1080,6 +1119,8 @@ pub enum Wish {
     Backup(BackupAction),
     /// Make a pool of a copy.
     Restore(RestoreAction),
+    /// Publish what another server has.
+    Import(ImportAction),
     /// Run a pool on this machine.
     DevPool(DevPool),
     /// Print the version.
@@ -1109,6 +1150,7 @@ impl Cli {
             Some(Action::Publish(action)) => Ok(Wish::Publish(action)),
             Some(Action::Backup(action)) => Ok(Wish::Backup(action)),
             Some(Action::Restore(action)) => Ok(Wish::Restore(action)),
+            Some(Action::Import(action)) => Ok(Wish::Import(action)),
             Some(Action::DevPool(wanted)) => Ok(Wish::DevPool(wanted)),
             Some(Action::Version) => Ok(Wish::Version),
         }

@@ -27,6 +27,7 @@ pub mod dev_pool;
 pub mod dialect;
 pub mod directory;
 pub mod egress;
+pub mod import;
 pub mod ingress;
 pub mod observe;
 pub mod operator;

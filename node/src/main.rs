@@ -7,7 +7,7 @@ use std::sync::mpsc::RecvTimeoutError;
 use clap::Parser as _;
 use node::config::{Cli, Config, DevPool, LogFormat, Wish};
 use node::service::Manager;
-use node::{Node, Stop, accounts, backup, dev_pool, operator};
+use node::{Node, Stop, accounts, backup, dev_pool, import, operator};
 use tracing_subscriber::EnvFilter;
 use transport::io::tls::Certificates;
 
@@ -67,6 +67,13 @@ fn main() -> ExitCode {
             Err(error) => fail(&error),
         },
         Ok(Wish::Restore(action)) => match backup::restore(&action) {
+            Ok(done) => {
+                say(&done);
+                ExitCode::SUCCESS
+            }
+            Err(error) => fail(&error),
+        },
+        Ok(Wish::Import(action)) => match import::import(&action) {
             Ok(done) => {
                 say(&done);
                 ExitCode::SUCCESS

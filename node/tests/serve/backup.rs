@@ -158,3 +158,67 @@ fn a_pool_is_made_of_a_backup() {
     assert!(restored.terminate());
     drop(second);
 }
+
+#[test]
+fn publications_of_another_server_are_published() {
+    const TOKEN: &str = "0123456789abcdefghij";
+    let folder = tempfile::tempdir().expect("a folder");
+    let write = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).expect("written");
+        path.to_str().expect("text").to_owned()
+    };
+    let tokens = write("tokens", &format!("import:{TOKEN}\n"));
+    let settings = write("node.toml", &format!("[publish]\ntokens = {tokens:?}\n"));
+    let server = Server::start_with(&folder.path().join("data"), &["--config", &settings]);
+    let body = |user: &str| document(user, "open", "from the old one").replace('"', "\"\"");
+    let far = 4_000_000_000_u64;
+    let mut rows = String::from("username,domain,event,etag,expires,body\n");
+    for user in ["ann", "ben"] {
+        rows += &format!(
+            "{user},example.com,presence,tag-{user},{far},\"{}\"\n",
+            body(user)
+        );
+    }
+    rows += &format!(
+        "ann,elsewhere.example,presence,tag-x,{far},\"{}\"\n",
+        body("ann")
+    );
+    rows += &format!("cid,example.com,presence,tag-y,1,\"{}\"\n", body("cid"));
+    let file = write("presentity.csv", &rows);
+    let admin = server.admin.to_string();
+    let run = |more: &[&str]| {
+        let fixed = [
+            "import",
+            "--format",
+            "kamailio-presentity",
+            "--admin",
+            &admin,
+        ];
+        lamplight(&[&fixed[..], more, &[&file]].concat())
+    };
+    let (well, said) = run(&[]);
+    assert!(!well && said.contains("401"), "a token is needed: {said}");
+    let (well, said) = run(&["--token-file", &tokens, "--dry-run"]);
+    assert!(
+        well && said.starts_with("3 of 4 rows would be published"),
+        "{said}"
+    );
+    assert_eq!(server.get("/presentity/sip:ann@example.com").0, 404);
+    // Twice is as good as once.
+    for _ in 0..2 {
+        let (well, said) = run(&["--token-file", &tokens]);
+        assert!(
+            well && said.starts_with("2 of 4 rows published\n"),
+            "{said}"
+        );
+        assert!(
+            said.contains("1 not: it has expired") && said.contains("404"),
+            "{said}"
+        );
+    }
+    let (status, report) = server.get("/presentity/sip:ben@example.com");
+    assert_eq!(status, 200);
+    assert!(report.contains("from the old one"), "{report}");
+    assert_eq!(report.matches("\"etag\"").count(), 1, "{report}");
+}
