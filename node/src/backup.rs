@@ -7,14 +7,12 @@
 //! reached (entity-tags bear their position: none is given twice), and dialogs behind the numbers that watchers can
 //! have seen.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::{self, BufReader, Read as _, Write as _};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use openraft::{BasicNode, CommittedLeaderId, LogId, Membership, StoredMembership};
 use serde::{Deserialize, Serialize};
 use shard::machine::Machine;
 
@@ -26,8 +24,8 @@ use crate::peer::NodeNumber;
 use crate::pool::map::{Change, PoolMap, Standing};
 use crate::pool::memory;
 use crate::raft::log::{Log, LogOptions};
-use crate::raft::remains::Remains;
-use crate::raft::snapshot::{Frozen, Meta, SnapshotFiles};
+use crate::raft::remains::{Remains, begin_at};
+use crate::raft::snapshot::Frozen;
 use crate::raft::types::GroupId;
 use crate::recover;
 
@@ -360,7 +358,7 @@ fn make(
         let snapshot = machine.snapshot();
         let frozen: Frozen = Box::new(move |writer| snapshot.write(writer));
         let group = GroupId(u32::from(report.shard) + 1);
-        put(&snapshots, group, me, position, frozen).map_err(text)?;
+        begin_at(&snapshots, group, me, position, frozen).map_err(text)?;
         let alone = async {
             let remains = Remains::of(&log, &snapshots, group).await?;
             remains.take_over(me, Vec::new()).await
@@ -379,7 +377,7 @@ fn make(
     }
     let kept = map.encode();
     let frozen: Frozen = Box::new(move |writer| writer.write_all(&kept));
-    put(&snapshots, GroupId::POOL, me, begin, frozen).map_err(text)?;
+    begin_at(&snapshots, GroupId::POOL, me, begin, frozen).map_err(text)?;
     let encoded = changes.iter().map(Change::encode).collect();
     let alone = async {
         let remains = Remains::of(&log, &snapshots, GroupId::POOL).await?;
@@ -395,24 +393,4 @@ fn make(
         .number(me, lineage)
         .map_err(|error| error.to_string())?;
     Ok((me, counts))
-}
-
-/// Writes a snapshot that stands at `position`, of a group whose only member is `me`.
-fn put(
-    snapshots: &Path,
-    group: GroupId,
-    me: NodeNumber,
-    position: u64,
-    frozen: Frozen,
-) -> io::Result<()> {
-    let at = LogId::new(CommittedLeaderId::new(1, me), position);
-    let nodes = BTreeMap::from([(me, BasicNode::default())]);
-    let members = Membership::new(vec![BTreeSet::from([me])], nodes);
-    let meta = Meta {
-        last_log_id: Some(at),
-        last_membership: StoredMembership::new(Some(at), members),
-        snapshot_id: at.to_string(),
-    };
-    let files = SnapshotFiles::open(snapshots, group)?;
-    files.write(&meta, frozen).map(drop)
 }

@@ -137,7 +137,13 @@ const HOMES: [(&str, &str, &[&str]); 14] = [
     (
         "ureq::",
         "node",
-        &["node/src/contact_store/dav.rs", "node/src/operator.rs"],
+        &[
+            "node/src/contact_store/dav.rs",
+            // The commands that speak to a running node.
+            "node/src/operator.rs",
+            "node/src/backup.rs",
+            "node/src/import.rs",
+        ],
     ),
     ("ureq::", "shard", &[]),
     ("tokio", "transport", &["transport/src/io/"]),
