@@ -3,6 +3,7 @@
 //! The file is read once into values that cannot be invalid later; flags override it. An unknown key or
 //! a bad value is refused with its line and what was expected.
 
+mod change;
 pub mod directory;
 mod enhanced;
 mod events;
@@ -10,6 +11,8 @@ mod feeds;
 mod pbx;
 pub mod policy;
 mod profile;
+#[cfg(test)]
+mod reference;
 mod standard;
 mod websocket;
 
@@ -79,6 +82,12 @@ enum Action {
     Pool(PoolAction),
     /// Say what a user does, over the admin listener of a running node
     Publish(PublishAction),
+    /// Copy everything that a running pool keeps into a folder
+    Backup(BackupAction),
+    /// Make the data folder of a new pool out of a backup
+    Restore(RestoreAction),
+    /// Publish what another server has in its database
+    Import(ImportAction),
     /// Run a pool of several nodes on this machine, to try things out; ends with Ctrl-C
     DevPool(DevPool),
     /// Print the version
@@ -128,6 +137,76 @@ pub struct PublishAction {
     /// Remove what the source said
     #[arg(long, conflicts_with_all = ["status", "note", "expires"])]
     pub remove: bool,
+}
+
+/// What to copy, and where.
+#[derive(Clone, Debug, Args)]
+#[command(
+    after_help = "Each shard is copied as it is at one moment, with everything that was acknowledged before; shards \
+    one after the other. Beside it the settings, the users file and the pool's secret are worth keeping.\n\nExample:\n  \
+    lamplight backup --to /var/backups/lamplight/2026-11-21"
+)]
+pub struct BackupAction {
+    /// Where the pool is spoken to
+    #[command(flatten)]
+    pub at: AtPool,
+    /// The folder to make; it must not exist, or be empty
+    #[arg(long, value_name = "FOLDER")]
+    pub to: PathBuf,
+}
+
+/// What is imported.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ImportFormat {
+    /// The table presentity of Kamailio or OpenSIPS
+    KamailioPresentity,
+}
+
+/// What to import.
+#[derive(Clone, Debug, Args)]
+#[command(
+    after_help = "Publications of the event presence that have not expired are published anew, each by a source of its \
+    own, for what is left of their time and not longer than --most. Phones do not know the new entity-tags: they get 412 \
+    at their next refresh and publish by themselves, and until the import has expired watchers see both.\n\n\
+    The table active_watchers is not imported: a subscription lives in the watcher too, which refuses notifications of a \
+    server that it did not subscribe to. Watchers subscribe anew when their refresh is answered with 481.\n\nExamples:\n  \
+    mysqldump kamailio presentity > presentity.sql\n  \
+    psql -c '\\copy presentity to presentity.csv csv header' kamailio\n  \
+    lamplight import --format kamailio-presentity --token-file token presentity.sql"
+)]
+pub struct ImportAction {
+    /// Where the pool is spoken to
+    #[command(flatten)]
+    pub at: AtPool,
+    /// What the file is
+    #[arg(long, value_enum)]
+    pub format: ImportFormat,
+    /// Seconds that what is imported lives at most
+    #[arg(long, value_name = "SECONDS", default_value_t = 600)]
+    pub most: u32,
+    /// Say what would be published, and publish nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// A dump with the table's definition, or comma-separated values with a line of names
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+}
+
+/// What to make a pool of.
+#[derive(Clone, Debug, Args)]
+#[command(
+    after_help = "The node that is started with that folder is the whole pool, with as many shards as there were; \
+    others join it with empty folders. Nodes of before are refused. What was published after the backup is gone: phones \
+    whose tag is unknown get 412 and publish anew; whose dialog is, 481, and subscribe anew.\n\nExample:\n  \
+    lamplight restore --from /var/backups/lamplight/2026-11-21 --data /var/lib/lamplight"
+)]
+pub struct RestoreAction {
+    /// The folder that `lamplight backup` made
+    #[arg(long, value_name = "FOLDER")]
+    pub from: PathBuf,
+    /// The data folder to make; it must not exist, or be empty
+    #[arg(long, value_name = "DIR")]
+    pub data: PathBuf,
 }
 
 /// What to do with a pool.
@@ -453,6 +532,9 @@ pub struct Flags {
     /// Listen for the other nodes of the pool here; without it the node stays alone
     #[arg(long, value_name = "IP:PORT")]
     peers: Option<SocketAddr>,
+    /// Where the other nodes find this one [default: the address of --peers]
+    #[arg(long, value_name = "HOST:PORT")]
+    advertise: Option<String>,
     /// Join the pool that this node belongs to; may be repeated. Needs --peers and --secret
     #[arg(long, value_name = "HOST:PORT")]
     join: Vec<String>,
@@ -468,7 +550,7 @@ pub struct Flags {
     /// The authority that the certificates of all nodes are of, in PEM
     #[arg(long, value_name = "FILE")]
     peer_authority: Option<PathBuf>,
-    /// What to log, as tracing filters have it [default: info]
+    /// What to log, as tracing filters have it; SIGHUP reads the file's again [default: info,openraft=off]
     #[arg(long, value_name = "FILTER")]
     log: Option<String>,
     /// How to write the log
@@ -1069,6 +1151,12 @@ pub enum Wish {
     Pool(PoolAction),
     /// Say what a user does.
     Publish(PublishAction),
+    /// Copy what a pool keeps.
+    Backup(BackupAction),
+    /// Make a pool of a copy.
+    Restore(RestoreAction),
+    /// Publish what another server has.
+    Import(ImportAction),
     /// Run a pool on this machine.
     DevPool(DevPool),
     /// Print the version.
@@ -1096,6 +1184,9 @@ impl Cli {
             Some(Action::User(action)) => Ok(Wish::User(action)),
             Some(Action::Pool(action)) => Ok(Wish::Pool(action)),
             Some(Action::Publish(action)) => Ok(Wish::Publish(action)),
+            Some(Action::Backup(action)) => Ok(Wish::Backup(action)),
+            Some(Action::Restore(action)) => Ok(Wish::Restore(action)),
+            Some(Action::Import(action)) => Ok(Wish::Import(action)),
             Some(Action::DevPool(wanted)) => Ok(Wish::DevPool(wanted)),
             Some(Action::Version) => Ok(Wish::Version),
         }
@@ -1370,7 +1461,7 @@ fn pool_settings(section: PoolSection, flags: &Flags) -> Result<PoolSettings, Co
     let settings = PoolSettings {
         name: section.name.unwrap_or_else(|| "lamplight".to_owned()),
         listen: flags.peers.or(section.listen),
-        advertise: section.advertise,
+        advertise: flags.advertise.clone().or(section.advertise),
         seeds: if flags.join.is_empty() {
             section.seeds
         } else {
@@ -1416,7 +1507,7 @@ fn pool_settings(section: PoolSection, flags: &Flags) -> Result<PoolSettings, Co
         && settings.advertise.is_none()
     {
         return unsound(
-            "pool.listen is every address of this machine; say in pool.advertise = \"HOST:PORT\" where the others find it",
+            "pool.listen is every address of this machine; say with --advertise HOST:PORT (or pool.advertise) where the others find it",
         );
     }
     for address in settings.seeds.iter().chain(&settings.advertise) {
@@ -1467,6 +1558,20 @@ mod tests {
         let cli = Cli::try_parse_from(["lamplight"].iter().chain(flags))
             .map_err(|error| error.to_string())?;
         merge(file, &cli.serve).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn what_is_told_at_a_reload_is_what_differs() {
+        let text = "[limits]\nwatchers = 7\n[log]\nfilter = 'debug'";
+        let (before, now) = (load("", &[]), load(text, &["--domain", "a.example"]));
+        let (before, now) = (before.expect("sound"), now.expect("sound"));
+        assert!(before.changed(&before).is_empty());
+        let names = before.changed(&now);
+        // The realm and the name of the server are the first domain's, unless told otherwise.
+        for name in ["domains", "limits.watchers", "log.filter", "auth.realm"] {
+            assert!(names.contains(&name), "{name} in {names:?}");
+        }
+        assert!(!names.contains(&"shards"), "{names:?}");
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! What the admin listener is told.
 
+use std::fs::File;
+use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Acquire};
@@ -32,9 +34,9 @@ use crate::ingress::route::Leader;
 use crate::mover::Freezes;
 use crate::observe::refusals::Refusal;
 use crate::observe::report::{
-    Asked, ContactsReport, ContactsWish, ContainerReport, DirectoryReport, DiskReport,
-    EndpointReport, ExplainReport, FeedAnswer, FeedCall, GroupStatus, Inspect, InspectError,
-    MoveReport, NodeReport, PermittedReport, PoolOrder, PoolReport, PresentityReport,
+    Asked, BackupReport, ContactsReport, ContactsWish, ContainerReport, DirectoryReport,
+    DiskReport, EndpointReport, ExplainReport, FeedAnswer, FeedCall, GroupStatus, Inspect,
+    InspectError, MoveReport, NodeReport, PermittedReport, PoolOrder, PoolReport, PresentityReport,
     ProfileReport, PublicationReport, Readiness, RuleReport, SetAside, ShardReport, UserReport,
     VoiceMail, WatcherReport,
 };
@@ -175,7 +177,113 @@ impl Inspector {
     }
 }
 
+/// Bytes of a copy that are handed out at once: what a node holds in memory for each caller.
+const PART_BYTES: u64 = 1 << 20;
+
+/// Where a copy of a shard waits to be fetched.
+fn copy_of(data: &Path, shard: u16) -> PathBuf {
+    data.join(format!("backup-{shard}"))
+}
+
+/// Writes a copy beside its name and renames it, so that what bears the name is whole: the position first.
+fn write_copy(
+    data: &Path,
+    shard: u16,
+    position: u64,
+    snapshot: &shard::machine::snapshot::Snapshot,
+) -> io::Result<u64> {
+    let part = data.join(format!("backup-{shard}.part"));
+    let mut file = io::BufWriter::with_capacity(1 << 20, File::create(&part)?);
+    file.write_all(&position.to_le_bytes())?;
+    snapshot.write(&mut file)?;
+    let file = file.into_inner().map_err(io::IntoInnerError::into_error)?;
+    let bytes = file.metadata()?.len() - 8;
+    std::fs::rename(&part, copy_of(data, shard))?;
+    Ok(bytes)
+}
+
+/// A part of a copy; `None` where the copy is of another position.
+fn read_copy(data: &Path, shard: u16, position: u64, from: u64) -> io::Result<Option<Vec<u8>>> {
+    let mut file = File::open(copy_of(data, shard))?;
+    let mut own = [0; 8];
+    file.read_exact(&mut own)?;
+    if u64::from_le_bytes(own) != position {
+        return Ok(None);
+    }
+    file.seek(SeekFrom::Start(8_u64.saturating_add(from)))?;
+    let mut part = Vec::new();
+    file.take(PART_BYTES).read_to_end(&mut part)?;
+    Ok(Some(part))
+}
+
 impl Inspect for Inspector {
+    fn backup_map(&self) -> Vec<u8> {
+        self.pool.map().encode().into()
+    }
+
+    fn backup(&self, shard: u16) -> Asked<'_, Result<BackupReport, InspectError>> {
+        Box::pin(async move {
+            let group = self.hosted.get(shard);
+            let group = group.ok_or(InspectError::Elsewhere(shard))?;
+            let not_led = || {
+                let why =
+                    format!("this node does not lead shard {shard} now; ask the one that does");
+                InspectError::NotNow(why)
+            };
+            if !group.proposer.can_read() {
+                return Err(not_led());
+            }
+            let (give, take) = oneshot::channel();
+            let look = Job::Read(Box::new(move |machine| {
+                drop(give.send((machine.applied(), machine.snapshot())));
+            }));
+            let asked = group.runner.submit(look);
+            asked.map_err(|_| InspectError::Busy)?;
+            let seen = tokio::time::timeout(PATIENCE, take).await;
+            let Ok(Ok((position, snapshot))) = seen else {
+                return Err(InspectError::Busy);
+            };
+            // What was acknowledged before the question is in it only if nobody else led meanwhile.
+            if !group.proposer.can_read() {
+                return Err(not_led());
+            }
+            let data = self.data.clone();
+            let written =
+                tokio::task::spawn_blocking(move || write_copy(&data, shard, position, &snapshot));
+            match written.await {
+                Ok(Ok(bytes)) => Ok(BackupReport {
+                    shard,
+                    position,
+                    bytes,
+                }),
+                Ok(Err(error)) => Err(InspectError::NotNow(format!(
+                    "the copy of shard {shard} cannot be written: {error}"
+                ))),
+                Err(_) => Err(InspectError::Busy),
+            }
+        })
+    }
+
+    fn backup_part(
+        &self,
+        shard: u16,
+        position: u64,
+        from: u64,
+    ) -> Asked<'_, Result<Vec<u8>, InspectError>> {
+        let data = self.data.clone();
+        Box::pin(async move {
+            let read = move || read_copy(&data, shard, position, from);
+            let none = || {
+                let why = format!("there is no copy of shard {shard} at {position}; begin again");
+                InspectError::NotNow(why)
+            };
+            match tokio::task::spawn_blocking(read).await {
+                Ok(Ok(Some(part))) => Ok(part),
+                Ok(Ok(None) | Err(_)) | Err(_) => Err(none()),
+            }
+        })
+    }
+
     fn pool(&self) -> PoolReport {
         let map = self.pool.map();
         let routes = self.shared.routes.current();

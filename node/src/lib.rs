@@ -22,6 +22,7 @@
 
 pub mod accounts;
 pub mod backend;
+pub mod backup;
 pub mod config;
 pub mod connector;
 pub mod contact_store;
@@ -29,6 +30,7 @@ pub mod dev_pool;
 pub mod dialect;
 pub mod directory;
 pub mod egress;
+pub mod import;
 pub mod ingress;
 pub mod observe;
 pub mod operator;
@@ -45,6 +47,7 @@ pub mod mover;
 mod profiles;
 mod recover;
 mod rules_folder;
+pub mod service;
 pub mod xcap;
 
 use std::io;
@@ -82,7 +85,7 @@ use ingress::identity::Identity;
 use ingress::peers::Peers;
 use ingress::route::RouteTable;
 use observe::guard::Guard;
-use observe::metrics::{Metrics, Sample};
+use observe::metrics::{Metrics, Sample, Spread};
 use peer::NodeNumber;
 use peer::call::Calls;
 use peer::credentials::{Credentials, CredentialsError, Names, Secret};
@@ -246,6 +249,16 @@ impl OwnRuntime {
             stop: Some(stop),
             thread: Some(thread),
         })
+    }
+
+    /// Whether the thread does what it is asked, in time.
+    fn is_alive(&self, until: Instant) -> bool {
+        let (give, take) = std::sync::mpsc::sync_channel(1);
+        self.handle.spawn(async move {
+            let _ = give.send(());
+        });
+        let patience = until.saturating_duration_since(Instant::now());
+        take.recv_timeout(patience).is_ok()
     }
 
     /// Runs a task on the thread and waits for it.
@@ -667,6 +680,20 @@ impl Node {
     #[must_use]
     pub fn admin(&self) -> SocketAddr {
         self.admin
+    }
+
+    /// Whether the threads that everything needs do what they are asked: both runtimes and every SIP worker. What
+    /// only waits (for a leader, for the disk) is alive.
+    #[must_use]
+    pub fn is_alive(&self, patience: Duration) -> bool {
+        let until = Instant::now() + patience;
+        self.raft.is_alive(until) && self.peers.is_alive(until) && self.mailboxes.are_alive(until)
+    }
+
+    /// What the node was started with.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.config
     }
 
     /// Reads again what can change while the node runs: certificates, users, the directory, and the logins
@@ -1215,8 +1242,10 @@ fn observe_sources(metrics: &Arc<Metrics>, workers: &[Worker], hosted: &Hosted, 
         }));
     }
     let log = log.clone();
+    observe_process(metrics);
+    let written = log.clone();
     metrics.add_source(Box::new(move |samples| {
-        for (name, help, value) in log.stats().list() {
+        for (name, help, value) in written.stats().list() {
             let name = match name {
                 "records" => "log_records",
                 "bytes" => "log_bytes",
@@ -1240,7 +1269,7 @@ fn observe_sources(metrics: &Arc<Metrics>, workers: &[Worker], hosted: &Hosted, 
             value: egress::render::COMPOSED.load(Relaxed),
             grows: true,
         });
-        let stalled = u64::from(log.stalled().is_some());
+        let stalled = u64::from(written.stalled().is_some());
         let help = "Whether the log waits for room on the disk.";
         samples.push(Sample {
             name: "log_stalled",
@@ -1250,6 +1279,7 @@ fn observe_sources(metrics: &Arc<Metrics>, workers: &[Worker], hosted: &Hosted, 
             grows: false,
         });
     }));
+    observe_times(metrics, hosted, &log);
     let hosted = hosted.clone();
     metrics.add_source(Box::new(move |samples| {
         for (number, counts) in inspect::counts(&hosted) {
@@ -1280,6 +1310,26 @@ fn observe_sources(metrics: &Arc<Metrics>, workers: &[Worker], hosted: &Hosted, 
                 continue;
             };
             let counters = group.proposer.counters();
+            for (name, help, is) in [
+                (
+                    "shard_led",
+                    "Whether this node leads the shard.",
+                    group.proposer.is_leading(),
+                ),
+                (
+                    "shard_leader_known",
+                    "Whether this node knows who leads the shard.",
+                    group.proposer.leader() != 0,
+                ),
+            ] {
+                samples.push(Sample {
+                    name,
+                    help,
+                    label: Some(("shard", number.to_string())),
+                    value: u64::from(is),
+                    grows: false,
+                });
+            }
             for (name, help, value) in [
                 (
                     "entries_proposed",
@@ -1304,4 +1354,72 @@ fn observe_sources(metrics: &Arc<Metrics>, workers: &[Worker], hosted: &Hosted, 
             }
         }
     }));
+}
+
+/// How long the parts of a commit take.
+fn observe_times(metrics: &Arc<Metrics>, hosted: &Hosted, log: &Log) {
+    let (hosted, log) = (hosted.clone(), log.clone());
+    metrics.add_spreads(Box::new(move |spreads| {
+        spreads.push(Spread {
+            name: "log_sync_seconds",
+            help: "How long each fdatasync of the log took.",
+            label: None,
+            counted: log.stats().syncs.counted(),
+            scale: 1e-6,
+        });
+        for (number, group) in hosted.all() {
+            let counters = group.proposer.counters();
+            for (name, help, histogram) in [
+                (
+                    "propose_wait_seconds",
+                    "How long requests waited until they were proposed to their shard's log.",
+                    &counters.waits,
+                ),
+                (
+                    "commit_seconds",
+                    "From an entry's proposal until a majority has it on disk.",
+                    &counters.commits,
+                ),
+            ] {
+                spreads.push(Spread {
+                    name,
+                    help,
+                    label: Some(("shard", number.to_string())),
+                    counted: histogram.counted(),
+                    scale: 1e-6,
+                });
+            }
+        }
+    }));
+}
+
+/// What a scrape asks of the process itself.
+fn observe_process(metrics: &Arc<Metrics>) {
+    metrics.add_source(Box::new(|samples| {
+        samples.push(Sample {
+            name: "build",
+            help: "Which release runs: always 1.",
+            label: Some(("version", env!("CARGO_PKG_VERSION").to_owned())),
+            value: 1,
+            grows: false,
+        });
+        // Without /proc there is nothing to say.
+        let resident = std::fs::read_to_string("/proc/self/statm").ok();
+        let resident = resident.and_then(|text| text.split(' ').nth(1)?.parse::<u64>().ok());
+        if let Some(pages) = resident {
+            samples.push(Sample {
+                name: "resident_bytes",
+                help: "Memory of the process that is in RAM.",
+                label: None,
+                value: pages * page_bytes(),
+                grows: false,
+            });
+        }
+    }));
+}
+
+fn page_bytes() -> u64 {
+    // SAFETY: sysconf takes a number and gives one.
+    let bytes = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+    u64::try_from(bytes).unwrap_or(4_096)
 }

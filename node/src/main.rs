@@ -2,10 +2,12 @@
 
 use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
+use std::sync::mpsc::RecvTimeoutError;
 
 use clap::Parser as _;
 use node::config::{Cli, Config, DevPool, LogFormat, Wish};
-use node::{Node, Stop, accounts, dev_pool, operator};
+use node::service::Manager;
+use node::{Node, Stop, accounts, backup, dev_pool, import, operator};
 use tracing_subscriber::EnvFilter;
 use transport::io::tls::Certificates;
 
@@ -51,6 +53,27 @@ fn main() -> ExitCode {
             Err(error) => fail(&error),
         },
         Ok(Wish::Publish(action)) => match operator::publish(&action) {
+            Ok(done) => {
+                say(&done);
+                ExitCode::SUCCESS
+            }
+            Err(error) => fail(&error),
+        },
+        Ok(Wish::Backup(action)) => match backup::backup(&action) {
+            Ok(done) => {
+                say(&done);
+                ExitCode::SUCCESS
+            }
+            Err(error) => fail(&error),
+        },
+        Ok(Wish::Restore(action)) => match backup::restore(&action) {
+            Ok(done) => {
+                say(&done);
+                ExitCode::SUCCESS
+            }
+            Err(error) => fail(&error),
+        },
+        Ok(Wish::Import(action)) => match import::import(&action) {
             Ok(done) => {
                 say(&done);
                 ExitCode::SUCCESS
@@ -107,10 +130,24 @@ fn serve(config: Config) -> ExitCode {
         .with_env_filter(filter)
         .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr);
-    match config.log_format {
-        LogFormat::Text => log.with_target(false).init(),
-        LogFormat::Json => log.json().init(),
-    }
+    let set_filter: SetFilter = match config.log_format {
+        LogFormat::Text => {
+            let log = log.with_target(false).with_filter_reloading();
+            let handle = log.reload_handle();
+            log.init();
+            Box::new(move |filter| handle.reload(filter))
+        }
+        LogFormat::Json => {
+            let log = log.json().with_filter_reloading();
+            let handle = log.reload_handle();
+            log.init();
+            Box::new(move |filter| handle.reload(filter))
+        }
+    };
+    let manager = match Manager::of_environment() {
+        Ok(manager) => manager,
+        Err(error) => return fail(&format!("the service manager cannot be told: {error}")),
+    };
     // Before the first thread starts, so that every thread leaves the signals to this one.
     let signals = match Signals::block() {
         Ok(signals) => signals,
@@ -121,21 +158,78 @@ fn serve(config: Config) -> ExitCode {
         Err(error) => return fail(&error),
     };
     say(&node.welcome());
-    loop {
-        match signals.wait() {
-            libc::SIGHUP => node.reload(),
-            signal => {
-                tracing::info!(signal, "stopping; a second signal stops at once");
-                break;
+    manager.ready();
+    std::thread::scope(|scope| {
+        let (end, ended) = std::sync::mpsc::sync_channel::<()>(0);
+        if let Some(beat) = manager.beat() {
+            let (node, manager) = (&node, &manager);
+            scope.spawn(move || {
+                while ended.recv_timeout(beat) == Err(RecvTimeoutError::Timeout) {
+                    if node.is_alive(beat / 2) {
+                        manager.alive();
+                    } else {
+                        tracing::error!("a thread of this node does not answer");
+                    }
+                }
+            });
+        }
+        loop {
+            match signals.wait() {
+                libc::SIGHUP => {
+                    manager.reloading();
+                    reload(node.config(), &set_filter);
+                    node.reload();
+                    manager.ready();
+                }
+                signal => {
+                    tracing::info!(signal, "stopping; a second signal stops at once");
+                    break;
+                }
             }
         }
-    }
+        drop(end);
+    });
+    manager.stopping();
     std::thread::spawn(move || {
         while signals.wait() == libc::SIGHUP {}
         std::process::exit(130);
     });
     node.stop(Stop::Graceful);
     ExitCode::SUCCESS
+}
+
+/// Puts another log filter in force.
+type SetFilter = Box<dyn Fn(EnvFilter) -> Result<(), tracing_subscriber::reload::Error>>;
+
+/// Reads the settings again: the log filter counts at once, and what else differs from those that the node was
+/// started with is named, because it waits for the next start. Settings that are not sound change nothing.
+fn reload(started_with: &Config, set_filter: &SetFilter) {
+    let wish = Cli::try_parse().map(Cli::wish);
+    let now = match wish {
+        Ok(Ok(Wish::Serve(now))) => now,
+        Ok(Err(error)) => {
+            tracing::error!(%error, "the settings stay as they were");
+            return;
+        }
+        // The command line was read once already.
+        Ok(Ok(_)) | Err(_) => return,
+    };
+    match EnvFilter::try_new(&now.log_filter) {
+        Ok(filter) => {
+            if set_filter(filter).is_ok() {
+                tracing::info!(filter = now.log_filter, "the log filter");
+            }
+        }
+        Err(error) => tracing::error!(%error, "the log filter stays as it was"),
+    }
+    let mut waiting = started_with.changed(&now);
+    waiting.retain(|name| *name != "log.filter");
+    if !waiting.is_empty() {
+        tracing::warn!(
+            settings = waiting.join(", "),
+            "these settings have changed and count from the next start on"
+        );
+    }
 }
 
 /// SIGTERM, SIGINT and SIGHUP, taken one by one by whoever waits.

@@ -197,7 +197,7 @@ fn agent() -> ureq::Agent {
 }
 
 /// What is shown to a node that asks for a token: the first of the operator's file.
-fn bearer(at: &AtPool) -> Result<Option<String>, String> {
+pub(crate) fn bearer(at: &AtPool) -> Result<Option<String>, String> {
     let Some(path) = &at.token_file else {
         return Ok(None);
     };

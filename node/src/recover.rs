@@ -66,6 +66,19 @@ struct Recovery<'d> {
     log: Log,
 }
 
+/// What makes `me` the only node of the map.
+pub(crate) fn alone(map: &PoolMap, me: NodeNumber, others: &[NodeNumber]) -> Vec<Change> {
+    let stand = |node, standing| Change::Stand { node, standing };
+    let mut changes = vec![stand(me, Standing::Serving)];
+    changes.extend(others.iter().map(|node| stand(*node, Standing::Leaving)));
+    changes.extend(map.shards().map(|(shard, _)| Change::Place {
+        shard,
+        replicas: vec![me],
+    }));
+    changes.extend(others.iter().map(|node| stand(*node, Standing::Gone)));
+    changes
+}
+
 fn group_of(shard: u16) -> GroupId {
     GroupId(u32::from(shard) + 1)
 }
@@ -179,15 +192,7 @@ impl Recovery<'_> {
                 "this node was taken out of the pool: it cannot become the pool; take another node's data",
             ));
         }
-        let stand = |node, standing| Change::Stand { node, standing };
-        let mut changes = vec![stand(self.me, Standing::Serving)];
-        changes.extend(others.iter().map(|node| stand(*node, Standing::Leaving)));
-        changes.extend(map.shards().map(|(shard, _)| Change::Place {
-            shard,
-            replicas: vec![self.me],
-        }));
-        changes.extend(others.iter().map(|node| stand(*node, Standing::Gone)));
-        Ok(changes)
+        Ok(alone(map, self.me, others))
     }
 
     async fn describe(&self, map: &PoolMap, others: &[NodeNumber]) -> std::io::Result<String> {

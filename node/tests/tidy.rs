@@ -167,7 +167,13 @@ const HOMES: [(&str, &str, &[&str]); 14] = [
     (
         "ureq::",
         "node",
-        &["node/src/contact_store/dav.rs", "node/src/operator.rs"],
+        &[
+            "node/src/contact_store/dav.rs",
+            // The commands that speak to a running node.
+            "node/src/operator.rs",
+            "node/src/backup.rs",
+            "node/src/import.rs",
+        ],
     ),
     ("ureq::", "shard", &[]),
     ("tokio", "transport", &["transport/src/io/"]),
@@ -384,4 +390,48 @@ fn what_is_cited_is_tested() {
         "{} sections without a test, at most {UNTESTED_MAX} were there",
         untested.len()
     );
+}
+
+/// A page may say that a test proves something only while there is such a test.
+#[test]
+fn what_pages_name_is_there() {
+    let pages = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"].map(PathBuf::from);
+    let docs = fs::read_dir(root().join("docs")).expect("docs");
+    let docs = docs
+        .flatten()
+        .map(|page| Path::new("docs").join(page.file_name()));
+    let mut tests = 0;
+    for page in pages.into_iter().chain(docs) {
+        let text = fs::read_to_string(root().join(&page)).unwrap_or_default();
+        for word in text.split('`').skip(1).step_by(2) {
+            let Some((file, test)) = word.split_once(".rs::") else {
+                continue;
+            };
+            let file = format!("{file}.rs");
+            let source = fs::read_to_string(root().join(&file));
+            let source = source.unwrap_or_else(|why| panic!("{}: {file}: {why}", page.display()));
+            assert!(
+                source.contains(&format!("fn {test}(")),
+                "{} names {word}, and there is none",
+                page.display()
+            );
+            tests += 1;
+        }
+        // Other pages that are referred to.
+        for link in text
+            .split("](")
+            .skip(1)
+            .filter_map(|rest| rest.split(')').next())
+        {
+            let file = link.split('#').next().unwrap_or_default();
+            let here = root().join(&page);
+            let beside = here.parent().expect("a page is in a folder").join(file);
+            assert!(
+                link.contains("://") || file.is_empty() || beside.exists(),
+                "{} refers to {link}",
+                page.display()
+            );
+        }
+    }
+    assert!(tests > 25, "docs/security.md names the tests");
 }

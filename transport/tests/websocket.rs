@@ -251,7 +251,7 @@ fn a_message_comes_as_text_or_not_in_one_piece_or_more() {
         .expect("sent");
     assert!(text(&mut client).contains("Call-ID: c4\r\n"));
     let counters = served.worker().counters();
-    assert_eq!(counters.unanswerable.load(Relaxed), 1);
+    assert_eq!(counters.unreadable_dropped.load(Relaxed), 1);
     assert_eq!(counters.stream_messages_in.load(Relaxed), 5);
 }
 

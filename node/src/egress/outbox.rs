@@ -9,7 +9,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use shard::machine::command::Ticket;
 use shard::machine::crossing::Answer;
@@ -244,6 +244,26 @@ impl Workers {
         match worker_of(ticket) {
             clerk if clerk == usize::from(CLERK) => clerk,
             worker => worker.min(self.count() - 1),
+        }
+    }
+
+    /// Wakes all workers and waits until each has come to look; `false` when one does not in time.
+    #[must_use]
+    pub fn are_alive(&self, until: Instant) -> bool {
+        let mailboxes = self.mailboxes.wait();
+        let before: Vec<u64> = mailboxes.iter().map(Mailbox::looks).collect();
+        let mut asleep: Vec<_> = mailboxes.iter().zip(before).collect();
+        loop {
+            // Again each time: the look that a wake was for may have been under way.
+            asleep.retain(|(mailbox, before)| mailbox.looks() == *before);
+            if asleep.is_empty() {
+                return true;
+            }
+            if Instant::now() >= until {
+                return false;
+            }
+            asleep.iter().for_each(|(mailbox, _)| mailbox.wake());
+            std::thread::sleep(Duration::from_millis(1));
         }
     }
 

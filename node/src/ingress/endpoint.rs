@@ -47,6 +47,7 @@ use super::overtaken::Overtaken;
 use super::peers::Peers;
 use super::route::{Leader, RouteTable, Routes};
 use super::subscriber::Subscriber;
+use super::unheard::Unheard;
 use super::waiting::{Look, Waiting, WaitingRoom, What};
 use crate::config::Dialect;
 use crate::contact_store::ContactStore;
@@ -64,7 +65,7 @@ use crate::egress::outbox::{Asking, Deed, Mail, Workers};
 use crate::egress::render::{RenderSettings, Rendering};
 use crate::egress::savers::Memory;
 use crate::egress::traffic::Traffic;
-use crate::observe::metrics::Metrics;
+use crate::observe::metrics::{Fate, Metrics};
 use crate::peer::NodeNumber;
 use crate::raft::proposer::{Batch, ProposeError};
 
@@ -153,6 +154,7 @@ pub struct Endpoint {
     overtaken: Overtaken,
     /// What watchers who save traffic were told last.
     memory: Memory,
+    unheard: Unheard,
     /// Which endpoint speaks over which connection.
     connected: HashMap<u64, Lost>,
     /// Endpoints whose connection is gone, and when they are given up.
@@ -240,6 +242,7 @@ impl Endpoint {
             moving: VecDeque::new(),
             overtaken: Overtaken::default(),
             memory: Memory::default(),
+            unheard: Unheard::default(),
             errands: Errands::new(shared.traffic.me(), number, first),
             courier: Courier::default(),
             contacts: Contacts::default(),
@@ -1676,7 +1679,7 @@ impl TransactionUser for Endpoint {
         self.take(incoming, association, identified, wire);
     }
 
-    fn on_ended(&mut self, context: Context, ended: Ended, _wire: &mut Wire) {
+    fn on_ended(&mut self, context: Context, ended: Ended, wire: &mut Wire) {
         if context.1 & OWN != 0 {
             if let Some(subscriber) = self.shared.subscriber.get() {
                 subscriber.ended((context.0 as u64, context.1 as u32), ended);
@@ -1684,18 +1687,30 @@ impl TransactionUser for Endpoint {
             return;
         }
         let context = NoticeContext::unpack(context);
-        if let Ended::Response(response) = &ended
-            && response.status().is_success()
-            && context.cseq > 0
-        {
-            self.memory.confirmed(context.dialog, context.cseq);
-        }
-        let over = match ended {
-            Ended::Response(response) => notify::ends_subscription(response.status()),
-            Ended::Timeout => true,
+        let (fate, over) = match ended {
+            Ended::Response(response) => {
+                let status = response.status();
+                let taken = (200..300).contains(&status.number());
+                if taken && context.cseq > 0 {
+                    self.memory.confirmed(context.dialog, context.cseq);
+                }
+                let fate = if taken { Fate::Taken } else { Fate::Refused };
+                (fate, notify::ends_subscription(status))
+            }
+            Ended::Timeout => (Fate::Unanswered, true),
             // The watcher may come back before its subscription expires, and refresh it.
-            Ended::Unreachable | Ended::Replaced => false,
+            Ended::Unreachable => (Fate::Unreachable, false),
+            Ended::Replaced => (Fate::Replaced, false),
         };
+        self.shared.metrics.notified(fate);
+        let (before, now) = (self.unheard.count(), wire.now());
+        match fate {
+            Fate::Unreachable if !context.ends => self.unheard.missed(context.dialog, now),
+            // The newer one says whether anybody is there.
+            Fate::Replaced => {}
+            _ => self.unheard.settled(context.dialog, now),
+        }
+        self.shared.metrics.unheard(before, self.unheard.count());
         if over && !context.ends {
             self.shared.metrics.dropped("watcher-gone");
             self.end_dialog(context);

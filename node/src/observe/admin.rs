@@ -68,6 +68,15 @@ pub async fn serve(
             "/pool/snapshot",
             post(|node: Node| order(node, PoolOrder::Snapshot)),
         )
+        .route(
+            "/pool/map",
+            get(|State(node): Node| async move { bytes(node.backup_map()) }),
+        )
+        .route("/pool/shards/{shard}/backup", post(backup))
+        .route(
+            "/pool/shards/{shard}/backup/{position}/{from}",
+            get(backup_part),
+        )
         .route("/presentity/{uri}", get(presentity))
         .route("/explain", get(explain))
         .route("/directory", get(directory))
@@ -134,6 +143,8 @@ const INDEX: &str = "Lamplight\n\
      \x20    /pool/shards/{total}, /pool/shards/{shard}/place/{node,…}, /pool/balance, /pool/moves/stop,\n\
      \x20    /pool/slots/{slot,…}/to/{shard}, /pool/slots/of/{shard}/{count}/to/{shard}\n\
      \x20                   what `lamplight pool` does\n\
+     /pool/map, POST /pool/shards/{shard}/backup, /pool/shards/{shard}/backup/{position}/{from}\n\
+     \x20                   what `lamplight backup` does\n\
      /presentity/{uri}   what is kept for an address and what its watchers see (JSON)\n\
      /explain?watcher={uri}&presentity={uri}   what one sees of the other, and why (JSON)\n\
      /directory?search=  users whose name begins so (JSON)\n\
@@ -239,6 +250,27 @@ async fn place(node: Node, Path((shard, nodes)): Path<(u16, String)>) -> Respons
 /// Numbers between commas.
 fn numbers<T: std::str::FromStr>(text: &str) -> Option<Vec<T>> {
     text.split(',').map(|number| number.parse().ok()).collect()
+}
+
+fn bytes(of: Vec<u8>) -> Response {
+    ([(header::CONTENT_TYPE, "application/octet-stream")], of).into_response()
+}
+
+async fn backup(State(node): Node, Path(shard): Path<u16>) -> Response {
+    match node.backup(shard).await {
+        Ok(report) => Json(report).into_response(),
+        Err(error) => refused(&error),
+    }
+}
+
+async fn backup_part(
+    State(node): Node,
+    Path((shard, position, from)): Path<(u16, u64, u64)>,
+) -> Response {
+    match node.backup_part(shard, position, from).await {
+        Ok(part) => bytes(part),
+        Err(error) => refused(&error),
+    }
 }
 
 async fn presentity(State(node): Node, Path(uri): Path<String>) -> Response {

@@ -5,10 +5,11 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, NoLabelSet};
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
@@ -18,19 +19,20 @@ use transport::sip::Method;
 use super::refusals::Refusals;
 
 /// Methods that are counted by name; the rest together.
-const METHODS: [&str; 6] = [
+const METHODS: [&str; 7] = [
     "REGISTER",
     "PUBLISH",
     "SUBSCRIBE",
     "OPTIONS",
     "NOTIFY",
+    "SERVICE",
     "other",
 ];
 
 /// Statuses that are counted by number; the rest by their class.
-const STATUSES: [u16; 20] = [
-    200, 400, 401, 403, 404, 405, 406, 412, 413, 415, 416, 420, 423, 481, 483, 489, 500, 501, 503,
-    505,
+const STATUSES: [u16; 22] = [
+    200, 400, 401, 403, 404, 405, 406, 409, 412, 413, 415, 416, 420, 423, 429, 481, 483, 489, 500,
+    501, 503, 505,
 ];
 
 /// Classes of the statuses that are not counted by number.
@@ -50,18 +52,49 @@ const REASONS: [&str; 10] = [
     "no-trigger",
 ];
 
-/// Buckets of a histogram: powers of two from 1, so 2²⁰ ms are 17 minutes.
-const BUCKETS: usize = 21;
+/// What becomes of a NOTIFY that wants an answer: a closed list, so that it can be a label.
+const FATES: [(Fate, &str); 5] = [
+    (Fate::Taken, "taken"),
+    (Fate::Refused, "refused"),
+    (Fate::Unanswered, "unanswered"),
+    (Fate::Unreachable, "unreachable"),
+    (Fate::Replaced, "replaced"),
+];
+
+/// What became of a NOTIFY.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// The watcher said yes.
+    Taken,
+    /// It said no.
+    Refused,
+    /// It said nothing for 32 seconds.
+    Unanswered,
+    /// There is no way to it.
+    Unreachable,
+    /// A newer one took its place before it left.
+    Replaced,
+}
+
+/// Buckets of a histogram: powers of two from 1, so 2²⁰ ms are 17 minutes, and 2²⁴ µs are 17 seconds.
+const BUCKETS: usize = 25;
 
 /// Counts values by powers of two.
 #[derive(Debug, Default)]
-struct Histogram {
+pub struct Histogram {
     buckets: [AtomicU64; BUCKETS + 1],
     sum: AtomicU64,
 }
 
 impl Histogram {
-    fn record(&self, value: u64) {
+    /// Counts how long something took, in microseconds.
+    pub fn record_since(&self, begin: Instant) {
+        let took = begin.elapsed().as_micros();
+        self.record(u64::try_from(took).unwrap_or(u64::MAX));
+    }
+
+    /// Counts a value, in whatever unit the histogram is shown in.
+    pub fn record(&self, value: u64) {
         // 0 and 1 are in the first, 2 in the second, 3 and 4 in the third.
         let place = if value <= 1 {
             0
@@ -71,10 +104,44 @@ impl Histogram {
         self.buckets[place.min(BUCKETS)].fetch_add(1, Relaxed);
         self.sum.fetch_add(value, Relaxed);
     }
+
+    /// What was counted until now.
+    #[must_use]
+    pub fn counted(&self) -> Counted {
+        Counted {
+            buckets: self.buckets.iter().map(|of| of.load(Relaxed)).collect(),
+            sum: self.sum.load(Relaxed),
+        }
+    }
+}
+
+/// What a histogram has counted.
+#[derive(Clone, Debug)]
+pub struct Counted {
+    buckets: Vec<u64>,
+    sum: u64,
 }
 
 /// A source that is asked at scrape time: pushes (name, help, labels, value, whether it only grows).
 pub type Source = Box<dyn Fn(&mut Vec<Sample>) + Send + Sync>;
+
+/// A source of histograms that is asked at scrape time.
+pub type SpreadSource = Box<dyn Fn(&mut Vec<Spread>) + Send + Sync>;
+
+/// A histogram of a source.
+#[derive(Clone, Debug)]
+pub struct Spread {
+    /// The metric's name, without the product's prefix.
+    pub name: &'static str,
+    /// What it means.
+    pub help: &'static str,
+    /// One label, where it tells several of a kind apart.
+    pub label: Option<(&'static str, String)>,
+    /// What was counted.
+    pub counted: Counted,
+    /// What one of the units that were counted is in those that are shown: 1e-6 from microseconds to seconds.
+    pub scale: f64,
+}
 
 /// One value of a source.
 #[derive(Clone, Debug)]
@@ -96,11 +163,14 @@ pub struct Sample {
 pub struct Metrics {
     requests: [[AtomicU64; STATUSES.len() + CLASSES]; METHODS.len()],
     reasons: [AtomicU64; REASONS.len()],
+    fates: [AtomicU64; FATES.len()],
+    unheard: AtomicU64,
     notify_lag: Histogram,
     queue_delay: Histogram,
     fan_out: Histogram,
     slot_freeze: Histogram,
     sources: Mutex<Vec<Source>>,
+    spreads: Mutex<Vec<SpreadSource>>,
     /// What was refused lately.
     pub refusals: Refusals,
 }
@@ -120,7 +190,8 @@ impl Metrics {
             Method::Subscribe => 2,
             Method::Options => 3,
             Method::Notify => 4,
-            _ => 5,
+            Method::Service => 5,
+            _ => 6,
         };
         let status = STATUSES
             .iter()
@@ -149,6 +220,19 @@ impl Metrics {
         self.slot_freeze.record(ms);
     }
 
+    /// A NOTIFY that wanted an answer has come to its end.
+    pub fn notified(&self, fate: Fate) {
+        let place = FATES.iter().position(|(known, _)| *known == fate);
+        self.fates[place.expect("the list has every fate")].fetch_add(1, Relaxed);
+    }
+
+    /// The subscriptions whose last NOTIFY reached nobody were `before`, and are `now`, with one worker.
+    pub fn unheard(&self, before: usize, now: usize) {
+        // Wraps where it falls, and is right again once both steps are taken.
+        let change = (now as u64).wrapping_sub(before as u64);
+        self.unheard.fetch_add(change, Relaxed);
+    }
+
     /// A request was refused for our own reasons.
     pub fn rejected(&self, why: &'static str) {
         self.reason(why);
@@ -169,10 +253,12 @@ impl Metrics {
 
     /// Adds a source that is asked at scrape time.
     pub fn add_source(&self, source: Source) {
-        self.sources
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(source);
+        lock(&self.sources).push(source);
+    }
+
+    /// Adds a source of histograms that is asked at scrape time.
+    pub fn add_spreads(&self, source: SpreadSource) {
+        lock(&self.spreads).push(source);
     }
 
     /// Everything, as Prometheus reads it.
@@ -184,6 +270,33 @@ impl Metrics {
         // Writing to a String cannot fail.
         let _ = prometheus_client::encoding::text::encode(&mut text, &registry);
         text
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Spread {
+    fn write(&self, family: &mut MetricEncoder<'_>) -> fmt::Result {
+        let bound = |place: usize| {
+            if place == BUCKETS {
+                f64::INFINITY
+            } else {
+                (1u64 << place) as f64 * self.scale
+            }
+        };
+        let counts = &self.counted.buckets;
+        let buckets: Vec<(f64, u64)> = counts
+            .iter()
+            .enumerate()
+            .map(|(place, count)| (bound(place), *count))
+            .collect();
+        let (sum, count) = (self.counted.sum as f64 * self.scale, counts.iter().sum());
+        let labels: Vec<(&str, String)> = self.label.clone().into_iter().collect();
+        family
+            .encode_family(&labels)?
+            .encode_histogram::<NoLabelSet>(sum, count, &buckets, None)
     }
 }
 
@@ -224,7 +337,22 @@ impl Collector for Scrape {
                 ConstCounter::new(count.load(Relaxed)).encode(family.encode_family(&labels)?)?;
             }
         }
-        for (name, help, scale, histogram) in [
+        {
+            let help = "What became of each NOTIFY that wants an answer.";
+            let mut family =
+                encoder.encode_descriptor("notified", help, None, MetricType::Counter)?;
+            for ((_, result), count) in FATES.iter().zip(&metrics.fates) {
+                let labels = [("result", (*result).to_owned())];
+                ConstCounter::new(count.load(Relaxed)).encode(family.encode_family(&labels)?)?;
+            }
+        }
+        {
+            let help = "Subscriptions whose last NOTIFY reached nobody, within the last hour.";
+            let family =
+                encoder.encode_descriptor("zombie_subscriptions", help, None, MetricType::Gauge)?;
+            ConstGauge::new(metrics.unheard.load(Relaxed)).encode(family)?;
+        }
+        let mut spreads: Vec<Spread> = [
             (
                 "notify_lag_seconds",
                 "From a change's log entry to the writing of its NOTIFY.",
@@ -249,36 +377,29 @@ impl Collector for Scrape {
                 1e-3,
                 &metrics.slot_freeze,
             ),
-        ] {
-            let counts: Vec<u64> = histogram
-                .buckets
-                .iter()
-                .map(|bucket| bucket.load(Relaxed))
-                .collect();
-            let bound = |place: usize| {
-                if place == BUCKETS {
-                    f64::INFINITY
-                } else {
-                    (1u64 << place) as f64 * scale
-                }
-            };
-            let buckets: Vec<(f64, u64)> = counts
-                .iter()
-                .enumerate()
-                .map(|(place, count)| (bound(place), *count))
-                .collect();
-            let sum = histogram.sum.load(Relaxed) as f64 * scale;
-            encoder
-                .encode_descriptor(name, help, None, MetricType::Histogram)?
-                .encode_histogram::<NoLabelSet>(sum, counts.iter().sum(), &buckets, None)?;
+        ]
+        .into_iter()
+        .map(|(name, help, scale, histogram)| Spread {
+            name,
+            help,
+            label: None,
+            counted: histogram.counted(),
+            scale,
+        })
+        .collect();
+        for source in lock(&metrics.spreads).iter() {
+            source(&mut spreads);
+        }
+        spreads.sort_by_key(|spread| spread.name);
+        for of_one in spreads.chunk_by(|one, other| one.name == other.name) {
+            let (name, help) = (of_one[0].name, of_one[0].help);
+            let mut family = encoder.encode_descriptor(name, help, None, MetricType::Histogram)?;
+            for spread in of_one {
+                spread.write(&mut family)?;
+            }
         }
         let mut samples = Vec::new();
-        for source in metrics
-            .sources
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .iter()
-        {
+        for source in lock(&metrics.sources).iter() {
             source(&mut samples);
         }
         samples.sort_by_key(|sample| sample.name);

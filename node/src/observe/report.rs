@@ -415,6 +415,17 @@ pub enum InspectError {
     NotNow(String),
 }
 
+/// A copy of a shard, to be fetched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BackupReport {
+    /// Which shard.
+    pub shard: u16,
+    /// The log position it stands at.
+    pub position: u64,
+    /// How long it is.
+    pub bytes: u64,
+}
+
 /// What an operator wants with a user's contact list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ContactsWish {
@@ -529,6 +540,18 @@ pub trait Inspect: Send + Sync + 'static {
     fn feed(&self, call: FeedCall) -> Asked<'_, FeedAnswer>;
     /// The composed document of an address, as this watcher sees it; as a colleague, if none is named.
     fn presence(&self, uri: String, watcher: Option<String>) -> Asked<'_, FeedAnswer>;
+    /// The pool map, as it travels.
+    fn backup_map(&self) -> Vec<u8>;
+    /// Writes a copy of a shard that this node leads, as it is now, to be fetched with [`Inspect::backup_part`].
+    /// It takes the place of the one before.
+    fn backup(&self, shard: u16) -> Asked<'_, Result<BackupReport, InspectError>>;
+    /// Bytes of the copy that stands at this position, from an offset on; none behind its end.
+    fn backup_part(
+        &self,
+        shard: u16,
+        position: u64,
+        from: u64,
+    ) -> Asked<'_, Result<Vec<u8>, InspectError>>;
     /// Everything counted, as Prometheus reads it.
     fn metrics(&self) -> String;
     /// What was refused lately, the newest first.

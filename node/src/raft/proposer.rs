@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{
     AtomicBool, AtomicU64, AtomicUsize, Ordering::Acquire, Ordering::Relaxed, Ordering::Release,
 };
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::{Bytes, BytesMut};
 use openraft::error::ClientWriteError;
@@ -24,6 +24,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::group::Raft;
 use super::lease::Lease;
 use super::types::{NodeNumber, Payload};
+use crate::observe::metrics::Histogram;
 
 /// Batches that wait: each is a worker's turn of up to 512 requests.
 const QUEUE_MAX: usize = 1_024;
@@ -73,7 +74,7 @@ pub trait Failed: Send + Sync + 'static {
 /// Hands requests to a shard's log, from any thread.
 #[derive(Clone)]
 pub struct Proposer {
-    queue: mpsc::Sender<Batch>,
+    queue: mpsc::Sender<Queued>,
     standing: Arc<Standing>,
     runner: Runner,
 }
@@ -105,6 +106,10 @@ pub struct Counters {
     pub requests: AtomicU64,
     /// Times this node became leader.
     pub terms: AtomicU64,
+    /// How long what a turn brought waited until it was proposed, in microseconds.
+    pub waits: Histogram,
+    /// From an entry's proposal until a majority has it on disk and it is applied here, in microseconds.
+    pub commits: Histogram,
 }
 
 impl Proposer {
@@ -155,9 +160,13 @@ impl Proposer {
     /// # Errors
     /// The batch itself when too many are waiting.
     pub fn submit(&self, batch: Batch) -> Result<(), Batch> {
-        self.queue.try_send(batch).map_err(|error| match error {
-            mpsc::error::TrySendError::Full(batch) | mpsc::error::TrySendError::Closed(batch) => {
-                batch
+        let queued = Queued {
+            batch,
+            since: Instant::now(),
+        };
+        self.queue.try_send(queued).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(queued) | mpsc::error::TrySendError::Closed(queued) => {
+                queued.batch
             }
         })
     }
@@ -210,8 +219,15 @@ impl Proposer {
     }
 }
 
+/// A batch that waits.
+struct Queued {
+    batch: Batch,
+    since: Instant,
+}
+
 /// An entry on its way.
 struct InFlight {
+    since: Instant,
     tickets: Vec<Ticket>,
     /// Whether it begins the term.
     begins: bool,
@@ -225,9 +241,9 @@ struct Task {
     runner: Runner,
     standing: Arc<Standing>,
     failed: Arc<dyn Failed>,
-    waiting: mpsc::Receiver<Batch>,
+    waiting: mpsc::Receiver<Queued>,
     /// A batch that did not fit into the last entry.
-    set_aside: Option<Batch>,
+    set_aside: Option<Queued>,
     in_flight: VecDeque<InFlight>,
     /// The term for which TermStart was proposed.
     started: Option<u64>,
@@ -367,18 +383,21 @@ impl Task {
     }
 
     /// Makes one entry of what waits.
-    async fn gather(&mut self, first: Batch) {
-        let mut batches = vec![first];
+    async fn gather(&mut self, first: Queued) {
+        let mut batches = vec![first.batch];
         let mut requests = batches[0].tickets.len();
         let mut bytes = batches[0].requests.len();
+        let waits = &self.standing.counters.waits;
+        waits.record_since(first.since);
         while let Ok(next) = self.waiting.try_recv() {
-            requests += next.tickets.len();
-            bytes += next.requests.len();
+            requests += next.batch.tickets.len();
+            bytes += next.batch.requests.len();
             if requests > ENTRY_REQUESTS_MAX || bytes > ENTRY_BYTES_MAX {
                 self.set_aside = Some(next);
                 break;
             }
-            batches.push(next);
+            waits.record_since(next.since);
+            batches.push(next.batch);
         }
         let count = batches
             .iter()
@@ -407,8 +426,10 @@ impl Task {
     async fn propose(&mut self, entry: Bytes, tickets: Vec<Ticket>, begins: bool) {
         self.standing.counters.entries.fetch_add(1, Relaxed);
         self.proposed += 1;
+        let since = Instant::now();
         match self.raft.client_write_ff(Payload(entry)).await {
             Ok(done) => self.in_flight.push_back(InFlight {
+                since,
                 tickets,
                 begins,
                 done,
@@ -422,7 +443,10 @@ impl Task {
         done: Option<openraft::raft::ClientWriteResult<super::types::TypeConfig>>,
     ) {
         let Some(InFlight {
-            tickets, begins, ..
+            since,
+            tickets,
+            begins,
+            ..
         }) = self.in_flight.pop_front()
         else {
             return;
@@ -430,6 +454,7 @@ impl Task {
         let error = match done {
             // The outcome travels as an effect of the machine.
             Some(Ok(written)) => {
+                self.standing.counters.commits.record_since(since);
                 // What earlier terms left is applied before this entry, and only then this node knows all.
                 let log_id = written.log_id;
                 if begins && self.started == Some(log_id.leader_id.term) {

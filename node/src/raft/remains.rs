@@ -11,11 +11,12 @@ use std::path::Path;
 use bytes::Bytes;
 use openraft::storage::{RaftLogStorage as _, RaftLogStorageExt as _};
 use openraft::{
-    BasicNode, CommittedLeaderId, Entry, EntryPayload, LogId, Membership, RaftLogReader as _, Vote,
+    BasicNode, CommittedLeaderId, Entry, EntryPayload, LogId, Membership, RaftLogReader as _,
+    StoredMembership, Vote,
 };
 
 use super::log::{GroupLog, Log};
-use super::snapshot::{Meta, SnapshotFiles};
+use super::snapshot::{Frozen, Meta, SnapshotFiles};
 use super::types::{GroupId, NodeNumber, Payload, TypeConfig};
 
 /// What is left of a group.
@@ -25,6 +26,29 @@ pub struct Remains {
     vote_term: u64,
     last: Option<LogId<NodeNumber>>,
     snapshot: Option<(Meta, std::fs::File)>,
+}
+
+/// Writes a snapshot from which a group begins: it stands at `position`, and `me` is the only member.
+///
+/// # Errors
+/// What the system says.
+pub fn begin_at(
+    snapshots: &Path,
+    group: GroupId,
+    me: NodeNumber,
+    position: u64,
+    frozen: Frozen,
+) -> io::Result<()> {
+    let at = LogId::new(CommittedLeaderId::new(1, me), position);
+    let nodes = BTreeMap::from([(me, BasicNode::default())]);
+    let members = Membership::new(vec![BTreeSet::from([me])], nodes);
+    let meta = Meta {
+        last_log_id: Some(at),
+        last_membership: StoredMembership::new(Some(at), members),
+        snapshot_id: at.to_string(),
+    };
+    let files = SnapshotFiles::open(snapshots, group)?;
+    files.write(&meta, frozen).map(drop)
 }
 
 fn other(error: impl std::fmt::Display) -> io::Error {

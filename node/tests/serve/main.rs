@@ -1,8 +1,10 @@
 //! The real binary, real sockets, a real disk: what a phone and an operator see, and what survives.
 
 mod admin;
+mod attacks;
 mod authentication;
 mod backend;
+mod backup;
 mod bodies;
 mod calendar;
 mod certificates;
@@ -12,6 +14,7 @@ mod durability;
 mod enhanced;
 mod feeds;
 mod lamps;
+mod metrics;
 mod moves;
 mod phone;
 mod pool;
@@ -20,6 +23,7 @@ mod recovery;
 mod rules;
 mod savers;
 mod server;
+mod service;
 mod sip;
 mod websocket;
 

@@ -28,7 +28,7 @@ use crate::presence::limits::WATCHERS_MAX;
 use crate::presence::publication::{EntityTag, Publication, Publish};
 use crate::presence::rules::Handling;
 use crate::slot::{Aor, Slot};
-use crate::subscription::dialog::{Delivery, Dialog, DialogKey, EndReason, Package};
+use crate::subscription::dialog::{CSEQ_MAX, Delivery, Dialog, DialogKey, EndReason, Package};
 use crate::subscription::savers::{Cause, Condition};
 use crate::subscription::view::View;
 use crate::subscription::watch::{Origin, Wish};
@@ -925,6 +925,29 @@ impl Machine {
     /// [`SnapshotError`] when a section is damaged, unknown or missing.
     pub fn restore(reader: &mut dyn std::io::Read) -> Result<Machine, SnapshotError> {
         snapshot::read(reader)
+    }
+
+    /// Makes a machine that was restored from a backup one that others may go on with, behind what they may have
+    /// seen since it was taken. `applied` is the log position it stands at from now on: entity-tags bear the
+    /// position they were given at, so one beyond every position that was ever reached gives none twice. Every
+    /// dialog goes on `notices` numbers later, because a watcher refuses numbers that it has seen.
+    ///
+    /// # Panics
+    /// When the position is behind the machine's own.
+    pub fn resume(&mut self, applied: u64, notices: u32) {
+        assert!(applied >= self.applied, "positions do not go back");
+        self.applied = applied;
+        let dialogs: Vec<(Slot, DialogKey)> = self
+            .store
+            .dialogs()
+            .map(|(key, dialog)| (dialog.slot(), key))
+            .collect();
+        for (slot, key) in dialogs {
+            self.store.change_dialog(slot, key, |dialog| {
+                let later = dialog.local_cseq.saturating_add(notices);
+                dialog.local_cseq = later.min(CSEQ_MAX - 1);
+            });
+        }
     }
 
     pub(super) fn from_parts(

@@ -4,7 +4,7 @@
 //! a worker that is awake: it looks into its mail again before it sleeps.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crossbeam::queue::ArrayQueue;
 use tokio::sync::Notify;
@@ -24,6 +24,8 @@ struct Ring<M> {
     /// Whether the worker is going to look, so that nobody needs to wake it.
     awake: AtomicBool,
     closed: AtomicBool,
+    /// How often the worker was woken and came to look.
+    looks: AtomicU64,
     bell: Notify,
 }
 
@@ -42,6 +44,7 @@ impl<M> Mailbox<M> {
                 queue: ArrayQueue::new(MAIL_MAX),
                 awake: AtomicBool::new(false),
                 closed: AtomicBool::new(false),
+                looks: AtomicU64::new(0),
                 bell: Notify::new(),
             }),
         }
@@ -65,6 +68,12 @@ impl<M> Mailbox<M> {
         }
     }
 
+    /// How often the worker was woken and came to look: one that is woken and does not is stuck.
+    #[must_use]
+    pub fn looks(&self) -> u64 {
+        self.ring.looks.load(Ordering::Relaxed)
+    }
+
     /// Whether the worker has ended.
     #[must_use]
     pub fn is_closed(&self) -> bool {
@@ -79,6 +88,7 @@ impl<M> Mailbox<M> {
     /// or wakes again: the flag is lowered before the ring is looked at.
     pub(super) async fn woken(&self) {
         self.ring.bell.notified().await;
+        self.ring.looks.fetch_add(1, Ordering::Relaxed);
         self.ring.awake.store(false, Ordering::SeqCst);
     }
 

@@ -4,6 +4,7 @@ pub mod driven;
 mod frames;
 mod mailbox;
 mod socket;
+mod sources;
 mod stream;
 pub mod tls;
 mod udp;

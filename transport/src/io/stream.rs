@@ -36,6 +36,9 @@ pub(super) const HANDSHAKE: Duration = Duration::from_secs(5);
 /// How long a stream may be silent: the longest refresh of the documents is two hours, and some more.
 pub(super) const SILENT: Duration = Duration::from_secs(7_500);
 
+/// How long a stream may be open before the first message comes: who has nothing to say does not hold a place.
+const MUTE: Duration = Duration::from_secs(32);
+
 /// How long half a keep-alive may wait for its other half.
 const PONG: Duration = Duration::from_millis(500);
 
@@ -90,7 +93,7 @@ fn adopt<U: TransactionUser>(
 ) {
     let flow = {
         let wire = &mut core.borrow_mut().wire;
-        if wire.streams.len() >= STREAMS_MAX {
+        if wire.streams.len() >= STREAMS_MAX || !wire.sources.may_connect(peer.ip()) {
             wire.counters.streams_refused.fetch_add(1, Relaxed);
             return;
         }
@@ -207,9 +210,11 @@ async fn read<U: TransactionUser>(core: &Shared<U>, flow: Flow) {
     let mut buffer = BytesMut::new();
     let mut framer = Framer::default();
     let mut half_since = tokio::time::Instant::now();
+    let (begun, mut spoke) = (half_since, false);
     loop {
         let patience = match &buffer[..] {
             [] if socket.is_handshaking() => HANDSHAKE.saturating_sub(half_since.elapsed()),
+            [] if !spoke => MUTE.saturating_sub(begun.elapsed()),
             [] => SILENT,
             b"\r\n" => PONG,
             _ => HALF.saturating_sub(half_since.elapsed()),
@@ -256,7 +261,9 @@ async fn read<U: TransactionUser>(core: &Shared<U>, flow: Flow) {
         }
         let mut goes_on = true;
         Core::turn(core, |core| {
-            goes_on = take_frames(core, &mut framer, &mut buffer, flow)
+            goes_on = take_frames(core, &mut framer, &mut buffer, flow);
+            let stream = core.wire.streams.get(&flow.number);
+            spoke = stream.is_some_and(|stream| stream.spoke);
         });
         if !goes_on {
             // Let the answer leave before the connection closes.
@@ -303,6 +310,9 @@ fn take_frames<U: TransactionUser>(
             Ok(None) => return true,
             Ok(Some(Frame::Message(message))) => {
                 core.wire.counters.stream_messages_in.fetch_add(1, Relaxed);
+                if let Some(stream) = core.wire.streams.get_mut(&flow.number) {
+                    stream.spoke = true;
+                }
                 if !core.arrive(own_buffer(message), flow) {
                     return false;
                 }

@@ -12,6 +12,7 @@ use tokio::sync::Notify;
 
 use super::frames;
 use super::socket::Socket;
+use super::sources::Sources;
 use super::udp;
 use super::websocket::WebSockets;
 use super::worker::{Counters, Ended};
@@ -104,6 +105,8 @@ pub(super) struct Stream {
     pub(super) pongs: bool,
     /// Whether it has become a WebSocket, whose messages go into frames.
     pub(super) framed: bool,
+    /// Whether a message has come over it.
+    pub(super) spoke: bool,
 }
 
 /// What a turn may send. Writes are gathered and leave at the turn's end.
@@ -115,6 +118,7 @@ pub struct Wire {
     pub(super) client: ClientTransactions<Context>,
     pub(super) datagrams: Vec<Datagrams>,
     pub(super) streams: HashMap<u64, Stream>,
+    pub(super) sources: Sources,
     by_peer: HashMap<SocketAddr, u64>,
     /// Streams with something to write.
     touched: Vec<u64>,
@@ -148,6 +152,7 @@ impl Wire {
             client: ClientTransactions::default(),
             datagrams: Vec::new(),
             streams: HashMap::new(),
+            sources: Sources::default(),
             by_peer: HashMap::new(),
             touched: Vec::new(),
             opening: Vec::new(),
@@ -434,6 +439,10 @@ impl Wire {
     }
 
     fn queue_datagram(&mut self, flow: &Flow, message: Bytes) {
+        if !self.sources.may_send(flow.peer.ip(), &message, self.now) {
+            self.counters.datagrams_withheld.fetch_add(1, Relaxed);
+            return;
+        }
         // A socket of an earlier life, or of another family, may not be there any more.
         let fits = |datagrams: &Datagrams| datagrams.local.is_ipv4() == flow.peer.is_ipv4();
         let number = usize::try_from(flow.number).unwrap_or(usize::MAX);
@@ -546,7 +555,9 @@ impl Wire {
             closing: false,
             pongs: false,
             framed: false,
+            spoke: false,
         };
+        self.sources.connected(flow.peer.ip());
         self.streams.insert(flow.number, stream);
         self.counters
             .streams
@@ -556,6 +567,7 @@ impl Wire {
     /// Takes a stream out of the tables; what waited for it ends.
     pub(super) fn remove_stream(&mut self, number: u64) -> Option<Flow> {
         let stream = self.streams.remove(&number)?;
+        self.sources.disconnected(stream.flow.peer.ip());
         self.counters
             .streams
             .store(self.streams.len() as u64, Relaxed);

@@ -131,13 +131,14 @@ counters! {
     stream_messages_in "Messages received over streams.",
     stream_messages_out "Messages sent over streams.",
     keepalives_in "CRLF keep-alives received.",
-    refused "Requests answered as unreadable.",
-    unanswerable "Messages dropped as unreadable.",
+    unreadable_answered "Requests that cannot be read, and were answered so.",
+    unreadable_dropped "Messages that cannot be read, and were dropped.",
     absorbed "Retransmitted requests absorbed or answered again.",
     retransmissions_sent "Our requests sent again.",
     request_timeouts "Our requests never answered.",
     responses_unmatched "Responses to nothing of ours.",
     answers_dropped "Answers to transactions that were gone.",
+    datagrams_withheld "Datagrams not sent to sources that have never answered, which may be forged.",
     oversized_datagrams "Requests over 1300 bytes sent as datagrams for want of a stream.",
     coalesced "Notifications replaced by newer ones before they left.",
     send_failures "Messages that the kernel or a closed stream refused.",
@@ -246,6 +247,8 @@ impl<U: TransactionUser> Core<U> {
             self.wire.counters.keepalives_in.fetch_add(1, Relaxed);
             return;
         }
+        let now = self.wire.now;
+        self.wire.sources.heard(peer.ip(), bytes.len(), now);
         let flow = Flow {
             worker: self.wire.worker,
             transport: Transport::Udp,
@@ -264,7 +267,7 @@ impl<U: TransactionUser> Core<U> {
                 true
             }
             Ok(Message::Response(response)) => {
-                self.response(response);
+                self.response(response, &flow);
                 true
             }
             Err(refused) => {
@@ -274,11 +277,11 @@ impl<U: TransactionUser> Core<U> {
                 });
                 match answer {
                     Some(answer) => {
-                        self.wire.counters.refused.fetch_add(1, Relaxed);
+                        self.wire.counters.unreadable_answered.fetch_add(1, Relaxed);
                         self.wire.send(&flow, answer);
                     }
                     None => {
-                        self.wire.counters.unanswerable.fetch_add(1, Relaxed);
+                        self.wire.counters.unreadable_dropped.fetch_add(1, Relaxed);
                     }
                 }
                 false
@@ -336,8 +339,12 @@ impl<U: TransactionUser> Core<U> {
     /// A response goes to the transaction whose branch it bears.
     //= RFC 3261 17.1.3
     //# the branch of the top Via and the method of CSeq match a response to its transaction
-    fn response(&mut self, response: Response) {
-        match self.wire.claim(&response) {
+    fn response(&mut self, response: Response, flow: &Flow) {
+        let claimed = self.wire.claim(&response);
+        if claimed.is_some() && !flow.transport.is_reliable() {
+            self.wire.sources.answered(flow.peer.ip(), self.wire.now);
+        }
+        match claimed {
             Some(context) => {
                 self.user
                     .on_ended(context, Ended::Response(Box::new(response)), &mut self.wire)

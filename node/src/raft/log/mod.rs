@@ -33,6 +33,7 @@ use crossbeam::channel::Sender;
 
 use super::threads::{Threads, Workforce};
 use super::types::GroupId;
+use crate::observe::metrics::Histogram;
 pub use group::GroupLog;
 use group::GroupState;
 use segment::Spares;
@@ -134,6 +135,8 @@ macro_rules! stats {
         #[derive(Debug, Default)]
         pub struct LogStats {
             $(#[doc = $help] pub $name: AtomicU64,)+
+            /// How long each fdatasync took, in microseconds.
+            pub syncs: Histogram,
         }
 
         impl LogStats {

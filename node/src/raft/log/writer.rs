@@ -265,9 +265,9 @@ impl Writer {
         let before = Instant::now();
         self.tail.file.sync_data()?;
         let stats = &self.shared.stats;
-        stats
-            .sync_microseconds
-            .fetch_add(before.elapsed().as_micros() as u64, Relaxed);
+        let took = before.elapsed().as_micros() as u64;
+        stats.sync_microseconds.fetch_add(took, Relaxed);
+        stats.syncs.record(took);
         stats.batches.fetch_add(1, Relaxed);
         stats.bytes.fetch_add(self.buffer.len() as u64, Relaxed);
         self.tail.at += self.buffer.len() as u64;
