@@ -312,7 +312,7 @@ impl Task {
                 // came back within a snapshot is applied by nobody here. Whoever waits asks again, under its key.
                 for earlier in std::mem::take(&mut self.in_flight) {
                     if !earlier.tickets.is_empty() {
-                        let error = ProposeError::Unavailable;
+                        let error = ProposeError::NotLeader { leader: None };
                         self.failed.failed(&earlier.tickets, error);
                     }
                 }
