@@ -5,6 +5,7 @@
 
 pub mod directory;
 mod enhanced;
+mod feeds;
 mod profile;
 mod standard;
 mod websocket;
@@ -20,6 +21,7 @@ use serde::de::{self, Deserializer};
 use transport::io::websocket::WebSockets;
 
 pub use enhanced::{Enhanced, Number};
+pub use feeds::{Calendar, CalendarReport, Loopback, PublishApi};
 pub use profile::{Blustar, BlustarAuth, Dialect, ProfileSettings, version};
 pub use standard::{LinkedUser, PidfPublish, Standard};
 
@@ -69,6 +71,8 @@ enum Action {
     /// Look after a running pool
     #[command(subcommand, after_help = POOL_HELP)]
     Pool(PoolAction),
+    /// Say what a user does, over the admin listener of a running node
+    Publish(PublishAction),
     /// Run a pool of several nodes on this machine, to try things out; ends with Ctrl-C
     DevPool(DevPool),
     /// Print the version
@@ -91,6 +95,34 @@ const RECOVER_HELP: &str = "First on each node whose data are left, to see which
     Then on that one:\n  \
     lamplight pool recover --data /var/lib/lamplight --i-accept-losing-what-only-the-others-had\n\n\
     Nodes of before are refused if they come back: empty their data folders and let them join.";
+/// What to say of a user.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    lamplight publish sip:alice@example.com --status busy --note \"at the gate\" --token-file token\n  \
+    lamplight publish sip:alice@example.com --remove --token-file token")]
+pub struct PublishAction {
+    /// Where the pool is spoken to
+    #[command(flatten)]
+    pub at: AtPool,
+    /// Of whom: sip:alice@example.com
+    #[arg(value_name = "USER")]
+    pub user: String,
+    /// available, busy, on-the-phone, in-a-meeting, presenting, do-not-disturb, away or offline
+    #[arg(long, required_unless_present = "remove")]
+    pub status: Option<String>,
+    /// A few words beside it
+    #[arg(long, default_value = "")]
+    pub note: String,
+    /// Seconds that it is to live
+    #[arg(long, value_name = "SECONDS")]
+    pub expires: Option<u32>,
+    /// Which source says so; each has one publication
+    #[arg(long, default_value = "cli")]
+    pub source: String,
+    /// Remove what the source said
+    #[arg(long, conflicts_with_all = ["status", "note", "expires"])]
+    pub remove: bool,
+}
 
 /// What to do with a pool.
 #[derive(Clone, Debug, Subcommand)]
@@ -276,6 +308,10 @@ pub struct AtPool {
     /// The admin listener of one of its nodes
     #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:8060")]
     pub admin: SocketAddr,
+    /// A file with a token in its first line, for a node that asks for one: from another machine it does so, and to
+    /// publish (its own file, as admin-token in its data folder, will do)
+    #[arg(long, value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
 }
 
 /// How an order is watched while the pool carries it out.
@@ -391,6 +427,10 @@ pub struct Flags {
     /// Listen for the operator (HTTP) here [default: 127.0.0.1:8060]
     #[arg(long, value_name = "IP:PORT")]
     admin: Option<SocketAddr>,
+    /// The tokens of operators on other machines, a line name:token each [default: admin-token in the data folder,
+    /// drawn when the admin listener is for others than this machine]
+    #[arg(long, value_name = "FILE")]
+    admin_tokens: Option<PathBuf>,
     /// Who may speak: everybody, or users with a password, by schemes as they are preferred, such as
     /// ntlm,digest [default: open on loopback only]
     #[arg(long, value_name = "open|digest|ntlm[,...]")]
@@ -754,6 +794,8 @@ struct File {
     profile: Vec<profile::ProfileSection>,
     blustar: profile::BlustarSection,
     websocket: websocket::Section,
+    publish: PublishApi,
+    calendar: feeds::CalendarSection,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -761,6 +803,7 @@ struct File {
 struct ListenSection {
     sip: Option<Vec<String>>,
     admin: Option<SocketAddr>,
+    admin_tokens: Option<PathBuf>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -897,6 +940,8 @@ pub struct Config {
     pub websockets: WebSockets,
     /// The admin listener.
     pub admin: SocketAddr,
+    /// The tokens of operators on other machines.
+    pub admin_tokens: Option<PathBuf>,
     /// Who is a user, and where that is written.
     pub directory: directory::Directory,
     /// Who may speak.
@@ -941,6 +986,10 @@ pub struct Config {
     pub profiles: Vec<ProfileSettings>,
     /// BluStar.
     pub blustar: Blustar,
+    /// Who may publish over HTTP.
+    pub publish: PublishApi,
+    /// The server whose calendars are read.
+    pub calendar: Option<Calendar>,
     /// What is logged.
     pub log_filter: String,
     /// How.
@@ -982,6 +1031,8 @@ pub enum Wish {
     User(UserAction),
     /// Look after a pool.
     Pool(PoolAction),
+    /// Say what a user does.
+    Publish(PublishAction),
     /// Run a pool on this machine.
     DevPool(DevPool),
     /// Print the version.
@@ -1008,6 +1059,7 @@ impl Cli {
             }
             Some(Action::User(action)) => Ok(Wish::User(action)),
             Some(Action::Pool(action)) => Ok(Wish::Pool(action)),
+            Some(Action::Publish(action)) => Ok(Wish::Publish(action)),
             Some(Action::DevPool(wanted)) => Ok(Wish::DevPool(wanted)),
             Some(Action::Version) => Ok(Wish::Version),
         }
@@ -1219,6 +1271,8 @@ fn merge(file: File, flags: &Flags) -> Result<Config, ConfigError> {
     Ok(Config {
         profiles: profile::check(file.profile, &listen).map_err(ConfigError::Unsound)?,
         blustar: file.blustar.check(ldap).map_err(ConfigError::Unsound)?,
+        calendar: file.calendar.check().map_err(ConfigError::Unsound)?,
+        publish: file.publish,
         contact_store,
         pool,
         categories,
@@ -1240,6 +1294,7 @@ fn merge(file: File, flags: &Flags) -> Result<Config, ConfigError> {
             .admin
             .or(file.listen.admin)
             .unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8060))),
+        admin_tokens: flags.admin_tokens.clone().or(file.listen.admin_tokens),
         auth,
         users,
         realm,

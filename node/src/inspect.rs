@@ -23,13 +23,15 @@ use transport::sip::uri::{Scheme, Uri};
 use crate::egress::outbox::NOBODY;
 use crate::hosting::Hosted;
 use crate::ingress::endpoint::Shared;
+use crate::ingress::feeds::Feeds;
 use crate::ingress::route::Leader;
 use crate::mover::Freezes;
+use crate::observe::refusals::Refusal;
 use crate::observe::report::{
-    Asked, ContactsReport, ContactsWish, DirectoryReport, DiskReport, EndpointReport, GroupStatus,
-    Inspect, InspectError, MoveReport, NodeReport, PoolOrder, PoolReport, PresentityReport,
-    ProfileReport, PublicationReport, Readiness, SetAside, ShardReport, UserReport, VoiceMail,
-    WatcherReport,
+    Asked, ContactsReport, ContactsWish, DirectoryReport, DiskReport, EndpointReport, FeedAnswer,
+    FeedCall, GroupStatus, Inspect, InspectError, MoveReport, NodeReport, PoolOrder, PoolReport,
+    PresentityReport, ProfileReport, PublicationReport, Readiness, SetAside, ShardReport,
+    UserReport, VoiceMail, WatcherReport,
 };
 use crate::peer::call::Calls;
 use crate::pool::map::{Change, PoolMap, REPLICAS, SHARDS_MAX, Standing};
@@ -55,6 +57,7 @@ pub(crate) struct Inspector {
     pub(crate) shared: Arc<Shared>,
     pub(crate) log: Log,
     pub(crate) freezes: Arc<Freezes>,
+    pub(crate) feeds: Arc<Feeds>,
     pub(crate) damage: Arc<Damage>,
     pub(crate) calls: Calls,
     /// Whether the node is being stopped.
@@ -474,8 +477,22 @@ impl Inspect for Inspector {
         })
     }
 
+    fn feed(&self, call: FeedCall) -> Asked<'_, FeedAnswer> {
+        let feeds = Arc::clone(&self.feeds);
+        waiting(move || feeds.call(&call))
+    }
+
+    fn presence(&self, uri: String, watcher: Option<String>) -> Asked<'_, FeedAnswer> {
+        let feeds = Arc::clone(&self.feeds);
+        waiting(move || feeds.presence(&uri, watcher.as_deref()))
+    }
+
     fn metrics(&self) -> String {
         self.shared.metrics.text()
+    }
+
+    fn refusals(&self) -> Vec<Refusal> {
+        self.shared.metrics.refusals.list()
     }
 }
 
@@ -592,6 +609,18 @@ fn placed(map: &PoolMap, shard: u16, nodes: &[u64]) -> Result<Vec<u64>, String> 
 
 fn millis(time: Option<Duration>) -> Option<u64> {
     time.map(|time| time.as_millis() as u64)
+}
+
+/// Has something answered on a thread that may wait for a shard, which openraft's must not.
+fn waiting(work: impl FnOnce() -> FeedAnswer + Send + 'static) -> Asked<'static, FeedAnswer> {
+    Box::pin(async move {
+        let done = tokio::task::spawn_blocking(work).await;
+        done.unwrap_or_else(|_| FeedAnswer {
+            status: 500,
+            headers: Vec::new(),
+            body: serde_json::json!({ "error": "the call was not finished" }),
+        })
+    })
 }
 
 fn address(uri: &str) -> Option<Aor> {

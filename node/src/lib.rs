@@ -2,7 +2,7 @@
 //!
 //! # The order of the modules
 //!
-//! `config`, `observe` ← `peer`, `directory` ← `raft`, `pool` ← `dialect` ← `egress` ← `contact_store` ← `ingress` ← this file; a module
+//! `config`, `observe` ← `peer`, `directory` ← `raft`, `pool` ← `dialect` ← `egress` ← `contact_store` ← `ingress` ← `connector` ← this file; a module
 //! imports only from its left (`node/tests/tidy.rs` holds it).
 //!
 //! # What runs
@@ -16,9 +16,11 @@
 //! | `shard-sNN` | one per hosted shard | its queue |
 //! | `directory` | 1, where there is one | the directory file or the LDAP server |
 //! | `contacts`, `contacts-N` | 1 and 4, where a mail server keeps contacts | HTTP |
+//! | `calendar`, `calendar-N` | 1 and 4, where calendars are read | HTTP |
 
 pub mod accounts;
 pub mod config;
+pub mod connector;
 pub mod contact_store;
 pub mod dev_pool;
 pub mod dialect;
@@ -55,6 +57,7 @@ use transport::io::tls::{Certificates, TlsError};
 use transport::io::worker::{Listen, Worker};
 
 use config::Config;
+use connector::calendar::Calendars;
 use contact_store::ContactStore;
 use directory::keeper::Keeper;
 use directory::{Directory, Everybody, Users};
@@ -64,11 +67,14 @@ use egress::traffic::Traffic;
 use hosting::{Hosted, Hosting};
 use identity_file::IdentityFile;
 use ingress::blustar_login::BlustarLogin;
+use ingress::clerk::Clerk;
 use ingress::door::Door;
 use ingress::endpoint::{Endpoint, Shared};
+use ingress::feeds::Feeds;
 use ingress::identity::Identity;
 use ingress::peers::Peers;
 use ingress::route::RouteTable;
+use observe::guard::Guard;
 use observe::metrics::{Metrics, Sample};
 use peer::NodeNumber;
 use peer::call::Calls;
@@ -142,6 +148,15 @@ pub enum StartError {
     /// The contact store cannot be used.
     #[error("contact_store: {0}")]
     ContactStore(String),
+    /// The tokens of operators are not readable.
+    #[error("the tokens of operators: {0}")]
+    AdminTokens(String),
+    /// The publish API cannot be used.
+    #[error("publish: {0}")]
+    Publish(String),
+    /// Calendars cannot be read.
+    #[error("calendar: {0}")]
+    Calendar(String),
     /// A thread or runtime cannot be made.
     #[error("the system refuses a thread: {0}")]
     Thread(#[source] io::Error),
@@ -180,6 +195,9 @@ pub struct Node {
     proves: Proves,
     /// Whether the node is being stopped.
     stopping: Arc<AtomicBool>,
+    feeds: Arc<Feeds>,
+    /// Who reads calendars, where there are any.
+    calendars: Option<Calendars>,
 }
 
 /// A thread with a runtime: `raft` for openraft, the proposers and the admin listener, `peers` for the
@@ -388,6 +406,8 @@ impl Node {
             workers: mailboxes.clone(),
             traffic: traffic.clone(),
         }));
+        let clerk = Arc::new(Clerk::new(Arc::clone(&routes), traffic.clone()));
+        mailboxes.set_clerk(Arc::<Clerk>::clone(&clerk));
         let contact_store = match &config.contact_store {
             None => None,
             Some(settings) => {
@@ -417,6 +437,8 @@ impl Node {
             workers: mailboxes.clone(),
             metrics: Arc::clone(&metrics),
         });
+        let feeds = Feeds::new(&config.publish, Arc::clone(&shared), Arc::clone(&clerk));
+        let feeds = Arc::new(feeds.map_err(StartError::Publish)?);
         let workers = start_workers(&config, &shared, &mailboxes, tls.as_ref())?;
         let listen: Vec<String> = workers[0].addresses().iter().map(describe).collect();
 
@@ -439,12 +461,15 @@ impl Node {
             calls: hosting.options.calls.clone(),
             stopping: Arc::clone(&stopping),
             data: config.data.clone(),
+            feeds: Arc::clone(&feeds),
         });
         let wanted = config.admin;
+        let guard = Guard::of(wanted, config.admin_tokens.as_deref(), &config.data)
+            .map_err(StartError::AdminTokens)?;
         let admin = raft
             .run({
                 let inspector = Arc::clone(&inspector);
-                async move { observe::admin::serve(wanted, inspector).await }
+                async move { observe::admin::serve(wanted, guard, inspector).await }
             })
             .map_err(|why| StartError::Listen {
                 what: format!("admin {wanted}"),
@@ -482,9 +507,19 @@ impl Node {
             keeper: None,
             proves,
             stopping,
+            feeds,
+            calendars: None,
         };
         node.wait_until_ready(&inspector)?;
         node.keep_house();
+        if let Some(settings) = &node.config.calendar {
+            let directory = opened.as_ref().map(|opened| Arc::clone(&opened.directory));
+            let policy = node.shared.policy.clone();
+            let calendars = Calendars::start(settings, directory, routes, clerk, policy);
+            let calendars = calendars.map_err(StartError::Calendar)?;
+            calendars.observe(&node.shared.metrics);
+            node.calendars = Some(calendars);
+        }
         if let Some(opened) = opened {
             let refresh = node.config.directory.refresh;
             let mut profiles = profiles::Profiles::new(Arc::clone(&node.shared));
@@ -601,6 +636,10 @@ impl Node {
                 }
             }
         }
+        if let Some(calendars) = &self.calendars {
+            calendars.reload();
+        }
+        self.feeds.reload();
         match self.tls.as_ref().map(Certificates::reload) {
             None => {}
             Some(Ok(())) => {
@@ -630,9 +669,13 @@ impl Node {
             mailboxes,
             log,
             stopping,
+            calendars,
             ..
         } = self;
         stopping.store(true, Release);
+        if let Some(calendars) = calendars {
+            calendars.stop();
+        }
         if let Some(store) = &shared.contact_store {
             store.stop();
         }

@@ -50,6 +50,13 @@ fn main() -> ExitCode {
             }
             Err(error) => fail(&error),
         },
+        Ok(Wish::Publish(action)) => match operator::publish(&action) {
+            Ok(done) => {
+                say(&done);
+                ExitCode::SUCCESS
+            }
+            Err(error) => fail(&error),
+        },
         Ok(Wish::DevPool(wanted)) => run_pool(&wanted),
         Ok(Wish::Version) => {
             say(concat!("lamplight ", env!("CARGO_PKG_VERSION")));

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 
-use crate::config::{AtPool, PoolAction, Watching};
+use crate::config::{AtPool, PoolAction, PublishAction, Watching};
 use crate::peer::credentials::Secret;
 use crate::recover::recover;
 
@@ -34,7 +34,7 @@ const LOOK: Duration = Duration::from_millis(250);
 pub fn perform(action: &PoolAction) -> Result<String, String> {
     match action {
         PoolAction::Status { at, json } => {
-            let pool = get(at.admin)?;
+            let pool = get(at)?;
             Ok(if *json {
                 serde_json::to_string_pretty(&pool).unwrap_or_default()
             } else {
@@ -42,7 +42,7 @@ pub fn perform(action: &PoolAction) -> Result<String, String> {
             })
         }
         PoolAction::Drain { at, node } => {
-            order(at.admin, &format!("/pool/nodes/{node}/drain"))?;
+            order(at, &format!("/pool/nodes/{node}/drain"))?;
             follow(
                 at,
                 Watching::default(),
@@ -57,13 +57,13 @@ pub fn perform(action: &PoolAction) -> Result<String, String> {
             ))
         }
         PoolAction::Resume { at, node } => {
-            order(at.admin, &format!("/pool/nodes/{node}/resume"))?;
+            order(at, &format!("/pool/nodes/{node}/resume"))?;
             Ok(format!(
                 "node {node} serves; it leads its share in a moment"
             ))
         }
         PoolAction::RemoveNode { at, node } => {
-            order(at.admin, &format!("/pool/nodes/{node}/remove"))?;
+            order(at, &format!("/pool/nodes/{node}/remove"))?;
             let what = format!("the replicas of node {node} move");
             follow(at, Watching::default(), &what, |pool| {
                 let gone = standing(pool, *node) == Some("gone");
@@ -74,7 +74,7 @@ pub fn perform(action: &PoolAction) -> Result<String, String> {
             ))
         }
         PoolAction::TransferLeader { at, shard, to } => {
-            order(at.admin, &format!("/pool/shards/{shard}/lead/{to}"))?;
+            order(at, &format!("/pool/shards/{shard}/lead/{to}"))?;
             let what = format!("node {to} is to lead shard {shard}");
             follow(at, Watching::default(), &what, |pool| {
                 let leads = leader_of(pool, *shard) == Some(*to);
@@ -83,7 +83,7 @@ pub fn perform(action: &PoolAction) -> Result<String, String> {
             Ok(format!("node {to} leads shard {shard}"))
         }
         PoolAction::Snapshot { at } => {
-            order(at.admin, "/pool/snapshot")?;
+            order(at, "/pool/snapshot")?;
             Ok("every group of this node takes a snapshot".to_owned())
         }
         PoolAction::AddNode { at, data, watch } => add_node(at, data, *watch),
@@ -105,11 +105,11 @@ pub fn perform(action: &PoolAction) -> Result<String, String> {
                 (Some(from), Some(count)) => format!("/pool/slots/of/{from}/{count}/to/{to}"),
                 _ => format!("/pool/slots/{}/to/{to}", joined(slots)),
             };
-            order(at.admin, &path)?;
+            order(at, &path)?;
             follow_moves(at, *watch)
         }
         PoolAction::StopMoves { at } => {
-            order(at.admin, "/pool/moves/stop")?;
+            order(at, "/pool/moves/stop")?;
             Ok("what has not moved stays where it is".to_owned())
         }
         PoolAction::MoveShard {
@@ -118,10 +118,7 @@ pub fn perform(action: &PoolAction) -> Result<String, String> {
             to,
             watch,
         } => {
-            order(
-                at.admin,
-                &format!("/pool/shards/{shard}/place/{}", joined(to)),
-            )?;
+            order(at, &format!("/pool/shards/{shard}/place/{}", joined(to)))?;
             let what = format!("shard {shard} moves to nodes {}", joined(to));
             let leader = to.first().copied();
             follow(at, *watch, &what, |pool| {
@@ -130,7 +127,7 @@ pub fn perform(action: &PoolAction) -> Result<String, String> {
             Ok(format!("shard {shard} is on nodes {}", joined(to)))
         }
         PoolAction::Balance { at, watch } => {
-            order(at.admin, "/pool/balance")?;
+            order(at, "/pool/balance")?;
             follow_moves(at, *watch)
         }
         PoolAction::Recover {
@@ -140,6 +137,49 @@ pub fn perform(action: &PoolAction) -> Result<String, String> {
         PoolAction::Token { data } => Secret::of_file(&data.join("pool-secret"), false)
             .map(|secret| secret.text())
             .map_err(|error| error.to_string()),
+    }
+}
+
+/// Says what a user does; what to print.
+///
+/// # Errors
+/// One line that says what is wrong and what to do.
+pub fn publish(action: &PublishAction) -> Result<String, String> {
+    let admin = action.at.admin;
+    let url = format!("http://{admin}/publish/{}/{}", action.user, action.source);
+    let mut request = ureq::http::Request::builder()
+        .method(if action.remove { "DELETE" } else { "PUT" })
+        .uri(url)
+        .header("Content-Type", "application/json");
+    if let Some(shown) = bearer(&action.at)? {
+        request = request.header("Authorization", shown);
+    }
+    let mut said = serde_json::json!({ "status": action.status, "note": action.note });
+    if let Some(expires) = action.expires {
+        said["expires"] = expires.into();
+    }
+    let body = if action.remove {
+        String::new()
+    } else {
+        said.to_string()
+    };
+    let no_call = |why: ureq::http::Error| format!("{:?} is no address: {why}", action.user);
+    let request = request.body(body).map_err(no_call)?;
+    let answer = agent().run(request);
+    let mut answer = answer.map_err(|error| unreachable(admin, &error))?;
+    let text = answer.body_mut().read_to_string().unwrap_or_default();
+    if answer.status().is_success() {
+        return Ok(text);
+    }
+    let said: Value = serde_json::from_str(&text).unwrap_or_default();
+    let words = |name: &str| Some(said.get(name)?.as_str()?.to_owned());
+    let words: Vec<String> = [words("error"), words("detail")]
+        .into_iter()
+        .flatten()
+        .collect();
+    match words.is_empty() {
+        true => Err(format!("the node answered {}", answer.status())),
+        false => Err(words.join(": ")),
     }
 }
 
@@ -156,12 +196,40 @@ fn agent() -> ureq::Agent {
     ureq::Agent::new_with_config(config.build())
 }
 
+/// What is shown to a node that asks for a token: the first of the operator's file.
+fn bearer(at: &AtPool) -> Result<Option<String>, String> {
+    let Some(path) = &at.token_file else {
+        return Ok(None);
+    };
+    let text = std::fs::read_to_string(path);
+    let text = text.map_err(|why| format!("{}: {why}", path.display()))?;
+    // A line of the node's own file is a token as well.
+    let mut lines = text.lines().map(str::trim);
+    let line = lines.find(|line| !line.is_empty() && !line.starts_with('#'));
+    let line = line.ok_or_else(|| format!("{}: there is no token in it", path.display()))?;
+    let token = line.split_once(':').map_or(line, |(_, token)| token);
+    Ok(Some(format!("Bearer {token}")))
+}
+
+/// What a node answered, when it is not what was asked for.
+fn refusal(answer: &mut ureq::http::Response<ureq::Body>) -> String {
+    let text = answer.body_mut().read_to_string().unwrap_or_default();
+    let said: Option<Value> = serde_json::from_str(&text).ok();
+    let said = said.and_then(|said| Some(said.get("error")?.as_str()?.to_owned()));
+    said.unwrap_or_else(|| format!("the node answered {}", answer.status()))
+}
+
 /// The pool as a node sees it.
-fn get(admin: SocketAddr) -> Result<Value, String> {
-    let mut answer = agent()
-        .get(format!("http://{admin}/pool"))
-        .call()
-        .map_err(|error| unreachable(admin, &error))?;
+fn get(at: &AtPool) -> Result<Value, String> {
+    let admin = at.admin;
+    let mut request = agent().get(format!("http://{admin}/pool"));
+    if let Some(shown) = bearer(at)? {
+        request = request.header("Authorization", shown);
+    }
+    let mut answer = request.call().map_err(|error| unreachable(admin, &error))?;
+    if !answer.status().is_success() {
+        return Err(refusal(&mut answer));
+    }
     let text = answer
         .body_mut()
         .read_to_string()
@@ -170,18 +238,19 @@ fn get(admin: SocketAddr) -> Result<Value, String> {
 }
 
 /// Gives an order.
-fn order(admin: SocketAddr, path: &str) -> Result<(), String> {
-    let mut answer = agent()
-        .post(format!("http://{admin}{path}"))
+fn order(at: &AtPool, path: &str) -> Result<(), String> {
+    let admin = at.admin;
+    let mut request = agent().post(format!("http://{admin}{path}"));
+    if let Some(shown) = bearer(at)? {
+        request = request.header("Authorization", shown);
+    }
+    let mut answer = request
         .send_empty()
         .map_err(|error| unreachable(admin, &error))?;
     if answer.status().is_success() {
         return Ok(());
     }
-    let text = answer.body_mut().read_to_string().unwrap_or_default();
-    let said: Option<Value> = serde_json::from_str(&text).ok();
-    let said = said.and_then(|said| Some(said.get("error")?.as_str()?.to_owned()));
-    Err(said.unwrap_or_else(|| format!("the node answered {}", answer.status())))
+    Err(refusal(&mut answer))
 }
 
 /// Shows how far an order has come, until it is done: what `progress` counts, of how many. A bar on a
@@ -205,7 +274,7 @@ fn follow(
     let (mut shown, mut silent) = (None, 0);
     while begin.elapsed() < PATIENCE {
         // The node that is asked may be restarted meanwhile; the pool goes on.
-        let pool = match get(at.admin) {
+        let pool = match get(at) {
             Ok(pool) => pool,
             Err(error) if silent >= SILENT_MAX => return Err(error),
             Err(_) => {
@@ -244,7 +313,7 @@ fn follow(
 /// Shows how slots move, until none is on its way.
 fn follow_moves(at: &AtPool, watch: Watching) -> Result<String, String> {
     let count = |pool: &Value| pool["moves"].as_array().map_or(0, Vec::len);
-    let most = std::cell::Cell::new(count(&get(at.admin)?));
+    let most = std::cell::Cell::new(count(&get(at)?));
     if watch.no_wait {
         return Ok(format!(
             "{} slots are on their way; `lamplight pool status` shows them",
@@ -256,7 +325,7 @@ fn follow_moves(at: &AtPool, watch: Watching) -> Result<String, String> {
         most.set(most.get().max(left));
         (most.get() - left, most.get())
     })?;
-    let pool = get(at.admin)?;
+    let pool = get(at)?;
     Ok(format!("no slot is on its way; {}", held(&pool)))
 }
 
@@ -279,7 +348,7 @@ fn add_shards(
     total: Option<u16>,
     watch: Watching,
 ) -> Result<String, String> {
-    let pool = get(at.admin)?;
+    let pool = get(at)?;
     let slots: Vec<u64> = pool["slots"]
         .as_array()
         .into_iter()
@@ -299,7 +368,7 @@ fn add_shards(
         }
         (None, more) => there.saturating_add(more.unwrap_or(0)),
     };
-    order(at.admin, &format!("/pool/shards/{wanted}"))?;
+    order(at, &format!("/pool/shards/{wanted}"))?;
     follow_moves(at, watch)
 }
 
@@ -308,7 +377,7 @@ fn add_node(at: &AtPool, data: &std::path::Path, watch: Watching) -> Result<Stri
     let secret = Secret::of_file(&data.join("pool-secret"), false).map_err(|error| {
         format!("{error}; name the data folder of a node of the pool with --data")
     })?;
-    let pool = get(at.admin)?;
+    let pool = get(at)?;
     let nodes = |pool: &Value| pool["nodes"].as_array().cloned().unwrap_or_default();
     let known: Vec<Value> = nodes(&pool)
         .iter()
@@ -349,7 +418,7 @@ fn add_node(at: &AtPool, data: &std::path::Path, watch: Watching) -> Result<Stri
         });
         (usize::from(serves), 1)
     })?;
-    let pool = get(at.admin)?;
+    let pool = get(at)?;
     let new = nodes(&pool)
         .into_iter()
         .find(|node| !known.contains(&node["node"]));

@@ -113,6 +113,21 @@ const ORDER: [(&str, Modules); 3] = [
                     "contact_store",
                 ],
             ),
+            (
+                "connector",
+                &[
+                    "config",
+                    "observe",
+                    "peer",
+                    "directory",
+                    "raft",
+                    "pool",
+                    "dialect",
+                    "egress",
+                    "contact_store",
+                    "ingress",
+                ],
+            ),
         ],
     ),
 ];

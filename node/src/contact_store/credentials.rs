@@ -1,4 +1,4 @@
-//! Who opens whose address book: a line `address:login:password` each, `*` for everybody else.
+//! Who opens whose address book, or calendar: a line `address:login:password` each, `*` for everybody else.
 //!
 //! In a login, `{user}` and `{mail}` stand for the user's name and address, so that one line serves a server
 //! that lets a proxy in for everybody (`*:proxy:secret`), and one that gives all the same password in a test.
@@ -8,14 +8,14 @@ use std::path::Path;
 
 /// The logins of a file.
 #[derive(Debug, Default)]
-pub(super) struct Credentials {
+pub(crate) struct Credentials {
     each: BTreeMap<String, (String, String)>,
     everybody: Option<(String, String)>,
 }
 
 /// Where a text goes that is filled in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Spelling {
+pub(crate) enum Spelling {
     /// As it is.
     Plain,
     /// With what a URL cannot hold in hexadecimal.
@@ -27,7 +27,7 @@ impl Credentials {
     ///
     /// # Errors
     /// Which line is none, in a sentence.
-    pub(super) fn read(path: &Path) -> Result<Credentials, String> {
+    pub(crate) fn read(path: &Path) -> Result<Credentials, String> {
         let text = std::fs::read_to_string(path);
         let text = text.map_err(|why| format!("{}: {why}", path.display()))?;
         Credentials::parse(&text).map_err(|line| {
@@ -60,8 +60,13 @@ impl Credentials {
         Ok(credentials)
     }
 
+    /// Who has a login of its own.
+    pub(crate) fn addresses(&self) -> impl Iterator<Item = &str> {
+        self.each.keys().map(String::as_str)
+    }
+
     /// Login and password for the book of an address.
-    pub(super) fn of(&self, address: &str) -> Option<(String, String)> {
+    pub(crate) fn of(&self, address: &str) -> Option<(String, String)> {
         let own = self.each.get(&address.to_ascii_lowercase());
         let (login, password) = own.or(self.everybody.as_ref())?;
         Some((filled(login, address, Spelling::Plain), password.clone()))
@@ -69,7 +74,7 @@ impl Credentials {
 }
 
 /// A template with the user's name and address in it.
-pub(super) fn filled(template: &str, address: &str, spelling: Spelling) -> String {
+pub(crate) fn filled(template: &str, address: &str, spelling: Spelling) -> String {
     let spelled = |text: &str| match spelling {
         Spelling::Plain => text.to_owned(),
         Spelling::Url => {

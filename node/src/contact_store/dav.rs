@@ -1,6 +1,7 @@
-//! A user's address book over CardDAV (RFC 6352): what of it a mover needs.
+//! A user's address book over CardDAV (RFC 6352): what of it a mover needs; and reports on other collections.
 //!
-//! Every call is one request with a deadline. It blocks; only the mover's own threads call it.
+//! Every call is one request with a deadline. It blocks; only the mover's own threads call it, and those of the
+//! connectors.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -27,7 +28,7 @@ const CALENDARSERVER: &str = "http://calendarserver.org/ns/";
 
 /// Why an address book cannot be used.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum DavError {
+pub(crate) enum DavError {
     /// Nobody answers, or not in time.
     #[error("the server cannot be reached: {0}")]
     Unreachable(#[from] Box<ureq::Error>),
@@ -48,13 +49,13 @@ pub(super) enum DavError {
         why: String,
     },
     /// The template of the operator makes no URL of this user.
-    #[error("{0:?} is no URL of an address book")]
+    #[error("{0:?} is no URL of a collection")]
     NoUrl(String),
 }
 
 /// The way to a server.
 #[derive(Clone, Debug)]
-pub(super) struct Client {
+pub(crate) struct Client {
     agent: Agent,
 }
 
@@ -74,7 +75,7 @@ impl Client {
     ///
     /// # Errors
     /// When there is no certificate in it.
-    pub(super) fn new(authorities: Option<&[u8]>) -> Result<Client, String> {
+    pub(crate) fn new(authorities: Option<&[u8]>) -> Result<Client, String> {
         let mut tls = TlsConfig::builder();
         if let Some(pem) = authorities {
             let mut known: Vec<Certificate<'static>> = Vec::new();
@@ -109,12 +110,54 @@ impl Client {
     /// The address book at a URL, opened by this login.
     pub(super) fn book(&self, url: &str, login: &str, password: &str) -> Book<'_> {
         let slash = if url.ends_with('/') { "" } else { "/" };
-        let basic = STANDARD.encode(format!("{login}:{password}"));
         Book {
             client: self,
             url: format!("{url}{slash}"),
-            authorization: format!("Basic {basic}"),
+            authorization: basic(login, password),
         }
+    }
+
+    /// Asks for a report on what a collection holds: status and body, whatever they are.
+    pub(crate) fn report(
+        &self,
+        url: &str,
+        login: &str,
+        password: &str,
+        body: String,
+    ) -> Result<(u16, String), DavError> {
+        let lines = [
+            ("Depth", "1"),
+            ("Content-Type", "application/xml; charset=utf-8"),
+        ];
+        let authorization = basic(login, password);
+        let mut answer = self.ask("REPORT", url, &authorization, &lines, Some(body))?;
+        let status = answer.status().as_u16();
+        let body = answer.body_mut().with_config().limit(ANSWER_MAX);
+        Ok((status, body.read_to_string().map_err(Box::new)?))
+    }
+
+    fn ask(
+        &self,
+        method: &'static str,
+        url: &str,
+        authorization: &str,
+        lines: &[(&str, &str)],
+        body: Option<String>,
+    ) -> Result<Response<Body>, DavError> {
+        let name = Method::from_bytes(method.as_bytes()).expect("our methods are tokens");
+        let mut request = Request::builder()
+            .method(name)
+            .uri(url)
+            .header("Authorization", authorization);
+        for (name, value) in lines {
+            request = request.header(*name, *value);
+        }
+        let no_url = |_| DavError::NoUrl(url.to_owned());
+        let answer = match body {
+            Some(body) => self.agent.run(request.body(body).map_err(no_url)?),
+            None => self.agent.run(request.body(()).map_err(no_url)?),
+        };
+        Ok(answer.map_err(Box::new)?)
     }
 }
 
@@ -126,21 +169,8 @@ impl Book<'_> {
         lines: &[(&str, &str)],
         body: Option<String>,
     ) -> Result<Response<Body>, DavError> {
-        let name = Method::from_bytes(method.as_bytes()).expect("our methods are tokens");
-        let mut request = Request::builder()
-            .method(name)
-            .uri(url)
-            .header("Authorization", &self.authorization);
-        for (name, value) in lines {
-            request = request.header(*name, *value);
-        }
-        let no_url = |_| DavError::NoUrl(url.to_owned());
-        let agent = &self.client.agent;
-        let answer = match body {
-            Some(body) => agent.run(request.body(body).map_err(no_url)?),
-            None => agent.run(request.body(()).map_err(no_url)?),
-        };
-        Ok(answer.map_err(Box::new)?)
+        self.client
+            .ask(method, url, &self.authorization, lines, body)
     }
 
     /// A request that is answered with many properties.
@@ -294,7 +324,12 @@ fn done(
     }
 }
 
-fn parse<'t>(method: &'static str, text: &'t str) -> Result<Document<'t>, DavError> {
+fn basic(login: &str, password: &str) -> String {
+    format!("Basic {}", STANDARD.encode(format!("{login}:{password}")))
+}
+
+/// Reads an answer in XML.
+pub(crate) fn parse<'t>(method: &'static str, text: &'t str) -> Result<Document<'t>, DavError> {
     Document::parse(text).map_err(|error| DavError::Unreadable {
         method,
         why: error.to_string(),
@@ -302,7 +337,7 @@ fn parse<'t>(method: &'static str, text: &'t str) -> Result<Document<'t>, DavErr
 }
 
 /// The properties that were found, each with the resource that it is of.
-fn good_properties<'d, 'i>(document: &'d Document<'i>) -> Vec<(&'d str, Node<'d, 'i>)> {
+pub(crate) fn good_properties<'d, 'i>(document: &'d Document<'i>) -> Vec<(&'d str, Node<'d, 'i>)> {
     let named = |name: &'static str| move |node: &Node<'_, '_>| node.has_tag_name((DAV, name));
     let mut found = Vec::new();
     for response in document.root_element().children().filter(named("response")) {
@@ -320,7 +355,7 @@ fn good_properties<'d, 'i>(document: &'d Document<'i>) -> Vec<(&'d str, Node<'d,
     found
 }
 
-fn text_of(property: Node<'_, '_>, namespace: &str, name: &str) -> Option<String> {
+pub(crate) fn text_of(property: Node<'_, '_>, namespace: &str, name: &str) -> Option<String> {
     let mut children = property.children();
     let child = children.find(|node| node.has_tag_name((namespace, name)))?;
     let texts = child.descendants().filter(|node| node.is_text());

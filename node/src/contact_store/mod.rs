@@ -5,8 +5,8 @@
 //! leads finds it, after a restart or a change of leader. One thread looks for it, a few do it. They block
 //! on the mail server; no thread that speaks SIP ever waits for them.
 
-mod credentials;
-mod dav;
+pub(crate) mod credentials;
+pub(crate) mod dav;
 mod difference;
 mod mover;
 mod vcard;

@@ -7,6 +7,7 @@
 pub mod answer;
 pub mod blustar;
 pub mod enhanced;
+pub mod feed;
 mod lists;
 pub mod policy;
 pub mod profile;

@@ -18,6 +18,8 @@ pub const MANY_TAGS: Row = row(StatusCode::BAD_REQUEST, "More Than One SIP-If-Ma
 pub const NO_BODY: Row = row(StatusCode::BAD_REQUEST, "Neither Body Nor SIP-If-Match");
 /// 400: the body is not a presence document.
 pub const BAD_DOCUMENT: Row = row(StatusCode::BAD_REQUEST, "Malformed Presence Document");
+/// 400: a call of the JSON dialect that makes no sense.
+pub const BAD_CALL: Row = row(StatusCode::BAD_REQUEST, "Malformed Call");
 /// 400: the body is not a message summary (RFC 3842 §5.2).
 pub const BAD_SUMMARY: Row = row(StatusCode::BAD_REQUEST, "Malformed Message Summary");
 /// 400: `Contact: *` goes alone and with Expires 0 (RFC 3261 §10.3).
@@ -113,6 +115,8 @@ pub const NO_LIST: Row = row(StatusCode::BAD_REQUEST, "No List");
 pub const EXPIRES_MANDATORY: Row = row(StatusCode::BAD_REQUEST, "Expires Is Mandatory");
 /// 400: BluStar's PUBLISH says which client it is.
 pub const CONTACT_MANDATORY: Row = row(StatusCode::BAD_REQUEST, "Contact Is Mandatory");
+/// 400: a compressed body that cannot be unpacked.
+pub const BAD_ENCODING: Row = row(StatusCode::BAD_REQUEST, "Malformed Content Encoding");
 /// 415
 pub const UNSUPPORTED_TYPE: Row = row(StatusCode::UNSUPPORTED_MEDIA_TYPE, "Unsupported Media Type");
 /// 420

@@ -155,10 +155,6 @@ fn interval_and_body(
             None => Err(Answer::of(refusal::NO_BODY)),
         };
     }
-    let encoded = request.header(Name::ContentEncoding);
-    if encoded.is_some_and(|coding| !coding.eq_ignore_ascii_case("identity")) {
-        return Err(Answer::of(refusal::UNSUPPORTED_TYPE).with("Accept-Encoding", "identity"));
-    }
     let media = request.header(Name::ContentType).map(MediaType::parse);
     if !media.is_some_and(|media| media.essence.eq_ignore_ascii_case(PIDF)) {
         return Err(Answer::of(refusal::UNSUPPORTED_TYPE).with("Accept", PIDF));

@@ -700,6 +700,14 @@ impl Directory {
     }
 }
 
+impl Directory {
+    /// The users as they are now.
+    #[must_use]
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
 impl Users for Directory {
     /// A telephone number is of no domain, and asked of nobody.
     fn knows(&self, address: &str) -> bool {

@@ -106,6 +106,16 @@ pub fn tickets_of(node: NodeNumber, worker: u8) -> u64 {
     (node << NODE_SHIFT) | (u64::from(worker) << WORKER_SHIFT)
 }
 
+/// The worker number of the node's clerk, who asks for those who are no SIP client. No `sip-N` has it: a
+/// machine has fewer cores.
+pub const CLERK: u8 = u8::MAX;
+
+/// Where the clerk's mail goes: to whoever waits, at once. It never blocks.
+pub trait Inbox: Send + Sync {
+    /// Takes one piece.
+    fn take(&self, mail: Mail);
+}
+
 /// The number of the worker that a ticket belongs to.
 #[must_use]
 pub fn worker_of(ticket: Ticket) -> usize {
@@ -120,9 +130,16 @@ pub fn node_of(ticket: Ticket) -> NodeNumber {
 
 /// Posts to all workers of this node. They start after the shards, so the list is filled in later; a
 /// shard that has effects earlier waits for it.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Workers {
     mailboxes: Arc<OnceLock<Vec<Mailbox<Mail>>>>,
+    clerk: Arc<OnceLock<Arc<dyn Inbox>>>,
+}
+
+impl std::fmt::Debug for Workers {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Workers({:?})", self.mailboxes.get().map(Vec::len))
+    }
 }
 
 impl Workers {
@@ -131,6 +148,7 @@ impl Workers {
     pub fn new() -> Workers {
         Workers {
             mailboxes: Arc::new(OnceLock::new()),
+            clerk: Arc::new(OnceLock::new()),
         }
     }
 
@@ -145,8 +163,23 @@ impl Workers {
         );
     }
 
+    /// Says who the clerk is, once.
+    ///
+    /// # Panics
+    /// When called twice.
+    pub fn set_clerk(&self, clerk: Arc<dyn Inbox>) {
+        assert!(self.clerk.set(clerk).is_ok(), "the clerk is set once");
+    }
+
     /// Posts and wakes; waits while the worker's mail is full.
     pub fn deliver(&self, worker: usize, mail: Mail) {
+        if worker == usize::from(CLERK) {
+            // Before there is a clerk it has asked nothing: the mail is for an earlier life.
+            if let Some(clerk) = self.clerk.get() {
+                clerk.take(mail);
+            }
+            return;
+        }
         let mailboxes = self.mailboxes.wait();
         let mailbox = mailboxes.get(worker).unwrap_or(&mailboxes[0]);
         let mut waiting = mail;
@@ -159,6 +192,15 @@ impl Workers {
             std::thread::sleep(Duration::from_millis(1));
         }
         mailbox.wake();
+    }
+
+    /// Whose mail what comes for a ticket is: one of an earlier life may name a worker that is not here.
+    #[must_use]
+    pub fn home_of(&self, ticket: Ticket) -> usize {
+        match worker_of(ticket) {
+            clerk if clerk == usize::from(CLERK) => clerk,
+            worker => worker.min(self.count() - 1),
+        }
     }
 
     /// How many there are.
@@ -258,6 +300,19 @@ impl Sink for Outbox {
                     ticket,
                     outcome,
                     shown,
+                } if node_of(ticket) == me && worker_of(ticket) == usize::from(CLERK) => {
+                    let deed = Deed::Reply {
+                        ticket,
+                        outcome,
+                        shown,
+                    };
+                    let mail = Mail::Effects(vec![deed]);
+                    self.workers.deliver(usize::from(CLERK), mail);
+                }
+                Effect::Reply {
+                    ticket,
+                    outcome,
+                    shown,
                 } if node_of(ticket) == me => {
                     let worker = worker_of(ticket).min(self.deeds.len() - 1);
                     self.deeds[worker].push(Deed::Reply {
@@ -348,21 +403,16 @@ impl Failed for Failures {
 impl Workers {
     /// Tells the workers of proposals that failed.
     pub fn failed(&self, tickets: &[Ticket], error: &ProposeError) {
-        let mut by_worker: Vec<Vec<Ticket>> = vec![Vec::new(); self.count()];
+        let mut by_worker: BTreeMap<usize, Vec<Ticket>> = BTreeMap::new();
         for ticket in tickets {
-            let worker = worker_of(*ticket).min(by_worker.len() - 1);
-            by_worker[worker].push(*ticket);
+            by_worker
+                .entry(self.home_of(*ticket))
+                .or_default()
+                .push(*ticket);
         }
-        for (worker, tickets) in by_worker.into_iter().enumerate() {
-            if !tickets.is_empty() {
-                self.deliver(
-                    worker,
-                    Mail::Failed {
-                        tickets,
-                        error: error.clone(),
-                    },
-                );
-            }
+        for (worker, tickets) in by_worker {
+            let error = error.clone();
+            self.deliver(worker, Mail::Failed { tickets, error });
         }
     }
 }

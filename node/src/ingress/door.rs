@@ -10,7 +10,7 @@ use shard::machine::effect::Notice;
 use shard::runner::Job;
 
 use super::route::RouteTable;
-use crate::egress::outbox::{Deed, Mail, Workers, worker_of};
+use crate::egress::outbox::{Deed, Mail, Workers};
 use crate::egress::traffic::{self, Frame, Traffic};
 use crate::peer::NodeNumber;
 use crate::peer::mesh::Receive;
@@ -47,16 +47,12 @@ impl Door {
 
     /// Sorts deeds by the worker that does them.
     fn deliver(&self, deeds: impl Iterator<Item = (usize, Deed)>) {
-        let mut by_worker: Vec<Vec<Deed>> = Vec::new();
-        by_worker.resize_with(self.workers.count(), Vec::new);
+        let mut by_worker: BTreeMap<usize, Vec<Deed>> = BTreeMap::new();
         for (worker, deed) in deeds {
-            let worker = worker.min(by_worker.len() - 1);
-            by_worker[worker].push(deed);
+            by_worker.entry(worker).or_default().push(deed);
         }
-        for (worker, deeds) in by_worker.into_iter().enumerate() {
-            if !deeds.is_empty() {
-                self.workers.deliver(worker, Mail::Effects(deeds));
-            }
+        for (worker, deeds) in by_worker {
+            self.workers.deliver(worker, Mail::Effects(deeds));
         }
     }
 }
@@ -139,7 +135,7 @@ impl Receive for Door {
                         outcome,
                         shown,
                     };
-                    (worker_of(ticket), deed)
+                    (self.workers.home_of(ticket), deed)
                 }));
             }
             Frame::Notify(rendering, notices) => {
@@ -147,6 +143,7 @@ impl Receive for Door {
                 for notice in notices {
                     let worker = Target::decode(&notice.target)
                         .map_or(0, |target| usize::from(target.flow.worker));
+                    let worker = worker.min(self.workers.count() - 1);
                     by_worker.entry(worker).or_default().push(notice);
                 }
                 self.deliver(by_worker.into_iter().map(|(worker, notices)| {
@@ -156,7 +153,7 @@ impl Receive for Door {
             }
             Frame::Found(ticket, answer) => {
                 self.workers
-                    .deliver(worker_of(ticket), Mail::Found { ticket, answer });
+                    .deliver(self.workers.home_of(ticket), Mail::Found { ticket, answer });
             }
         }
     }

@@ -37,6 +37,7 @@ use super::admission::{LEADERLESS_S, Pace, retry_after_s};
 use super::blustar_login::{BlustarLogin, Step};
 use super::chance::Chance;
 use super::courier::{Courier, Errand as Carried, ParcelKey, Ways};
+use super::encoding;
 use super::errand::Errands;
 use super::identity::{Identity, Verdict};
 use super::ntlm::Opaque;
@@ -176,6 +177,8 @@ struct Lost {
     target: Vec<u8>,
     /// When it registered over this connection, by its shard's clock.
     registered_at: Timestamp,
+    /// Whether the last that it said was the end of a subscription: it is about to leave.
+    leaves: bool,
 }
 
 /// What a request comes to that asks nothing of the machine.
@@ -283,7 +286,11 @@ impl Endpoint {
         response: Bytes,
         wire: &mut Wire,
     ) {
-        self.shared.metrics.request(request.method(), status);
+        let metrics = &self.shared.metrics;
+        metrics.request(request.method(), status);
+        metrics
+            .refusals
+            .note(request, status, &response, wire.wall_ms());
         let (identity, now_ms) = (&self.shared.identity, wire.wall_ms());
         let response =
             identity.sign_response(association, request, response, &mut self.chance, now_ms);
@@ -505,6 +512,7 @@ impl Endpoint {
             endpoint: own,
             target: registered.target.to_vec(),
             registered_at,
+            leaves: false,
         };
         self.connected.insert(flow.number, lost);
     }
@@ -552,8 +560,14 @@ impl Endpoint {
         self.run_errand(shard, key, command);
     }
 
-    /// Says, once, how somebody is spoken to.
+    /// Hears a request: whether its endpoint is about to leave, and, once, how somebody is spoken to.
     fn hear(&mut self, incoming: &Incoming, profile: &Profile) {
+        if let Some(connected) = self.connected.get_mut(&incoming.flow.number) {
+            let request = &incoming.request;
+            connected.leaves = *request.method() == Method::Subscribe
+                && request.to_tag().is_some()
+                && matches!(request.expires(), Ok(Some(0)));
+        }
         if profile.dialect == Dialect::Rfc && !profile.configured {
             return;
         }
@@ -626,13 +640,14 @@ impl Endpoint {
     /// A request whose sender is known as far as it has to be.
     fn take(
         &mut self,
-        incoming: Incoming,
+        mut incoming: Incoming,
         association: Option<Opaque>,
         identified: Result<(), Answer>,
         wire: &mut Wire,
     ) {
         let mut scratch = std::mem::take(&mut self.scratch);
         let considered = identified
+            .and_then(|()| encoding::decode(&mut incoming.request))
             .map_err(Unserved::from)
             .and_then(|()| self.consider(&incoming, None, &mut scratch, wire));
         self.scratch = scratch;
@@ -1578,9 +1593,16 @@ impl TransactionUser for Endpoint {
     fn on_closed(&mut self, flow: Flow, wire: &mut Wire) {
         // A plain telephone's dialog outlives its connection: it comes back and refreshes, or it expires.
         let at = Millis(wire.now().0 + GRACE_MS);
-        if let Some(lost) = self.connected.remove(&flow.number) {
-            self.lost.push_back((at, lost));
-            wire.wake_at(at);
+        match self.connected.remove(&flow.number) {
+            // SIPE ends its subscriptions, withdraws its registration and closes, all in a moment and without having
+            // read what it was answered: its system then resets the connection, and throws away what it had not sent
+            // yet, which may be that last word.
+            Some(lost) if lost.leaves => self.lose(&lost),
+            Some(lost) => {
+                self.lost.push_back((at, lost));
+                wire.wake_at(at);
+            }
+            None => {}
         }
         if let Some(lost) = self.listening.remove(&flow.number) {
             self.lost_dialogs

@@ -1,30 +1,48 @@
-//! The admin listener: health, metrics, and what the node knows, over HTTP; and the one thing that it is
-//! told, a user's waiting voice mail.
+//! The admin listener: health, metrics, and what the node knows, over HTTP; and what it is told: a user's waiting
+//! voice mail, and what sources of presence publish.
 
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use axum::extract::{Path, Query, State};
-use axum::http::{StatusCode, header};
+use axum::body::Bytes;
+use axum::extract::{ConnectInfo, DefaultBodyLimit, Path, Query, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::middleware;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post, put};
 use axum::{Json, Router};
 use serde_json::json;
 
-use super::report::{ContactsWish, Inspect, InspectError, PoolOrder, VoiceMail};
+use super::dashboard;
+use super::guard::{self, Guard};
+use super::report::{
+    ContactsWish, FeedAct, FeedAnswer, FeedCall, Inspect, InspectError, PoolOrder, VoiceMail,
+};
 
 type Node = State<Arc<dyn Inspect>>;
+
+/// Bytes of a call: a document is as long as SIP's may be.
+const CALL_BYTES_MAX: usize = 65_535;
 
 /// Opens the listener and serves it on the runtime this is called from; returns the address bound.
 ///
 /// # Errors
 /// What the system says.
-pub async fn serve(address: SocketAddr, node: Arc<dyn Inspect>) -> io::Result<SocketAddr> {
+pub async fn serve(
+    address: SocketAddr,
+    guard: Option<Guard>,
+    node: Arc<dyn Inspect>,
+) -> io::Result<SocketAddr> {
     let listener = tokio::net::TcpListener::bind(address).await?;
     let bound = listener.local_addr()?;
     let router = Router::new()
         .route("/", get(index))
+        .merge(dashboard::routes())
+        .route(
+            "/refusals",
+            get(|State(node): Node| async move { Json(node.refusals()) }),
+        )
         .route("/live", get(|| async { "alive\n" }))
         .route("/ready", get(ready))
         .route("/metrics", get(metrics))
@@ -62,6 +80,13 @@ pub async fn serve(address: SocketAddr, node: Arc<dyn Inspect>) -> io::Result<So
             post(|node: Node, uri: Path<String>| contacts(node, uri, ContactsWish::Migrate)),
         )
         .route("/presentity/{uri}/contacts/return", post(contacts_return))
+        .route("/presence/{uri}", get(presence))
+        .route(
+            "/publish/{uri}/{source}",
+            put(publish)
+                .delete(unpublish)
+                .layer(DefaultBodyLimit::max(CALL_BYTES_MAX)),
+        )
         .fallback(|| async {
             (
                 StatusCode::NOT_FOUND,
@@ -69,18 +94,37 @@ pub async fn serve(address: SocketAddr, node: Arc<dyn Inspect>) -> io::Result<So
             )
         })
         .with_state(node);
+    let router = match guard {
+        Some(guard) => router.layer(middleware::from_fn_with_state(
+            Arc::new(guard),
+            guard::guard,
+        )),
+        None => router,
+    };
     tokio::spawn(async move {
         // Serving ends with the runtime; an error of the listener itself is told once.
-        if let Err(error) = axum::serve(listener, router).await {
+        let service = router.into_make_service_with_connect_info::<SocketAddr>();
+        if let Err(error) = axum::serve(listener, service).await {
             tracing::error!(%error, "the admin listener ended");
         }
     });
     Ok(bound)
 }
 
-async fn index() -> &'static str {
-    "Lamplight\n\
+/// The page for who browses; a list of what there is for who does not.
+async fn index(headers: HeaderMap) -> Response {
+    let accepts = headers
+        .get(header::ACCEPT)
+        .and_then(|value| value.to_str().ok());
+    if accepts.is_some_and(|accepts| accepts.contains("text/html")) {
+        return dashboard::page();
+    }
+    INDEX.into_response()
+}
+
+const INDEX: &str = "Lamplight\n\
      \n\
+     /dashboard          all of this for a browser, live (so does / there)\n\
      /live               the process runs\n\
      /ready              every shard here has a leader and has caught up\n\
      /metrics            Prometheus text\n\
@@ -92,10 +136,13 @@ async fn index() -> &'static str {
      /presentity/{uri}   what is kept for an address and what its watchers see (JSON)\n\
      /directory?search=  users whose name begins so (JSON)\n\
      PUT /presentity/{uri}/waiting   voice mail: {\"waiting\": true, \"unread\": 2, \"read\": 8} (JSON)\n\
+     /presence/{uri}     the document that watchers are shown, in parts (JSON); ?watcher={uri}\n\
+     PUT, DELETE /publish/{uri}/{source}   what a source says of a user: {\"status\": \"busy\", \"note\": \"…\",\n\
+     \x20                   \"expires\": 600} (JSON), PIDF or categories; with a bearer token\n\
      /presentity/{uri}/contacts           who keeps its contact list (JSON)\n\
      POST /presentity/{uri}/contacts/migrate   move the list to the mail server\n\
-     POST /presentity/{uri}/contacts/return    bring it home; ?from=copy where the mail server is gone\n"
-}
+     POST /presentity/{uri}/contacts/return    bring it home; ?from=copy where the mail server is gone\n\
+     /refusals           what was refused lately, and why (JSON)\n";
 
 async fn ready(State(node): Node) -> Response {
     let readiness = node.readiness();
@@ -220,6 +267,81 @@ async fn contacts_return(node: Node, uri: Path<String>, Query(how): Query<From>)
             (StatusCode::BAD_REQUEST, Json(error)).into_response()
         }
     }
+}
+
+/// Whom a document is shown to.
+#[derive(serde::Deserialize)]
+struct Seen {
+    watcher: Option<String>,
+}
+
+async fn presence(
+    State(node): Node,
+    Path(uri): Path<String>,
+    Query(seen): Query<Seen>,
+) -> Response {
+    answered(node.presence(uri, seen.watcher).await)
+}
+
+/// How long a document lives that cannot say so itself.
+#[derive(serde::Deserialize)]
+struct Life {
+    expires: Option<String>,
+}
+
+/// Who calls, and whom it is about.
+type About = (
+    ConnectInfo<SocketAddr>,
+    Path<(String, String)>,
+    Query<Life>,
+    HeaderMap,
+);
+
+async fn publish(State(node): Node, about: About, body: Bytes) -> Response {
+    let call = call(FeedAct::Put, about, body.to_vec());
+    answered(node.feed(call).await)
+}
+
+async fn unpublish(State(node): Node, about: About) -> Response {
+    let call = call(FeedAct::Delete, about, Vec::new());
+    answered(node.feed(call).await)
+}
+
+fn call(act: FeedAct, about: About, body: Vec<u8>) -> FeedCall {
+    let (ConnectInfo(peer), Path((uri, source)), Query(life), headers) = about;
+    // A header that is no text is worth as much as none, but for those that make a condition: that fails.
+    let text = |name: HeaderName| {
+        let value = headers.get(name)?;
+        Some(value.to_str().unwrap_or("illegible").to_owned())
+    };
+    FeedCall {
+        uri,
+        source,
+        act,
+        media: text(header::CONTENT_TYPE).unwrap_or_default(),
+        if_match: text(header::IF_MATCH),
+        if_none_match: text(header::IF_NONE_MATCH),
+        expires: life.expires,
+        authorization: text(header::AUTHORIZATION),
+        loopback: peer.ip().to_canonical().is_loopback(),
+        body,
+    }
+}
+
+fn answered(answer: FeedAnswer) -> Response {
+    let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let mut response = if answer.body.is_null() {
+        status.into_response()
+    } else {
+        (status, Json(answer.body)).into_response()
+    };
+    for (name, value) in answer.headers {
+        let name = HeaderName::from_bytes(name.as_bytes());
+        if let (Ok(name), Ok(value)) = (name, HeaderValue::from_str(&value)) {
+            response.headers_mut().insert(name, value);
+        }
+    }
+    response
 }
 
 fn refused(error: &InspectError) -> Response {

@@ -15,6 +15,8 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 use transport::sip::Method;
 
+use super::refusals::Refusals;
+
 /// Methods that are counted by name; the rest together.
 const METHODS: [&str; 6] = [
     "REGISTER",
@@ -35,7 +37,7 @@ const STATUSES: [u16; 20] = [
 const CLASSES: usize = 7;
 
 /// Why work was refused or left: a closed list, so that it can be a label.
-const REASONS: [&str; 8] = [
+const REASONS: [&str; 9] = [
     "overload",
     "no-outcome",
     "watcher-gone",
@@ -43,6 +45,7 @@ const REASONS: [&str; 8] = [
     "ignored",
     "blustar-unproven",
     "challenge-ignored",
+    "publish-token",
     "overtaken",
 ];
 
@@ -97,6 +100,8 @@ pub struct Metrics {
     fan_out: Histogram,
     slot_freeze: Histogram,
     sources: Mutex<Vec<Source>>,
+    /// What was refused lately.
+    pub refusals: Refusals,
 }
 
 impl fmt::Debug for Metrics {

@@ -5,6 +5,8 @@ use std::pin::Pin;
 
 use serde::{Deserialize, Serialize};
 
+use super::refusals::Refusal;
+
 /// A group as an operator sees it.
 #[derive(Clone, Debug, Serialize)]
 pub struct GroupStatus {
@@ -378,6 +380,51 @@ pub struct ContactsReport {
     pub trouble: Option<String>,
 }
 
+/// What a call of the publish API does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FeedAct {
+    /// It sets what a source says.
+    Put,
+    /// It removes it.
+    Delete,
+}
+
+/// A call of the publish API, as it came.
+#[derive(Clone, Debug)]
+pub struct FeedCall {
+    /// Of whom.
+    pub uri: String,
+    /// Which source speaks.
+    pub source: String,
+    /// What it does.
+    pub act: FeedAct,
+    /// Content-Type; empty for none.
+    pub media: String,
+    /// If-Match.
+    pub if_match: Option<String>,
+    /// If-None-Match.
+    pub if_none_match: Option<String>,
+    /// How long it is to live, from the query.
+    pub expires: Option<String>,
+    /// Authorization.
+    pub authorization: Option<String>,
+    /// Whether the call comes from this machine.
+    pub loopback: bool,
+    /// The body.
+    pub body: Vec<u8>,
+}
+
+/// What a call is answered.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FeedAnswer {
+    /// HTTP status.
+    pub status: u16,
+    /// Header lines.
+    pub headers: Vec<(&'static str, String)>,
+    /// JSON; null for none.
+    pub body: serde_json::Value,
+}
+
 /// A question that takes a moment.
 pub type Asked<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
@@ -407,6 +454,12 @@ pub trait Inspect: Send + Sync + 'static {
         uri: &'a str,
         wish: ContactsWish,
     ) -> Asked<'a, Result<ContactsReport, InspectError>>;
+    /// Publishes what a source says of a user.
+    fn feed(&self, call: FeedCall) -> Asked<'_, FeedAnswer>;
+    /// The composed document of an address, as this watcher sees it; as a colleague, if none is named.
+    fn presence(&self, uri: String, watcher: Option<String>) -> Asked<'_, FeedAnswer>;
     /// Everything counted, as Prometheus reads it.
     fn metrics(&self) -> String;
+    /// What was refused lately, the newest first.
+    fn refusals(&self) -> Vec<Refusal>;
 }

@@ -68,7 +68,7 @@ pub struct Tuning {
 impl Default for Tuning {
     fn default() -> Tuning {
         Tuning {
-            heartbeat_ms: 100,
+            heartbeat_ms: 200,
             election_min_ms: 400,
             election_max_ms: Lease::PROMISE_MS,
             snapshot_bytes: 64 << 20,

@@ -20,6 +20,9 @@ pub fn collect(message: &[u8]) {
     let path = folder.join(format!("{:016x}.sip", hash.finish()));
     if !path.exists() {
         std::fs::create_dir_all(&folder).expect("LAMPLIGHT_BODIES can be a folder");
-        std::fs::write(path, message).expect("LAMPLIGHT_BODIES can be written to");
+        // Two tests may receive one body at once; each writes a file of its own, and the last one stays.
+        let own = path.with_extension(format!("{:?}", std::thread::current().id()));
+        std::fs::write(&own, message).expect("LAMPLIGHT_BODIES can be written to");
+        std::fs::rename(own, path).expect("LAMPLIGHT_BODIES can be written to");
     }
 }

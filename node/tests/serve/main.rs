@@ -3,11 +3,13 @@
 mod admin;
 mod authentication;
 mod bodies;
+mod calendar;
 mod certificates;
 mod desk;
 mod directory;
 mod durability;
 mod enhanced;
+mod feeds;
 mod moves;
 mod phone;
 mod pool;

@@ -115,6 +115,22 @@ impl Pool {
         serde_json::from_str(&text).expect("JSON")
     }
 
+    /// Waits until every replica votes: before that a pool of three does not survive the loss of any node.
+    pub fn wait_until_all_vote(&self) {
+        let until = Instant::now() + PATIENCE;
+        let votes = |node: usize| {
+            let seen = self.seen_by(node);
+            let mut shards = seen["shards"].as_array().into_iter().flatten();
+            shards.all(|shard| shard["role"] == "leader" || shard["role"] == "follower")
+        };
+        while !(0..self.nodes.len()).all(votes) {
+            assert!(Instant::now() < until, "not every replica votes");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        // The last change of members is decided by the voters before it as well.
+        std::thread::sleep(Duration::from_secs(2));
+    }
+
     /// Who leads each shard, as a node sees it.
     pub fn leaders(&self, node: usize) -> Vec<Option<u64>> {
         let seen = self.seen_by(node);
@@ -123,6 +139,18 @@ impl Pool {
             .iter()
             .map(|shard| shard["leader"].as_u64())
             .collect()
+    }
+
+    /// Where the leader of this shard (the first is 0) runs, as node 0 sees it: waited for, for elections happen.
+    pub fn leader(&self, shard: usize) -> usize {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            if let Some(number) = self.leaders(0)[shard] {
+                return usize::try_from(number).expect("a small number") - 1;
+            }
+            assert!(Instant::now() < until, "nobody leads shard {shard}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
     }
 
     /// Whether all replicas vote, as their leaders see it: before, the loss of one may be one too many.

@@ -215,10 +215,10 @@ fn publish_is_checked_in_the_order_of_the_standard() {
         (
             "wrong coding",
             "sip:alice@example.com",
-            format!("Event: presence\r\nContent-Encoding: gzip\r\n{pidf}"),
+            format!("Event: presence\r\nContent-Encoding: br\r\n{pidf}"),
             "x",
             415,
-            None,
+            Some((Name::AcceptEncoding, "gzip, deflate, identity")),
         ),
         (
             "neither body nor tag",

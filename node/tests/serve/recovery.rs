@@ -86,7 +86,7 @@ fn a_leader_that_was_stopped_shows_nothing_old() {
     let pool = Pool::start(3, 1);
     let mut publisher = Publisher::new("alice");
     for round in 0..3 {
-        let leader = pool.leaders(0)[0].expect("somebody leads") as usize - 1;
+        let leader = pool.leader(0);
         let other = (leader + 1) % 3;
         let mut phone = Phone::udp(pool.node(other).udp);
         publish(&mut publisher, &mut phone, &format!("before {round}"));
@@ -579,7 +579,7 @@ fn a_node_is_ready_only_when_its_replicas_have_everything() {
             publish(publisher, &mut phone, &format!("round {round}"));
         }
     }
-    let leader = pool.leaders(0)[0].expect("somebody leads") as usize - 1;
+    let leader = pool.leader(0);
     let applied = |node: usize| pool.seen_by(node)["shards"][0]["applied"].as_u64();
     let there = applied(leader).expect("a number");
     assert!(there > 300);

@@ -160,8 +160,9 @@ pub fn finish(composed: &[u8], uri: &str, version: u32) -> Option<(String, Vec<u
     body.extend_from_slice(b"</list>\r\n");
     body.extend_from_slice(parts);
     body.extend_from_slice(format!("--{boundary}--\r\n").as_bytes());
+    // The boundary is a token, and written as one: Linphone's library takes quotes for part of it.
     let content_type = format!(
-        "multipart/related;type=\"application/rlmi+xml\";start=\"<{ROOT}>\";boundary=\"{boundary}\""
+        "multipart/related;type=\"application/rlmi+xml\";start=\"<{ROOT}>\";boundary={boundary}"
     );
     Some((content_type, body))
 }
@@ -249,7 +250,7 @@ mod tests {
         let (content_type, body) = finish(&composed, "sip:\"l\"@example.com", 7).expect("a list");
         assert_eq!(
             content_type,
-            "multipart/related;type=\"application/rlmi+xml\";start=\"<list@lamplight>\";boundary=\"lamplight-list-1\""
+            "multipart/related;type=\"application/rlmi+xml\";start=\"<list@lamplight>\";boundary=lamplight-list-1"
         );
         let text = String::from_utf8(body).expect("text");
         let parts: Vec<&str> = text.split("--lamplight-list-1").collect();

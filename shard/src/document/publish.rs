@@ -14,14 +14,14 @@ const RICH_PRESENCE: &str = "http://schemas.microsoft.com/2006/09/sip/rich-prese
 const PUBLICATIONS_MAX: usize = 512;
 
 /// A batch, read.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Publish {
     /// Whose, as it was written.
     pub uri: String,
     items: Vec<Item>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Item {
     category: Category,
     container: u16,

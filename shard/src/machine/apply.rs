@@ -8,7 +8,9 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::machine::command::{Act, Command, Entry, Register, Request, Resubscribe, Subscribe};
+use crate::machine::command::{
+    Act, Command, Entry, PublishSource, Register, Request, Resubscribe, Subscribe,
+};
 use crate::machine::digest::{self, History};
 use crate::machine::effect::Effect;
 use crate::machine::moves::{self, Export, Moves, Standing as Moved, Step};
@@ -457,6 +459,7 @@ impl Machine {
                 self.move_slot(*slot, *number, *step);
                 Ok(Outcome::Done)
             }
+            Command::PublishSource(publish) => self.publish_source(position, publish),
             part => {
                 let fresh = self.fresh_tag(part.home(), position);
                 match self.change_list(part, fresh) {
@@ -523,6 +526,27 @@ impl Machine {
             index: self.applied,
             position,
         }
+    }
+
+    fn publish_source(
+        &mut self,
+        position: u16,
+        publish: &PublishSource<'_>,
+    ) -> Result<Outcome, Refusal> {
+        let now = self.now;
+        let fresh = self.fresh_tag(Some(Slot::of(publish.presentity)), position);
+        let notices = &mut self.notices;
+        self.store.change(publish.presentity, |presentity, _| {
+            let mut changes = Changes::default();
+            let published = presentity.publish_source(publish, fresh, now, &mut changes)?;
+            if !changes.is_empty() {
+                notices.changed(&presentity.aor, changes);
+            }
+            Ok(Outcome::Published {
+                tag: published.tag,
+                expires_s: published.expires_s,
+            })
+        })
     }
 
     fn subscribe(&mut self, subscribe: &Subscribe<'_>) -> Result<Outcome, Refusal> {

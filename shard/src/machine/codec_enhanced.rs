@@ -21,6 +21,8 @@
 //! 26 relay end          presentity sink generation:u64
 //! 27 relayed            sink presentity generation:u64 revision:u32 [view]
 //! 28 delivered          (slot:u16 number:u64)*
+//! 40 publish source     presentity source condition:u8 [tag] [content] expires:u32 device:u8 doing:u8
+//!                       category_bytes:u32 publication*
 //! sink   := slot:u16 dialog:u128
 //! extras := network:u8 delivery:u8 piggyback:u8 [endpoint] registered:u8 display_name wish [watchers_max:u32
 //!           [abroad]]
@@ -34,16 +36,19 @@ use bytes::{BufMut, BytesMut};
 
 use crate::machine::codec;
 use crate::machine::command::{
-    Abroad, Command, Elsewhere, Extras, PublishInstances, RelayWatch, Relayed, Sink,
+    Abroad, Command, Elsewhere, Extras, PublishInstances, PublishSource, RelayWatch, Relayed, Sink,
 };
 use crate::machine::cursor::{Cursor, Unreadable, put_slice};
 use crate::machine::values::{
     self, flag, list, numbered, option, put_flag, put_list, put_option, put_text,
 };
+use crate::presence::bearing::Bearing;
 use crate::presence::container::{ContainerChange, MemberChange};
 use crate::presence::delegate::DelegateAct;
 use crate::presence::instance::{Deed, Publication, Wished};
 use crate::presence::limits::WATCHERS_MAX;
+use crate::presence::publication::EntityTag;
+use crate::presence::source::Condition;
 use crate::slot::Slot;
 use crate::subscription::dialog::{Away, Delivery, DialogKey, EndpointId, Format};
 use crate::subscription::watch::{Action, ClientId, Entry, Origin, Resource, Scope, Wish};
@@ -68,6 +73,15 @@ const RELAY_WATCH: u8 = 25;
 const RELAY_END: u8 = 26;
 const RELAYED: u8 = 27;
 const DELIVERED: u8 = 28;
+const PUBLISH_SOURCE: u8 = 40;
+
+/// Conditions of a source.
+mod condition {
+    pub(super) const ANY: u8 = 0;
+    pub(super) const TAG: u8 = 1;
+    pub(super) const LIVES: u8 = 2;
+    pub(super) const ABSENT: u8 = 3;
+}
 
 /// The number of a command of enhanced presence.
 pub(super) fn number_of(command: &Command<'_>) -> u8 {
@@ -91,6 +105,7 @@ pub(super) fn number_of(command: &Command<'_>) -> u8 {
         Command::RelayEnd { .. } => RELAY_END,
         Command::Relayed(_) => RELAYED,
         Command::Delivered { .. } => DELIVERED,
+        Command::PublishSource(_) => PUBLISH_SOURCE,
         Command::Register(_)
         | Command::Publish(_)
         | Command::Subscribe(_)
@@ -104,6 +119,7 @@ pub(super) fn number_of(command: &Command<'_>) -> u8 {
 pub(super) fn put(command: &Command<'_>, out: &mut BytesMut) {
     match command {
         Command::PublishInstances(request) => put_publish(request, out),
+        Command::PublishSource(request) => put_source(request, out),
         Command::SetMembers {
             presentity,
             changes,
@@ -301,28 +317,78 @@ fn put_publish(request: &PublishInstances<'_>, out: &mut BytesMut) {
     put_text(request.presentity, out);
     values::put_endpoint(request.endpoint, out);
     out.put_u32_le(request.category_bytes_max);
-    put_list(request.publications.iter(), out, |publication, out| {
-        values::put_category(&publication.category, out);
-        out.put_u16_le(publication.container);
-        out.put_u32_le(publication.number);
-        out.put_u32_le(publication.version);
-        match &publication.deed {
-            Deed::Remove => out.put_u8(0),
-            Deed::Set { life, xml, meaning } => {
-                match life {
-                    Wished::Static => out.put_u8(1),
-                    Wished::Endpoint => out.put_u8(2),
-                    Wished::User => out.put_u8(3),
-                    Wished::Seconds(seconds) => {
-                        out.put_u8(4);
-                        out.put_u32_le(*seconds);
-                    }
+    put_list(request.publications.iter(), out, put_publication);
+}
+
+fn put_publication(publication: &Publication<'_>, out: &mut BytesMut) {
+    values::put_category(&publication.category, out);
+    out.put_u16_le(publication.container);
+    out.put_u32_le(publication.number);
+    out.put_u32_le(publication.version);
+    match &publication.deed {
+        Deed::Remove => out.put_u8(0),
+        Deed::Set { life, xml, meaning } => {
+            match life {
+                Wished::Static => out.put_u8(1),
+                Wished::Endpoint => out.put_u8(2),
+                Wished::User => out.put_u8(3),
+                Wished::Seconds(seconds) => {
+                    out.put_u8(4);
+                    out.put_u32_le(*seconds);
                 }
-                put_slice(xml, out);
-                values::put_meaning(meaning, out);
             }
+            put_slice(xml, out);
+            values::put_meaning(meaning, out);
         }
-    });
+    }
+}
+
+fn put_source(request: &PublishSource<'_>, out: &mut BytesMut) {
+    put_text(request.presentity, out);
+    put_text(request.source, out);
+    match request.condition {
+        Condition::Any => out.put_u8(condition::ANY),
+        Condition::Tag(tag) => {
+            out.put_u8(condition::TAG);
+            out.put_u32_le(tag.salt);
+            out.put_u64_le(tag.index);
+            out.put_u16_le(tag.position);
+        }
+        Condition::Lives => out.put_u8(condition::LIVES),
+        Condition::Absent => out.put_u8(condition::ABSENT),
+    }
+    put_option(request.content, out, put_slice);
+    out.put_u32_le(request.expires_s);
+    out.put_u8(request.bearing.device as u8);
+    out.put_u8(request.bearing.doing as u8);
+    out.put_u32_le(request.category_bytes_max);
+    put_list(request.instances.iter(), out, put_publication);
+}
+
+fn source<'a>(cursor: &mut Cursor<'a>) -> Result<PublishSource<'a>, Unreadable> {
+    Ok(PublishSource {
+        presentity: cursor.text()?,
+        source: cursor.text()?,
+        condition: match cursor.u8()? {
+            condition::ANY => Condition::Any,
+            condition::TAG => Condition::Tag(EntityTag {
+                salt: cursor.u32()?,
+                index: cursor.u64()?,
+                position: cursor.u16()?,
+            }),
+            condition::LIVES => Condition::Lives,
+            condition::ABSENT => Condition::Absent,
+            _ => return cursor.wrong("a condition's number before here"),
+        },
+        content: option(cursor, Cursor::slice)?,
+        expires_s: cursor.u32()?,
+        bearing: match Bearing::from_numbers(cursor.u8()?, cursor.u8()?) {
+            Some(bearing) => bearing,
+            None => return cursor.wrong("a bearing's numbers before here"),
+        },
+        category_bytes_max: cursor.u32()?,
+        instances: list(cursor, 15, publication)?,
+    })
 }
 
 /// Reads a command of enhanced presence.
@@ -334,6 +400,7 @@ pub(super) fn read<'a>(number: u8, cursor: &mut Cursor<'a>) -> Result<Command<'a
             category_bytes_max: cursor.u32()?,
             publications: list(cursor, 15, publication)?,
         }),
+        PUBLISH_SOURCE => Command::PublishSource(source(cursor)?),
         SET_MEMBERS => Command::SetMembers {
             presentity: cursor.text()?,
             members_max: cursor.u32()?,

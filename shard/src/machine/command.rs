@@ -19,6 +19,7 @@ pub use crate::category::mwi::Waiting;
 pub use crate::presence::endpoint::{Binding, Bindings, Register};
 pub use crate::presence::instance::PublishInstances;
 pub use crate::presence::publication::Publish;
+pub use crate::presence::source::PublishSource;
 pub use crate::subscription::dialog::{Abroad, Elsewhere, Extras, Resubscribe, Subscribe};
 pub use crate::subscription::relay::{RelayWatch, Relayed, Sink};
 
@@ -248,6 +249,8 @@ pub enum Command<'a> {
         /// Its target as it was: one that was refreshed since has another.
         target: &'a [u8],
     },
+    /// What a switchboard, a calendar or a script says of a user.
+    PublishSource(PublishSource<'a>),
     /// What a mail system says of a user's voice mail (MS-PRES 3.2.5.7).
     SetWaiting {
         /// Of whom.
@@ -276,6 +279,7 @@ impl Command<'_> {
             Command::Publish(publish) => Slot::of(publish.presentity),
             Command::Subscribe(subscribe) => Slot::of(subscribe.presentity),
             Command::PublishInstances(publish) => Slot::of(publish.presentity),
+            Command::PublishSource(publish) => Slot::of(publish.presentity),
             Command::Resubscribe(Resubscribe { slot, .. })
             | Command::EndDialog { slot, .. }
             | Command::LoseDialog { slot, .. } => *slot,

@@ -41,6 +41,10 @@ const DIALOG_BYTES_MIN: usize = 16 + 4 + 1 + 1 + 8 + 4 + 4 + 8 + 8 + 4 + 4;
 const OUTCOME_BYTES_MIN: usize = 16 + 1;
 const PARCEL_BYTES_MIN: usize = 8 + 2 + 16 + 4;
 
+/// In the byte of a publication's package: the name of its source stands behind it. A flag and no version,
+/// so that a snapshot without sources is the same to an older release.
+const SOURCE: u8 = 0x80;
+
 /// Appends a slot's state.
 pub(super) fn encode_slot(slot: Slot, table: &SlotTable, out: &mut Vec<u8>) {
     out.put_u16_le(slot.number());
@@ -54,7 +58,12 @@ pub(super) fn encode_slot(slot: Slot, table: &SlotTable, out: &mut Vec<u8>) {
         out.put_u32_le(presentity.publications.next_number());
         out.put_u32_le(presentity.publications.len() as u32);
         for (package, publication) in presentity.publications.iter() {
-            out.put_u8(*package as u8);
+            let named = if publication.source.is_empty() {
+                0
+            } else {
+                SOURCE
+            };
+            out.put_u8(*package as u8 | named);
             encode_tag(publication.tag, out);
             out.put_u64_le(publication.expires_at.0);
             out.put_u32_le(publication.content.number);
@@ -62,6 +71,9 @@ pub(super) fn encode_slot(slot: Slot, table: &SlotTable, out: &mut Vec<u8>) {
             put_slice(&publication.content.stored, out);
             out.put_u64_le(publication.first_at.0);
             out.put_slice(&publication.content.bearing.numbers());
+            if named != 0 {
+                put_slice(publication.source.as_bytes(), out);
+            }
         }
         encode_endpoints(presentity.endpoints.iter().as_slice(), out);
         out.put_u32_le(watched.watchers().len() as u32);
@@ -198,7 +210,10 @@ fn decode_publication(
     cursor: &mut Cursor<'_>,
     version: u16,
 ) -> Result<(Package, Publication), Unreadable> {
-    let package = decode_package(cursor)?;
+    let first = cursor.u8()?;
+    let Some(package) = Package::from_number(first & !SOURCE) else {
+        return cursor.wrong("a package's number");
+    };
     let tag = decode_tag(cursor)?;
     let expires_at = Timestamp(cursor.u64()?);
     let number = cursor.u32()?;
@@ -212,6 +227,10 @@ fn decode_publication(
             None => return cursor.wrong("a bearing's numbers"),
         };
     }
+    let source = match first & SOURCE {
+        0 => "",
+        _ => cursor.text()?,
+    };
     let content = Arc::new(Content {
         stored,
         published_at,
@@ -224,6 +243,7 @@ fn decode_publication(
             tag,
             expires_at,
             first_at,
+            source: source.into(),
             content,
         },
     ))

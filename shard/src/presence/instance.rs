@@ -7,6 +7,7 @@ use crate::presence::container::{Conflict, Rejected};
 use crate::presence::endpoint_id::EndpointId;
 use crate::presence::limits::INSTANCES_MAX;
 use crate::presence::refusal::Refusal;
+use crate::presence::source::PublishSource;
 use crate::time::Timestamp;
 
 /// How long an instance lives.
@@ -294,6 +295,55 @@ impl Instances {
         *self = changed;
         touched.extend(places);
         Ok(())
+    }
+
+    /// The instances as they are when a source has said what it says, whatever their versions; adds the
+    /// places that changed to `touched`. What a source says again lives on, and nobody need be told.
+    ///
+    /// # Errors
+    /// [`Refusal::TooManyInstances`], [`Refusal::CategoryTooLarge`].
+    pub(crate) fn with_source(
+        &self,
+        request: &PublishSource<'_>,
+        now: Timestamp,
+        touched: &mut Vec<Place>,
+    ) -> Result<Instances, Refusal> {
+        let mut changed = self.clone();
+        let mut places = Vec::new();
+        for publication in &request.instances {
+            let place = (publication.category.clone(), publication.container);
+            let number = publication.number;
+            let Deed::Set { life, xml, meaning } = &publication.deed else {
+                if changed.remove(&place, number) {
+                    places.push(place);
+                }
+                continue;
+            };
+            let lifetime = match life {
+                Wished::Seconds(seconds) => Lifetime::Until(now.plus_s(*seconds)),
+                Wished::User => Lifetime::User,
+                Wished::Static => Lifetime::Static,
+                // A source is no endpoint.
+                Wished::Endpoint => return Err(Refusal::EndpointNotRegistered),
+            };
+            // The one copy of what the log entry says.
+            let body = Body::Published {
+                xml: (*xml).into(),
+                meaning: meaning.clone(),
+            };
+            match changed.find(&place.0, place.1, number) {
+                Ok(at) if changed.0[at].body == body => {
+                    Arc::make_mut(&mut changed.0[at]).lifetime = lifetime;
+                }
+                _ => {
+                    changed.set(&place, number, lifetime, body, now);
+                    places.push(place);
+                }
+            }
+        }
+        changed.check_limits(&places, request.category_bytes_max)?;
+        touched.append(&mut places);
+        Ok(changed)
     }
 
     fn check_limits(&self, places: &[Place], category_bytes_max: u32) -> Result<(), Refusal> {

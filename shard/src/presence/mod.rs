@@ -14,4 +14,5 @@ pub mod package;
 pub mod presentity;
 pub mod publication;
 pub mod refusal;
+pub mod source;
 pub mod subscriber;

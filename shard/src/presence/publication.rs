@@ -9,6 +9,7 @@ use crate::presence::bearing::Bearing;
 use crate::presence::limits::{CONTENT_BYTES_MAX, PUBLICATIONS_MAX};
 use crate::presence::package::Package;
 use crate::presence::refusal::Refusal;
+use crate::presence::source::{Condition, PublishSource};
 use crate::time::Timestamp;
 
 /// The tag of one version of a publication: never used twice for an address, because a log position
@@ -141,6 +142,8 @@ pub struct Publication {
     pub expires_at: Timestamp,
     /// When it was made, however often it was modified since.
     pub first_at: Timestamp,
+    /// The source that it is found by; empty for a client's, which is found by its tag.
+    pub source: Box<str>,
     /// What it says.
     pub content: Arc<Content>,
 }
@@ -254,6 +257,7 @@ impl Publications {
                         tag,
                         expires_at,
                         first_at: now,
+                        source: "".into(),
                         content,
                     },
                 ));
@@ -292,12 +296,9 @@ impl Publications {
                 if keeps {
                     tag = publication.tag;
                 }
-                *publication = Publication {
-                    tag,
-                    expires_at,
-                    first_at: publication.first_at,
-                    content,
-                };
+                publication.tag = tag;
+                publication.expires_at = expires_at;
+                publication.content = content;
                 true
             }
             //= RFC 3903 4.5
@@ -336,6 +337,77 @@ impl Publications {
     pub fn shared_tag(&self, now: Timestamp) -> Option<(EntityTag, u32)> {
         let held = &self.held[self.shared(Package::Presence)?].1;
         Some((held.tag, held.expires_at.seconds_after(now)))
+    }
+
+    /// Does what a source says with the one publication that it has.
+    ///
+    /// # Errors
+    /// As [`Publications::publish`].
+    pub(crate) fn publish_source(
+        &mut self,
+        request: &PublishSource<'_>,
+        fresh: EntityTag,
+        now: Timestamp,
+    ) -> Result<Published, Refusal> {
+        let is_it = |(package, held): &(Package, Publication)| {
+            *package == Package::Presence && *held.source == *request.source
+        };
+        let at = self.held.iter().position(is_it);
+        let holds = match (request.condition, at) {
+            (Condition::Any, _) => true,
+            (Condition::Tag(tag), Some(at)) => self.held[at].1.tag == tag,
+            (Condition::Lives, at) => at.is_some(),
+            (Condition::Absent, at) => at.is_none(),
+            (Condition::Tag(_), None) => false,
+        };
+        if !holds {
+            return Err(Refusal::NoMatch);
+        }
+        let content = request.content.filter(|_| request.expires_s > 0);
+        let content = content.map(fitting).transpose()?;
+        let expires_at = now.plus_s(request.expires_s);
+        let visible = match (at, content) {
+            (None, None) => false,
+            (Some(at), None) => {
+                self.held.remove(at);
+                true
+            }
+            (None, Some(stored)) => {
+                let presence =
+                    |(package, _): &&(Package, Publication)| *package == Package::Presence;
+                if self.held.iter().filter(presence).count() >= PUBLICATIONS_MAX {
+                    return Err(Refusal::TooManyPublications);
+                }
+                let number = self.take_number();
+                let publication = Publication {
+                    tag: fresh,
+                    expires_at,
+                    first_at: now,
+                    source: request.source.into(),
+                    content: Content::store(stored, request.bearing, now, number),
+                };
+                self.held.push((Package::Presence, publication));
+                true
+            }
+            (Some(at), Some(stored)) => {
+                let publication = &mut self.held[at].1;
+                let same = *publication.content.stored == *stored
+                    && publication.content.bearing == request.bearing;
+                publication.tag = fresh;
+                publication.expires_at = expires_at;
+                // Who says the same again keeps it alive, and nobody need be told.
+                if !same {
+                    let number = publication.content.number;
+                    publication.content = Content::store(stored, request.bearing, now, number);
+                }
+                !same
+            }
+        };
+        Ok(Published {
+            tag: fresh,
+            expires_s: request.expires_s,
+            visible,
+        })
     }
 
     fn decide<'a>(&self, request: &Publish<'a>) -> Result<Step<'a>, Refusal> {

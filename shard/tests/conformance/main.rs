@@ -10,3 +10,4 @@ mod relays;
 mod rfc3261_10;
 mod rfc3903;
 mod rfc6665;
+mod sources;

@@ -194,7 +194,7 @@ impl Settings {
     /// Whether a category of this name may be published.
     //= MS-PRES 3.2.5.1.2
     //# publications are limited to registered names; the administrator may register more, or allow all
-    fn admits(&self, category: &shard::category::Category) -> bool {
+    pub(super) fn admits(&self, category: &shard::category::Category) -> bool {
         category.is_registered()
             || self.unregistered
             || self.registered.iter().any(|name| name == category.as_str())

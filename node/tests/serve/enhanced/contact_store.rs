@@ -77,10 +77,24 @@ impl Radicale {
         Some(radicale)
     }
 
+    /// Where it listens, and the folder that its settings are in.
+    pub fn place(&self) -> (SocketAddr, &Path) {
+        (self.address, self.folder.path())
+    }
+
+    /// Lets these users in.
+    pub fn let_in(&self, users: &[&str]) {
+        let lines: String = users
+            .iter()
+            .map(|user| format!("{user}:secret\n"))
+            .collect();
+        std::fs::write(self.folder.path().join("users"), lines).expect("written");
+    }
+
     /// Lets a user in, and writes the settings of a node that moves its contacts here.
     pub fn settings(&self, user: &str, mode: &str) -> PathBuf {
         let folder = self.folder.path();
-        std::fs::write(folder.join("users"), format!("{user}:secret\n")).expect("written");
+        self.let_in(&[user]);
         std::fs::write(folder.join("logins"), "*:{user}:secret\n").expect("written");
         let path = folder.join("node.toml");
         let text = format!(
@@ -93,7 +107,7 @@ impl Radicale {
         path
     }
 
-    fn run(&mut self) {
+    pub fn run(&mut self) {
         let child = Command::new(&self.python)
             .args(["-m", "radicale", "--config"])
             .arg(self.folder.path().join("config"))
@@ -108,7 +122,7 @@ impl Radicale {
         }
     }
 
-    fn kill(&mut self) {
+    pub fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {
             let _ = child.kill();
             let _ = child.wait();
@@ -144,13 +158,19 @@ impl Radicale {
 
     /// A request as a mail program makes it.
     fn ask(&self, user: &str, method: &str, name: &str, body: &str) {
+        let path = format!("contacts/{name}");
+        self.send(user, method, &path, "text/vcard; charset=utf-8", body);
+    }
+
+    /// The same about anything that a user has there.
+    pub fn send(&self, user: &str, method: &str, path: &str, media: &str, body: &str) {
         use base64::Engine as _;
         let login = base64::engine::general_purpose::STANDARD.encode(format!("{user}:secret"));
         let mut stream = TcpStream::connect(self.address).expect("it listens");
         write!(
             stream,
-            "{method} /{user}/contacts/{name} HTTP/1.1\r\nHost: {}\r\nAuthorization: Basic {login}\r\n\
-             Content-Type: text/vcard; charset=utf-8\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
+            "{method} /{user}/{path} HTTP/1.1\r\nHost: {}\r\nAuthorization: Basic {login}\r\n\
+             Content-Type: {media}\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
             self.address,
             body.len()
         )
@@ -158,7 +178,7 @@ impl Radicale {
         let mut answer = String::new();
         stream.read_to_string(&mut answer).expect("an answer");
         let status = answer.split(' ').nth(1).unwrap_or_default();
-        assert!(status.starts_with('2'), "{method} {name}: {answer}");
+        assert!(status.starts_with('2'), "{method} {path}: {answer}");
     }
 }
 

@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 use transport::sip::StatusCode;
 
 use super::super::server::Server;
-use super::client::{Client, Dialog, configured, note, publication, single, somebody, text, uuid};
+use super::client::{
+    Client, Dialog, SELF_LINES, configured, note, publication, single, somebody, text, uuid,
+};
 use super::tree;
 
 const BRIEF: &str = "[limits.registration]\nmin = 1\ndefault = 600\nmax = 600\n";
@@ -174,6 +176,39 @@ fn who_signs_out_and_leaves_at_once_is_signed_out() {
         assert_eq!(words(&text(laptop.told(&at_laptop).body())), left);
         let lasted = begun.elapsed();
         assert!(lasted < Duration::from_secs(4), "round {round}: {lasted:?}");
+    }
+}
+
+//= MS-PRES 3.2.5.5
+//= type=test
+//# an endpoint that ends its subscriptions and whose connection ends then has left; another one gets the grace of
+//# one whose connection broke
+#[test]
+fn who_ends_its_subscriptions_and_is_gone_has_left() {
+    for leaves in [true, false] {
+        let mut scene = Scene::on(single());
+        let (mut at_desk, _) = scene.desk.watch_self(&["categories"]);
+        let ended = scene
+            .desk
+            .subscribe(&mut at_desk, Some(0), SELF_LINES, "", "");
+        assert_eq!(ended.status(), StatusCode::OK);
+        if !leaves {
+            // It goes on to speak.
+            let _ = scene.desk.watch_self(&["categories"]);
+        }
+        let Scene {
+            desk,
+            mut alice,
+            at_alice,
+            laptop: _laptop,
+            ..
+        } = scene;
+        let begun = Instant::now();
+        drop(desk);
+        let left = ["laptop's", "static", "timed", "user's"];
+        assert_eq!(words(&text(alice.told(&at_alice).body())), left);
+        let lasted = begun.elapsed();
+        assert_eq!(lasted < Duration::from_secs(4), leaves, "{lasted:?}");
     }
 }
 

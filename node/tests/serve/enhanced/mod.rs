@@ -7,7 +7,7 @@ mod category_errors;
 mod category_limits;
 mod category_subscription;
 pub mod client;
-mod contact_store;
+pub mod contact_store;
 mod contacts;
 mod containers;
 mod delegates;

@@ -225,8 +225,7 @@ struct Spread {
 impl Spread {
     fn start(settings: &str) -> Spread {
         let pool = Pool::start_with(3, 3, settings);
-        let leaders = pool.leaders(0);
-        let leader = |shard: usize| leaders[shard].expect("a leader") as usize - 1;
+        let leader = |shard| pool.leader(shard);
         let here = leader(2);
         let bob = Client::sign_in(pool.node(here), &living_in(0, 3, "bob"));
         let alice = Client::sign_in(pool.node(here), &living_in(1, 3, "alice"));
