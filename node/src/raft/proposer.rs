@@ -324,6 +324,14 @@ impl Task {
         if self.started != Some(term) || again {
             let begins = self.started != Some(term);
             if begins {
+                // What was proposed in an earlier term is decided by now, and openraft need not say how: an entry that
+                // came back within a snapshot is applied by nobody here. Whoever waits asks again, under its key.
+                for earlier in std::mem::take(&mut self.in_flight) {
+                    if !earlier.tickets.is_empty() {
+                        let error = ProposeError::NotLeader { leader: None };
+                        self.failed.failed(&earlier.tickets, error);
+                    }
+                }
                 self.standing.counters.terms.fetch_add(1, Relaxed);
                 self.standing.begun_at.store(u64::MAX, Release);
                 // A replica that went wrong is found when somebody new leads, not hours later.
