@@ -142,6 +142,13 @@ struct Watch {
 }
 
 impl Watch {
+    /// Takes a document; where some before it were missed, the whole is asked for.
+    fn hear(&mut self, document: DialogInfo, moment: &Moment<'_>) {
+        if self.line.hear(document, moment.now) == Heard::Gap {
+            self.subscription.hurry(moment);
+        }
+    }
+
     /// What is to be said: nothing, or what it does and until when.
     fn statement(&self, hold_ms: u64, now: u64) -> Option<Option<(LineState, u64)>> {
         if self.removed || self.subscription.standing() == Standing::Refused {
@@ -867,11 +874,7 @@ impl Subscriber for Inner {
             match document {
                 None if tells => watch.line.hear_nothing(moment.now),
                 None => {}
-                Some(Ok(document)) => {
-                    if watch.line.hear(document, moment.now) == Heard::Gap {
-                        watch.subscription.hurry(moment);
-                    }
-                }
+                Some(Ok(document)) => watch.hear(document, moment),
                 Some(Err(error)) => {
                     self.counters.bad_documents.fetch_add(1, Relaxed);
                     tracing::warn!(
