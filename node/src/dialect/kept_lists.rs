@@ -117,14 +117,15 @@ impl KeptLists {
             }
             let mut nested = Vec::new();
             for uri in own {
-                match canonical(&uri) {
-                    Some(member) if table.contains_key(&member) => {
-                        if !seen.contains(&member) {
-                            seen.push(member.clone());
-                            nested.push(member);
-                        }
+                let list = canonical(&uri).filter(|address| table.contains_key(address));
+                match list {
+                    Some(list) if !seen.contains(&list) => {
+                        seen.push(list.clone());
+                        nested.push(list);
                     }
-                    _ if uris.len() < BATCH_RESOURCES_MAX && !uris.contains(&uri) => uris.push(uri),
+                    None if uris.len() < BATCH_RESOURCES_MAX && !uris.contains(&uri) => {
+                        uris.push(uri);
+                    }
                     _ => {}
                 }
             }
