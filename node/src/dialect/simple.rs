@@ -25,6 +25,9 @@ use super::{
     blustar, enhanced, events, foreign_address, lists, package, refusal, savers,
 };
 
+/// A publication of calls may live so briefly, in seconds, whatever others may.
+const CALL_S_MIN: u32 = 5;
+
 /// The document we take and give.
 pub const PIDF: &str = "application/pidf+xml";
 
@@ -184,7 +187,11 @@ fn interval_and_body(
     let asked = request
         .expires()
         .map_err(|error| Answer::of_parse(&error))?;
-    let interval = circumstances.policy.publication;
+    let mut interval = circumstances.policy.publication;
+    if wanted == events::DIALOG_INFO {
+        // Publishers of calls let the end of one live for seconds (Kamailio: 10 or 11), and give up when refused.
+        interval.min_s = interval.min_s.min(CALL_S_MIN);
+    }
     let expires_s = circumstances.profile.publication(interval).grant(asked)?;
     if request.body().is_empty() {
         return match if_match {

@@ -16,11 +16,11 @@ use transport::sip::uri::{Scheme, Uri};
 
 use super::clerk::{Clerk, NoOutcome};
 use super::endpoint::Shared;
-use super::tokens::Tokens;
 use crate::config::{Loopback, PublishApi};
 use crate::dialect::feed::{Feed, said};
 use crate::dialect::{self, Answer, refusal};
 use crate::observe::report::{FeedAct, FeedAnswer, FeedCall};
+use crate::observe::tokens::Tokens;
 
 /// Calls under way at once: each has a thread that waits. More are told to come back.
 const CALLS_MAX: usize = 128;

@@ -18,7 +18,6 @@ pub mod peers;
 pub mod route;
 pub mod signing;
 pub mod subscriber;
-pub mod tokens;
 pub mod unheard;
 pub mod users;
 pub mod waiting;

@@ -12,7 +12,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
-use crate::ingress::tokens::Tokens;
+use super::tokens::Tokens;
 
 /// The file of a node that listens for others and was told of no other file; in the data folder.
 pub const OWN_FILE: &str = "admin-token";

@@ -6,3 +6,4 @@ pub mod guard;
 pub mod metrics;
 pub mod refusals;
 pub mod report;
+pub mod tokens;
