@@ -17,6 +17,7 @@ use transport::sip::{Method, Name, Request};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::lists::{self, Opening};
+use super::savers;
 use super::{
     Answer, Aside, Circumstances, Grace, Scratch, Translated, address, address_of, foreign_address,
     package, refusal, simple,
@@ -235,7 +236,7 @@ pub(super) fn subscribe<'s>(
     let own = is_list || is_own(request, circumstances, scratch);
     lists::take_in(uris, circumstances, scratch);
     let format = if lists::knows_eventlist(request) {
-        Format::Rlmi
+        savers::list_format(request)
     } else {
         Format::Blustar
     };

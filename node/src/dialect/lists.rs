@@ -14,6 +14,7 @@ use transport::sip::uri::{Scheme, Uri};
 use transport::sip::{Name, Request};
 
 use super::profile::Profile;
+use super::savers;
 use super::{
     Answer, Aside, Circumstances, Grace, Scratch, Translated, canonical, enhanced, foreign_address,
     refusal, simple,
@@ -71,7 +72,7 @@ pub(super) fn subscribe<'s>(
             scratch.presentity.clone_from(&scratch.watcher);
             take_in(uris, circumstances, scratch);
             let opening = Opening {
-                format: Format::Rlmi,
+                format: savers::list_format(request),
                 client: None,
                 tag: None,
             };
@@ -107,7 +108,7 @@ pub(super) fn subscribe_kept<'s>(
             scratch.presentity.clone_from(&scratch.watcher);
             take_in(uris, circumstances, scratch);
             let opening = Opening {
-                format: Format::Rlmi,
+                format: savers::list_format(request),
                 client: None,
                 tag: None,
             };

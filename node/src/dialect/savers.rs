@@ -38,7 +38,7 @@ pub fn asked(request: &Request, presentity: &str) -> Result<Option<Box<Asked>>, 
         max_interval_s: interval(event, "max-interval")?,
         // What a dialog was opened with is what its watcher reads: a refresh may add to it.
         partial: reads_patches(request).then_some(true),
-        gzip: reads_gzip(request).then_some(true),
+        gzip: reads(request, "gzip").then_some(true),
         filter: wanted(request, presentity)?,
     };
     Ok((asked != Asked::default()).then(|| Box::new(asked)))
@@ -112,16 +112,25 @@ fn reads_patches(request: &Request) -> bool {
     accepted.any(|media| media.essence.eq_ignore_ascii_case(PIDF_DIFF) && media.accepts(PIDF_DIFF))
 }
 
+/// The format of a list for who asks: compressed for who reads that, however small it is. Linphone says that it does,
+/// and reads no list that is not.
+pub fn list_format(request: &Request) -> Format {
+    match reads(request, "deflate") {
+        true => Format::RlmiDeflated,
+        false => Format::Rlmi,
+    }
+}
+
 //= RFC 3261 20.2
-//# who lists gzip in Accept-Encoding may be sent it
-fn reads_gzip(request: &Request) -> bool {
+//# who lists a coding in Accept-Encoding may be sent it
+fn reads(request: &Request, wanted: &str) -> bool {
     let mut accepted = request.values(Name::AcceptEncoding).map(MediaType::parse);
     accepted.any(|coding| {
         let refused = coding
             .params
             .get("q")
             .is_some_and(|q| q.trim_matches(['0', '.']).is_empty());
-        coding.essence.eq_ignore_ascii_case("gzip") && !refused
+        coding.essence.eq_ignore_ascii_case(wanted) && !refused
     })
 }
 

@@ -39,7 +39,7 @@ pub fn write(
     body: &Body,
     digest: Option<u64>,
 ) -> Bytes {
-    if notice.format == Format::Rlmi && !body.bytes.is_empty() {
+    if notice.format.is_rlmi() && !body.bytes.is_empty() {
         return write_list(via, notice, route, target, &body.bytes);
     }
     let numbered = notice.cseq.saturating_sub(1);
@@ -58,7 +58,7 @@ pub fn write(
     };
     if let Some(document) = finished {
         let shown = (body.content_type, &document[..]);
-        return write_body(via, notice, route, target, shown, (None, false));
+        return write_body(via, notice, route, target, shown, (None, None));
     }
     //= RFC 5839 6.1
     //# each notification says the tag of what there is, whether it shows it or not
@@ -69,7 +69,14 @@ pub fn write(
             tag::dressed(digest, notice.format, terms)
         });
     let shown = (body.content_type, &body.bytes[..]);
-    write_body(via, notice, route, target, shown, (tag, body.gzip))
+    write_body(
+        via,
+        notice,
+        route,
+        target,
+        shown,
+        (tag, body.gzip.then_some("gzip")),
+    )
 }
 
 /// A notification of a list: its version is one less than its CSeq, so that both grow by one and begin where
@@ -85,14 +92,19 @@ fn write_list(
 ) -> Bytes {
     let uri = NameAddr::parse(route.local).map_or("", |local| local.uri);
     let version = notice.cseq.saturating_sub(1);
-    let (content_type, body) = lists::finish(composed, uri, version).unwrap_or_default();
+    let (content_type, mut body) = lists::finish(composed, uri, version).unwrap_or_default();
+    let deflated = notice.format == Format::RlmiDeflated;
+    if deflated {
+        body = super::savers::deflate(&body);
+    }
+    let coding = deflated.then_some("deflate");
     write_body(
         via,
         notice,
         route,
         target,
         (&content_type, &body),
-        (None, false),
+        (None, coding),
     )
 }
 
@@ -102,7 +114,7 @@ fn write_body(
     route: &DialogRoute<'_>,
     target: &Target<'_>,
     (content_type, document): (&str, &[u8]),
-    (tag, gzip): (Option<u64>, bool),
+    (tag, coding): (Option<u64>, Option<&str>),
 ) -> Bytes {
     let Notice {
         cseq,
@@ -172,7 +184,7 @@ fn write_body(
     //# a NOTIFY of a list requires eventlist
     if matches!(
         format,
-        Format::Categories | Format::RoamingSelf | Format::Rlmi
+        Format::Categories | Format::RoamingSelf | Format::Rlmi | Format::RlmiDeflated
     ) {
         out.extend_from_slice(b"\r\nRequire: eventlist");
     }
@@ -185,8 +197,8 @@ fn write_body(
     if let Some(tag) = tag {
         let _ = write!(out, "\r\nSIP-ETag: {}", savers::write_tag(tag));
     }
-    if gzip {
-        out.extend_from_slice(b"\r\nContent-Encoding: gzip");
+    if let Some(coding) = coding {
+        let _ = write!(out, "\r\nContent-Encoding: {coding}");
     }
     if !document.is_empty() {
         out.extend_from_slice(b"\r\nContent-Type: ");
@@ -229,6 +241,7 @@ fn is_standard(format: Format) -> bool {
         Format::Pidf
             | Format::Pres
             | Format::Rlmi
+            | Format::RlmiDeflated
             | Format::Blustar
             | Format::DialogInfo
             | Format::DialogLamp

@@ -10,7 +10,7 @@ use std::io::Write as _;
 
 use bytes::Bytes;
 use flate2::Compression;
-use flate2::write::GzEncoder;
+use flate2::write::{GzEncoder, ZlibEncoder};
 use shard::document::{filter, partial};
 use shard::machine::effect::{Notice, SubscriptionState};
 use shard::subscription::dialog::{DialogKey, Format};
@@ -192,6 +192,14 @@ impl Body {
             bytes,
         }
     }
+}
+
+/// The bytes in zlib's form, which HTTP and SIP call deflate.
+#[must_use]
+pub fn deflate(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = ZlibEncoder::new(Vec::with_capacity(bytes.len() / 2), Compression::default());
+    encoder.write_all(bytes).expect("memory takes it");
+    encoder.finish().expect("memory takes it")
 }
 
 /// The bytes in gzip's form.

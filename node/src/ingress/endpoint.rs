@@ -1510,7 +1510,7 @@ impl Endpoint {
             // What has just gone stands in it once.
             Format::RegInfo => Complete::No,
             // One dialog, and a document for each member of its list.
-            Format::Blustar | Format::Rlmi => Complete::No,
+            Format::Blustar | Format::Rlmi | Format::RlmiDeflated => Complete::No,
             Format::Categories
             | Format::RoamingSelf
             | Format::RoamingContacts

@@ -391,7 +391,7 @@ impl Telling<'_> {
                 continue;
             };
             let view = shown(self.store, dialog, aor, member, now);
-            let uri = (dialog.format == Format::Rlmi).then(|| member.uri.clone());
+            let uri = dialog.format.is_rlmi().then(|| member.uri.clone());
             let worn_out = &mut self.worn_out;
             let told = self
                 .store
@@ -441,7 +441,7 @@ impl Telling<'_> {
                 .collect();
             let format = dialog.format;
             let mut shown = shown;
-            if format != Format::Rlmi {
+            if !format.is_rlmi() {
                 // A NOTIFY of its own would have nothing to show.
                 shown.retain(|(_, view, _)| !matches!(view.seen, Seen::Nothing));
             }
@@ -455,16 +455,12 @@ impl Telling<'_> {
                         }
                     }
                 }
-                let count = if format == Format::Rlmi {
-                    1
-                } else {
-                    shown.len()
-                };
+                let count = if format.is_rlmi() { 1 } else { shown.len() };
                 for _ in 0..count {
                     notices.push(notice(*key, dialog, now, worn_out));
                 }
             });
-            if format == Format::Rlmi {
+            if format.is_rlmi() {
                 let revision = shown.iter().map(|(_, view, _)| view.revision).max();
                 let members = shown
                     .into_iter()
@@ -516,7 +512,7 @@ impl Telling<'_> {
                         && (member.seen != container || changes.touched.iter().any(changed));
                 member.seen = container;
                 if told {
-                    let uri = (dialog.format == Format::Rlmi).then(|| member.uri.clone());
+                    let uri = dialog.format.is_rlmi().then(|| member.uri.clone());
                     classes.add((sight, uri), notice(*key, dialog, now, worn_out));
                 }
             });

@@ -129,7 +129,8 @@ impl Machine {
             | Format::Msrtc
             | Format::Pres
             | Format::Blustar
-            | Format::Rlmi => Package::Presence,
+            | Format::Rlmi
+            | Format::RlmiDeflated => Package::Presence,
             // One's own data crosses nowhere.
             Format::RoamingSelf
             | Format::RoamingContacts

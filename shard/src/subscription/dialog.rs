@@ -162,9 +162,17 @@ pub enum Format {
     RegInfo = 14,
     /// `application/watcherinfo+xml` (RFC 3858).
     Watcherinfo = 15,
+    /// As [`Format::Rlmi`], compressed (RFC 1950): Linphone reads lists in no other way.
+    RlmiDeflated = 20,
 }
 
 impl Format {
+    /// Whether it is a list with a document for each member (RFC 4662).
+    #[must_use]
+    pub fn is_rlmi(self) -> bool {
+        matches!(self, Format::Rlmi | Format::RlmiDeflated)
+    }
+
     /// The format with this number in the log.
     #[must_use]
     pub fn from_number(number: u8) -> Option<Format> {
@@ -184,6 +192,7 @@ impl Format {
             Format::MessageSummary,
             Format::RegInfo,
             Format::Watcherinfo,
+            Format::RlmiDeflated,
         ]
         .into_iter()
         .find(|format| *format as u8 == number)

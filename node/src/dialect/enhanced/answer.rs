@@ -49,7 +49,7 @@ pub fn content_type(format: Format) -> &'static str {
     match format {
         Format::Pidf | Format::MsPidf | Format::Blustar | Format::Pres => "application/pidf+xml",
         // Its boundary is known when it is written, see `egress/notify.rs`.
-        Format::Rlmi => "multipart/related",
+        Format::Rlmi | Format::RlmiDeflated => "multipart/related",
         Format::Msrtc => "text/xml+msrtc.pidf",
         Format::Categories => "application/msrtc-event-categories+xml",
         Format::RoamingSelf => ROAMING_SELF,
@@ -84,7 +84,7 @@ pub fn compose(view: &View, format: Format, how: Composing<'_>, out: &mut Vec<u8
     } = how;
     match format {
         Format::Blustar => blustar::compose(view, namespace, out),
-        Format::Rlmi => lists::compose(view, out),
+        Format::Rlmi | Format::RlmiDeflated => lists::compose(view, out),
         Format::Pres => pidf::compose_pres(view, out),
         // The version is put before it when it is sent, see `egress/notify.rs`.
         Format::Watcherinfo => watcherinfo::compose(view, out),
