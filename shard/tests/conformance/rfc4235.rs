@@ -350,14 +350,15 @@ fn whatever_publishers_say_a_call_goes_on_and_ends_once() {
                     for call in 0..4 {
                         let is_over = now_ms < over_until_ms[call];
                         let left_out = scope == "full" && told[call].is_none() && alive[who][call];
+                        // Who says again that it is over says nothing new.
+                        let known = shown_before[call].is_some() || over_until_ms[call] == 0;
                         if told[call] == Some(4) || left_out {
-                            if !is_over {
+                            if known {
                                 over_until_ms[call] = now_ms + 32_000;
                                 ended += 1;
                             }
                             alive.iter_mut().for_each(|alive| alive[call] = false);
                         } else if told[call].is_some() {
-                            alive[who][call] = !is_over;
                             late += usize::from(is_over);
                         }
                     }
@@ -393,6 +394,9 @@ fn whatever_publishers_say_a_call_goes_on_and_ends_once() {
                 if told[call].is_some_and(|state| state < 4) && over_until_ms[call] == 0 {
                     assert!(state >= told[call], "{what}: {name} was told: {document}");
                     shown_at_all += 1;
+                }
+                if told[call].is_some_and(|state| state < 4) {
+                    alive[who][call] = state.is_some();
                 }
                 shown_before[call] = state;
             }
