@@ -293,10 +293,12 @@ impl Spread {
             .map(|(place, count)| (bound(place), *count))
             .collect();
         let (sum, count) = (self.counted.sum as f64 * self.scale, counts.iter().sum());
-        let labels: Vec<(&str, String)> = self.label.clone().into_iter().collect();
-        family
-            .encode_family(&labels)?
-            .encode_histogram::<NoLabelSet>(sum, count, &buckets, None)
+        match &self.label {
+            None => family.encode_histogram::<NoLabelSet>(sum, count, &buckets, None),
+            Some(label) => family
+                .encode_family(&[label.clone()])?
+                .encode_histogram::<NoLabelSet>(sum, count, &buckets, None),
+        }
     }
 }
 
@@ -457,6 +459,7 @@ mod tests {
             "lamplight_notify_lag_seconds_bucket{le=\"0.001\"} 2",
             "lamplight_notify_lag_seconds_bucket{le=\"0.004\"} 5",
             "lamplight_notify_lag_seconds_bucket{le=\"+Inf\"} 6",
+            "lamplight_notify_lag_seconds_count 6",
             "lamplight_dialogs{shard=\"s00\"} 7",
         ] {
             assert!(text.lines().any(|known| known == line), "{line}\n{text}");
