@@ -36,7 +36,7 @@ use world::World;
 const SEEDS: u64 = 200;
 
 /// Seeds within which each planted mistake must be found.
-const SEEDS_TO_FIND_A_MISTAKE: u64 = 60;
+const SEEDS_TO_FIND_A_MISTAKE: u64 = 150;
 
 /// Seeds that are run twice, to see that they are the same run.
 const SEEDS_TO_RUN_TWICE: [u64; 8] = [1, 61, 171, 250, 426, 683, 768, 976];
