@@ -280,12 +280,14 @@ fn golden() -> Vec<(&'static str, Act<'static>)> {
                 savers: None,
             })),
         ),
+        ("v4-set-document", one(document(Some(b"<ruleset/>")))),
+        ("v4-remove-document", one(document(None))),
         // So did what saves traffic.
         (
             "v5-subscribe-savers",
             one(Command::Subscribe(Subscribe {
                 presentity: ALICE,
-                watcher: "bob@example.com",
+                watcher: ALICE,
                 package: Package::Presence,
                 format: Format::Pidf,
                 dialog: DialogKey(KEY + 4),
@@ -322,8 +324,6 @@ fn golden() -> Vec<(&'static str, Act<'static>)> {
                 })),
             })),
         ),
-        ("v4-set-document", one(document(Some(b"<ruleset/>")))),
-        ("v4-remove-document", one(document(None))),
     ]
 }
 

@@ -296,7 +296,7 @@ impl Spread {
         match &self.label {
             None => family.encode_histogram::<NoLabelSet>(sum, count, &buckets, None),
             Some(label) => family
-                .encode_family(&[label.clone()])?
+                .encode_family(&[(label.0, label.1.clone())])?
                 .encode_histogram::<NoLabelSet>(sum, count, &buckets, None),
         }
     }

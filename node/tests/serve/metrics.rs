@@ -39,6 +39,7 @@ fn is_name(text: &str) -> bool {
 }
 
 /// Labels in braces, as pairs, and what follows them.
+#[allow(clippy::type_complexity)] // what was read, and the rest
 fn labels(text: &str) -> Result<(Vec<(String, String)>, &str), String> {
     let mut pairs = Vec::new();
     let mut rest = text;
@@ -127,7 +128,7 @@ fn read(text: &str) -> Result<BTreeMap<String, Family>, String> {
         let Some(Ok(value)) = rest.strip_prefix(' ').map(str::parse::<f64>) else {
             return wrong("no value");
         };
-        if family.kind != "gauge" && !(value >= 0.0) {
+        if family.kind != "gauge" && (value.is_nan() || value < 0.0) {
             return wrong("a count below nothing");
         }
         pairs.sort();
