@@ -4,7 +4,7 @@
 //! that the user needs, and who leads next holds its own. What comes in is published under the name of its source,
 //! so that the next leader replaces what the one before it said, and nothing is said twice.
 //!
-//! A subscription is a machine without a clock ([`subscription`]); [`lines`] keeps many of them, for the telephone
+//! A subscription is a machine without a clock (`subscription.rs`); [`lines`] keeps many of them, for the telephone
 //! lines of switchboards.
 
 mod challenge;

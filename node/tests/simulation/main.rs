@@ -33,13 +33,13 @@ use mistakes::Mistake;
 use world::World;
 
 /// Seeds in a usual run.
-const SEEDS: u64 = 200;
+const SEEDS: u64 = 60;
 
 /// Seeds within which each planted mistake must be found.
 const SEEDS_TO_FIND_A_MISTAKE: u64 = 150;
 
 /// Seeds that are run twice, to see that they are the same run.
-const SEEDS_TO_RUN_TWICE: [u64; 8] = [1, 61, 171, 250, 426, 683, 768, 976];
+const SEEDS_TO_RUN_TWICE: [u64; 4] = [1, 61, 171, 250];
 
 /// What tells a process which run is its own.
 const RUN: &str = "LAMPLIGHT_SIMULATED_RUN";
@@ -241,14 +241,21 @@ fn planted_mistakes_are_found() {
         None => Mistake::ALL.to_vec(),
     };
     assert!(!planted.is_empty(), "no mistake is called {wanted:?}");
-    for mistake in planted {
+    let unfound = Mutex::new(Vec::new());
+    in_pairs(0, planted.len() as u64, |place| {
+        let mistake = planted[place as usize];
         let found = (1..=SEEDS_TO_FIND_A_MISTAKE).find_map(|seed| {
             let said = run(seed, Some(mistake), false);
             (!said.passed).then_some((seed, said.verdict))
         });
         match found {
             Some((seed, verdict)) => println!("{mistake:?}: seed {seed}, {verdict}"),
-            None => panic!("{mistake:?} was not found in {SEEDS_TO_FIND_A_MISTAKE} seeds"),
+            None => unfound.lock().expect("nobody panics with it").push(mistake),
         }
-    }
+    });
+    let unfound = unfound.into_inner().expect("nobody panics with it");
+    assert!(
+        unfound.is_empty(),
+        "{unfound:?} were not found in {SEEDS_TO_FIND_A_MISTAKE} seeds"
+    );
 }
