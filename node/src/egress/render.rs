@@ -49,7 +49,7 @@ pub enum Kind {
 const VARIANTS_MAX: usize = 64;
 
 /// Formats there are, with room for their numbers.
-const FORMATS: usize = Format::Watcherinfo as usize + 1;
+const FORMATS: usize = Format::RlmiDeflated as usize + 1;
 
 /// What the operator decided about documents.
 #[derive(Clone, Debug)]
@@ -199,4 +199,16 @@ fn once<T: Clone>(
         made.push((variant, new.clone()));
     }
     new
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn there_is_room_for_every_format() {
+        let known = (0..=u8::MAX).filter_map(Format::from_number);
+        let greatest = known.map(|format| format as usize).max();
+        assert_eq!(greatest, Some(FORMATS - 1));
+    }
 }

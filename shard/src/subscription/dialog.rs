@@ -163,7 +163,7 @@ pub enum Format {
     /// `application/watcherinfo+xml` (RFC 3858).
     Watcherinfo = 15,
     /// As [`Format::Rlmi`], compressed (RFC 1950): Linphone reads lists in no other way.
-    RlmiDeflated = 20,
+    RlmiDeflated = 16,
 }
 
 impl Format {
@@ -713,7 +713,7 @@ mod tests {
             assert_eq!(package.is_some(), known, "{number}");
             assert!(package.is_none_or(|package| package as u8 == number));
             let format = Format::from_number(number);
-            let known = matches!(number, 1..=15 | 20);
+            let known = matches!(number, 1..=16);
             assert_eq!(format.is_some(), known, "{number}");
             assert!(format.is_none_or(|format| format as u8 == number));
         }

@@ -1,8 +1,12 @@
 //! Lists in requests: BluStar's, one NOTIFY for each entry, and RFC 4662's.
 
+use std::io::{Read as _, Write as _};
 use std::time::Duration;
 
-use transport::sip::Name;
+use flate2::Compression;
+use flate2::read::ZlibDecoder;
+use flate2::write::ZlibEncoder;
+use transport::sip::{Name, Request};
 
 use super::{Client, QUIET, SIGNED_OUT, body, configured, expected, printed, send, server, status};
 use crate::phone::{Phone, Publisher, document as pidf, fresh};
@@ -385,6 +389,67 @@ fn members_of_other_shards_are_told_as_those_of_ones_own() {
     while (2..8).any(|number| !all.contains(&format!("note {number}"))) {
         all += &body(&standard.told(&list));
     }
+}
+
+//= RFC 3261 20.12
+//= type=test
+//= RFC 3261 20.2
+//= type=test
+/// Linphone compresses the list that it asks for, and reads none that is not compressed.
+#[test]
+fn a_client_that_compresses_its_list_is_told_so() {
+    fn inflated(notify: &Request) -> String {
+        assert_eq!(notify.header(Name::ContentEncoding), Some("deflate"));
+        let mut text = String::new();
+        let read = ZlibDecoder::new(&notify.body()[..]).read_to_string(&mut text);
+        read.expect("what the coding says");
+        text
+    }
+    let data = tempfile::tempdir().expect("a folder");
+    let server = server(data.path(), &["--shards", "2"]);
+    let mut phone = Phone::tcp(server.tcp);
+    let call_id = format!("rls-{}", fresh());
+    let mut packed = ZlibEncoder::new(Vec::new(), Compression::default());
+    packed
+        .write_all(
+            b"<resource-lists xmlns=\"urn:ietf:params:xml:ns:resource-lists\"><list>\
+              <entry uri=\"sip:alice@example.com\"/></list></resource-lists>",
+        )
+        .expect("memory");
+    let packed = packed.finish().expect("memory");
+    let uri = "sip:friends@example.com";
+    let head = phone.head(
+        "SUBSCRIBE",
+        uri,
+        "sip:linphone@example.com",
+        &format!("<{uri}>"),
+        &call_id,
+        1,
+    );
+    let mut request = format!(
+        "{head}Event: presence\r\nSupported: eventlist\r\nRequire: recipient-list-subscribe\r\nExpires: 600\r\n\
+         Content-Type: application/resource-lists+xml\r\nContent-Disposition: recipient-list\r\n\
+         Content-Encoding: deflate\r\nAccept-Encoding: deflate\r\nContent-Length: {}\r\n\r\n",
+        packed.len()
+    )
+    .into_bytes();
+    request.extend_from_slice(&packed);
+    phone.send(&request);
+    assert_eq!(phone.response().status().number(), 200);
+    let first = phone.notify(Some(&call_id));
+    let media = first.header(Name::ContentType).expect("a type");
+    assert!(
+        media.ends_with(";boundary=lamplight-list"),
+        "no quotes: {media}"
+    );
+    assert!(inflated(&first).contains("version=\"0\" fullState=\"true\""));
+    let mut alice = Publisher::new("alice");
+    alice.publish(
+        &mut Phone::tcp(server.tcp),
+        Some(300),
+        &pidf("alice", "open", "here"),
+    );
+    while !inflated(&phone.notify(Some(&call_id))).contains("<note>here</note>") {}
 }
 
 /// What is wrong with a list is said, and nothing is kept.
