@@ -22,10 +22,15 @@ from phone import Phone  # noqa: E402
 DOMAIN, LIMIT_S = "example.com", 1.0
 ALICE = f"sip:alice@{DOMAIN}"
 PIDF = "application/pidf+xml"
+DIALOG_INFO = "application/dialog-info+xml"
 CALL = (
     '<presence xmlns="urn:ietf:params:xml:ns:pidf" xmlns:ep="urn:ietf:params:xml:ns:pidf:status:rpid-status" '
     f'entity="{ALICE}"><tuple id="0"><status><basic>open</basic><ep:activities><ep:activity>on-the-phone</ep:activity>'
     "</ep:activities></status></tuple></presence>"
+)
+DIALOG = (
+    '<dialog-info xmlns="urn:ietf:params:xml:ns:dialog-info" version="0" state="full" '
+    f'entity="{ALICE}"><dialog id="call" direction="recipient"><state>%s</state></dialog></dialog-info>'
 )
 LIST = (
     '<resource-lists xmlns="urn:ietf:params:xml:ns:resource-lists"><list>'
@@ -122,8 +127,9 @@ def main():
         erin = keep(Phone(int(port), "erin", DOMAIN, "Telephone/1"))
         erin.subscribe(ALICE, "presence", lines=f"Accept: {PIDF}\r\n")
         frank = keep(Phone(int(port), "frank", DOMAIN, "Lamp/1"))
-        frank.subscribe(ALICE, "dialog", lines="Accept: application/dialog-info+xml\r\n")
+        frank.subscribe(ALICE, "dialog", lines=f"Accept: {DIALOG_INFO}\r\n")
         gateway = keep(Phone(int(port), "alice", DOMAIN, "Mediant/v.7.20A.001.080"))
+        switchboard = keep(Phone(int(port), "alice", DOMAIN, "Switchboard/1"))
         watchers = [
             Watcher("SIPE", bob.events, bob.told, words_of_sipe, {
                 "busy": ["busy"], "a call": ["busy"], "hangs up": ["available"], "away": ["away"], "leaves": ["offline"]}),
@@ -139,14 +145,17 @@ def main():
         ]
         time.sleep(3)
 
-        tag = None
+        tag, line = None, None
 
+        # The gateway says that she is on the phone; her switchboard, which lamps are for, says which call it is.
         def call():
-            nonlocal tag
+            nonlocal tag, line
             tag = gateway.publish("presence", PIDF, CALL)
+            line = switchboard.publish("dialog", DIALOG_INFO, DIALOG % "confirmed")
 
         def hang_up():
             gateway.publish("presence", PIDF, "", tag, 0)
+            switchboard.publish("dialog", DIALOG_INFO, DIALOG % "terminated", line)
 
         changes = [
             ("busy", lambda: alice.say("status busy")),

@@ -112,8 +112,7 @@ fn reads_patches(request: &Request) -> bool {
     accepted.any(|media| media.essence.eq_ignore_ascii_case(PIDF_DIFF) && media.accepts(PIDF_DIFF))
 }
 
-/// The format of a list for who asks: compressed for who reads that, however small it is. Linphone says that it does,
-/// and reads no list that is not.
+/// The format of a list for who asks: compressed for who reads that, as Linphone says of itself, however small it is.
 pub fn list_format(request: &Request) -> Format {
     match reads(request, "deflate") {
         true => Format::RlmiDeflated,

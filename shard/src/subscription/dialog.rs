@@ -162,7 +162,7 @@ pub enum Format {
     RegInfo = 14,
     /// `application/watcherinfo+xml` (RFC 3858).
     Watcherinfo = 15,
-    /// As [`Format::Rlmi`], compressed (RFC 1950): Linphone reads lists in no other way.
+    /// As [`Format::Rlmi`], compressed (RFC 1950), as Linphone asks for lists.
     RlmiDeflated = 16,
 }
 

@@ -395,7 +395,7 @@ fn members_of_other_shards_are_told_as_those_of_ones_own() {
 //= type=test
 //= RFC 3261 20.2
 //= type=test
-/// Linphone compresses the list that it asks for, and reads none that is not compressed.
+/// Linphone compresses the list that it asks for, and asks for an answer of that kind.
 #[test]
 fn a_client_that_compresses_its_list_is_told_so() {
     fn inflated(notify: &Request) -> String {
