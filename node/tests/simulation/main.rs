@@ -33,13 +33,13 @@ use mistakes::Mistake;
 use world::World;
 
 /// Seeds in a usual run.
-const SEEDS: u64 = 60;
+const SEEDS: u64 = 200;
 
 /// Seeds within which each planted mistake must be found.
 const SEEDS_TO_FIND_A_MISTAKE: u64 = 150;
 
 /// Seeds that are run twice, to see that they are the same run.
-const SEEDS_TO_RUN_TWICE: [u64; 4] = [1, 61, 171, 250];
+const SEEDS_TO_RUN_TWICE: [u64; 8] = [1, 61, 171, 250, 426, 683, 768, 976];
 
 /// What tells a process which run is its own.
 const RUN: &str = "LAMPLIGHT_SIMULATED_RUN";
