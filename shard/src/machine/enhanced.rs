@@ -806,7 +806,7 @@ impl Machine {
                 shown.views.push(Arc::new(view));
                 self.store.change_dialog(slot, key, |dialog| {
                     dialog.resolved = sight.container;
-                    dialog.admitted = sight.admitted;
+                    dialog.admit(sight.admitted);
                 });
             }
             // A list is told in notifications of its own.

@@ -371,7 +371,7 @@ pub(super) fn notice(
         SubscriptionState::Terminated(EndReason::Deactivated)
     } else {
         let expires_s = dialog.expires_at.seconds_after(now);
-        match dialog.admitted.handling {
+        match dialog.admitted().handling {
             //= RFC 5025 3.2.1
             //# whom a rule blocks is ended as rejected
             Handling::Block => {
@@ -396,7 +396,7 @@ pub(super) fn watcher_line(
     event: WatcherEvent,
     now: Timestamp,
 ) -> WatcherLine {
-    let (status, event) = match dialog.admitted.handling {
+    let (status, event) = match dialog.admitted().handling {
         Handling::Confirm => (WatcherStatus::Pending, WatcherEvent::Subscribe),
         Handling::Block => (WatcherStatus::Terminated, WatcherEvent::Rejected),
         Handling::PoliteBlock | Handling::Allow => (WatcherStatus::Active, event),
@@ -577,17 +577,18 @@ impl Telling<'_> {
             let lets_in = sight.admitted.handling == Handling::Allow;
             let told = group.asked(key)
                 || group.reason(key).is_some()
-                || dialog.admitted != sight.admitted
+                || *dialog.admitted() != sight.admitted
                 || lets_in && group.standard && (claimed.is_none() || changes.claimed)
                 || lets_in
                     && claimed.is_some()
                     && (dialog.resolved != container || changes.touched.iter().any(changed));
             dialog.resolved = container;
             // Whether somebody is let in does not wait for its pace.
-            let readmitted = dialog.admitted != sight.admitted;
+            let readmitted = *dialog.admitted() != sight.admitted;
             if readmitted {
-                let before = std::mem::replace(&mut dialog.admitted, sight.admitted.clone());
-                if before.handling != sight.admitted.handling {
+                let before = dialog.admitted().handling;
+                dialog.admit(sight.admitted.clone());
+                if before != sight.admitted.handling {
                     lines.push(watcher_line(key, dialog, WatcherEvent::Approved, now));
                 }
             }

@@ -96,9 +96,9 @@ impl Machine {
             return Ok(());
         }
         if let Some(watched) = self.store.watched(dialog.presentity.as_str()) {
-            dialog.admitted = watched.presentity.admits(dialog.watching());
+            dialog.admit(watched.presentity.admits(dialog.watching()));
         }
-        match dialog.admitted.handling {
+        match dialog.admitted().handling {
             Handling::Block => Err(Refusal::NotAllowed),
             Handling::Confirm | Handling::PoliteBlock | Handling::Allow => Ok(()),
         }

@@ -16,7 +16,6 @@ use crate::machine::crossing;
 use crate::machine::outcome::Outcome;
 use crate::machine::parcel::{Destination, Parcel, about};
 use crate::presence::limits::WATCHERS_MAX;
-use crate::presence::rules::Admitted;
 use crate::presence::subscriber::Subscriber;
 use crate::slot::{Aor, Slot};
 use crate::subscription::dialog::{
@@ -113,7 +112,7 @@ impl Machine {
     pub(super) fn endpoint_gone(&mut self, watcher: &str, endpoint: EndpointId, at: Timestamp) {
         let watcher = Aor::from_canonical(watcher);
         for (slot, key) in self.store.dialogs_of(&watcher, endpoint) {
-            let older = |dialog: &Dialog| dialog.since < at;
+            let older = |dialog: &Dialog| dialog.since() < at;
             if self.store.dialog(slot, key).is_some_and(older) {
                 self.end_dialog(slot, key, EndReason::Deregistered);
             }
@@ -192,7 +191,7 @@ impl Machine {
                 self.store.post(slot, lead.parcel(&address, 1, None));
                 return Outcome::Ended;
             }
-            let dialog = Dialog {
+            let mut dialog = Dialog {
                 presentity: address.clone(),
                 watcher: Aor::from_canonical(watch.watcher),
                 package,
@@ -207,12 +206,12 @@ impl Machine {
                 network: watch.network,
                 delivery: Delivery::Relay,
                 resolved: None,
-                admitted: Admitted::default(),
+                admitted: None,
                 savers: None,
                 watch: watched,
-                since: now,
+                since: [0; 6],
             };
-            let mut dialog = dialog;
+            dialog.set_since(now);
             // Who is kept out is kept on, and shown nobody: its list goes on, and the rules may change.
             let _ = self.admit(&mut dialog);
             self.store.insert_dialog(key, dialog);

@@ -109,7 +109,7 @@ fn put_part(tag: u8, out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
 fn put_policy(table: &SlotTable, out: &mut Vec<u8>) {
     let kept = |watched: &&Watched| watched.presentity.documents.is_some();
     let limited =
-        |(_, held): &(&DialogKey, &Arc<Held>)| held.dialog.admitted != Admitted::default();
+        |(_, held): &(&DialogKey, &Arc<Held>)| *held.dialog.admitted() != Admitted::default();
     let (documents, limits) = (
         table.iter().filter(kept).count(),
         table.dialogs.iter().filter(limited).count(),
@@ -128,7 +128,7 @@ fn put_policy(table: &SlotTable, out: &mut Vec<u8>) {
         out.put_u32_le(limits as u32);
         for (key, held) in table.dialogs.iter().filter(limited) {
             out.put_u128_le(key.0);
-            policy_values::put_admitted(&held.dialog.admitted, out);
+            policy_values::put_admitted(held.dialog.admitted(), out);
         }
     });
 }
@@ -215,7 +215,7 @@ fn has_policy(table: &SlotTable) -> bool {
     table
         .iter()
         .any(|watched| watched.presentity.documents.is_some())
-        || dialogs.any(|held| held.dialog.admitted != Admitted::default())
+        || dialogs.any(|held| *held.dialog.admitted() != Admitted::default())
 }
 
 /// Reads a slot's state, as a snapshot of `version` holds it, into an empty slot of `store`.
@@ -277,7 +277,7 @@ pub(super) fn decode_slot(
         let documents = policy.documents.remove(presentity.aor.as_str());
         presentity.documents = documents.map(Box::new);
         for (key, dialog) in &mut dialogs {
-            dialog.admitted = policy.admitted.remove(key).unwrap_or_default();
+            dialog.admit(policy.admitted.remove(key).unwrap_or_default());
         }
         if !store.restore(slot, presentity, dialogs) {
             return cursor.wrong("addresses and dialogs of this slot, in order");
@@ -425,7 +425,7 @@ fn encode_dialog(dialog: &Dialog, out: &mut Vec<u8>) {
         out.put_u16_le(container)
     });
     values::put_option(dialog.watch.as_deref(), out, put_watch);
-    out.put_u64_le(dialog.since.0);
+    out.put_u64_le(dialog.since().0);
     if let Some(savers) = &dialog.savers {
         values::put_terms(&savers.terms, out);
         values::put_flag(savers.waits, out);
@@ -582,10 +582,10 @@ fn decode_dialog(
         network: Network::SameEnterprise,
         delivery: Delivery::Notify,
         resolved: None,
-        admitted: Admitted::default(),
+        admitted: None,
         watch: None,
         savers: None,
-        since: Timestamp(0),
+        since: [0; 6],
     };
     let mut saves = false;
     if version >= ENHANCED {
@@ -601,7 +601,11 @@ fn decode_dialog(
         dialog.watch = values::option(cursor, read)?.map(Box::new);
     }
     if version >= RELAYS {
-        dialog.since = Timestamp(cursor.u64()?);
+        let since = Timestamp(cursor.u64()?);
+        dialog.set_since(since);
+        if dialog.since() != since {
+            return cursor.wrong("a time that is kept in six bytes");
+        }
     }
     if saves {
         dialog.savers = Some(Box::new(Savers {
